@@ -1,0 +1,119 @@
+//! Every limit of the data path, in one place, with the relations between them checked at compile time.
+//!
+//! The constants are the ceilings of the format: no configuration may go above them. A node's configuration may go
+//! below, through [`Limits`].
+
+/// Largest key in bytes. Escaped into a store key it stays well below RocksDB's practical key size.
+pub const KEY_BYTES_MAX: usize = 16 << 10;
+/// Largest value in bytes, also of what merges have grown.
+pub const VALUE_BYTES_MAX: usize = 8 << 20;
+/// Largest request in bytes, encoded.
+pub const REQUEST_BYTES_MAX: usize = 64 << 20;
+/// Most operations in one request.
+pub const OPERATIONS_MAX: usize = 100_000;
+/// Most conditions in one request.
+pub const CONDITIONS_MAX: usize = 100_000;
+/// Largest log entry in bytes: one request of the largest size, or many small ones, and their frame.
+pub const ENTRY_BYTES_MAX: usize = REQUEST_BYTES_MAX + (1 << 20);
+/// Most live keys that one delete-range may delete; a larger one is refused and can be continued in parts.
+pub const DELETE_RANGE_KEYS_MAX: u32 = 10_000;
+/// Longest chain of merge operands above a full value; the write that would exceed it stores a full value instead.
+pub const OPERAND_DEPTH_MAX: u8 = 16;
+/// Most rows of one page of a scan.
+pub const SCAN_ROWS_MAX: usize = 100_000;
+/// Most bytes (keys and values) of one page of a scan; one row may exceed it, so that a scan always moves.
+pub const SCAN_BYTES_MAX: usize = 16 << 20;
+/// Most store records that one page of a scan steps over before it returns with a resume key.
+pub const SCAN_STEPS_MAX: u64 = 1_000_000;
+/// Most masks of one shard; a rollback above is refused until GC has removed some.
+pub const MASKS_MAX: usize = 4_096;
+/// Most owned ranges of one shard.
+pub const FENCES_MAX: usize = 4_096;
+/// Longest name of an owner in bytes.
+pub const OWNER_BYTES_MAX: usize = 256;
+/// Answers kept per client for idempotent retries. A client keeps fewer requests in flight than this.
+pub const ANSWERS_PER_CLIENT_MAX: usize = 1_024;
+/// Answers kept per shard, over all clients. The oldest go first, and what is forgotten is refused, never repeated.
+pub const ANSWERS_PER_SHARD_MAX: usize = 65_536;
+/// How long an answer is kept at least while the two counts above allow it, in milliseconds.
+pub const ANSWER_MS_MIN: u64 = 15 * 60 * 1000;
+
+const _: () = assert!(KEY_BYTES_MAX + VALUE_BYTES_MAX < REQUEST_BYTES_MAX, "one key with its value fits a request");
+const _: () = assert!(REQUEST_BYTES_MAX < ENTRY_BYTES_MAX, "one request with its frame fits an entry");
+const _: () = assert!(ENTRY_BYTES_MAX < u32::MAX as usize, "an entry's length fits the log's frame");
+const _: () = assert!(VALUE_BYTES_MAX <= SCAN_BYTES_MAX, "a page holds the largest value");
+const _: () = assert!(DELETE_RANGE_KEYS_MAX as usize <= OPERATIONS_MAX, "a delete-range is no larger than a request");
+const _: () = assert!(SCAN_ROWS_MAX as u64 <= SCAN_STEPS_MAX, "a page of live rows ends by rows, not by steps");
+const _: () =
+    assert!(ANSWERS_PER_CLIENT_MAX <= ANSWERS_PER_SHARD_MAX, "one client never fills a shard's answers alone");
+const _: () = assert!(OPERAND_DEPTH_MAX >= 2, "an operand chain exists");
+
+/// The limits in force on a node: the ceilings above, or less. Checked before any work is done, and again in apply
+/// against the ceilings, which are the same on every replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest key in bytes. Too small: jobs with composite keys are refused.
+    pub key_bytes_max: usize,
+    /// Largest value in bytes. Large values make every hop's memory larger.
+    pub value_bytes_max: usize,
+    /// Largest request in bytes. It bounds the memory that one caller can hold on a node.
+    pub request_bytes_max: usize,
+    /// Most operations in one request. It bounds the time that one request holds a shard.
+    pub operations_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            key_bytes_max: KEY_BYTES_MAX,
+            value_bytes_max: VALUE_BYTES_MAX,
+            request_bytes_max: REQUEST_BYTES_MAX,
+            operations_max: OPERATIONS_MAX,
+        }
+    }
+}
+
+/// A configured limit that is not usable.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name} is {found}, expected 1 to {max}; set it within that in the configuration")]
+pub struct LimitError {
+    /// The configuration's name of the limit.
+    pub name: &'static str,
+    /// What was configured.
+    pub found: usize,
+    /// The ceiling of the format.
+    pub max: usize,
+}
+
+impl Limits {
+    /// Checks each limit against its ceiling. Call it once, where the configuration is read.
+    pub fn check(&self) -> Result<(), LimitError> {
+        let rows = [
+            ("key_bytes_max", self.key_bytes_max, KEY_BYTES_MAX),
+            ("value_bytes_max", self.value_bytes_max, VALUE_BYTES_MAX),
+            ("request_bytes_max", self.request_bytes_max, REQUEST_BYTES_MAX),
+            ("operations_max", self.operations_max, OPERATIONS_MAX),
+        ];
+        match rows.into_iter().find(|(_, found, max)| !(1..=*max).contains(found)) {
+            Some((name, found, max)) => Err(LimitError { name, found, max }),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_go_down_only() {
+        assert_eq!(Limits::default().check(), Ok(()));
+        let large = Limits { key_bytes_max: KEY_BYTES_MAX + 1, ..Limits::default() };
+        assert_eq!(large.check().unwrap_err().name, "key_bytes_max");
+        let none = Limits { operations_max: 0, ..Limits::default() };
+        assert_eq!(
+            none.check().unwrap_err().to_string(),
+            "operations_max is 0, expected 1 to 100000; set it within that in the configuration"
+        );
+    }
+}
