@@ -1,0 +1,201 @@
+//! Masks: what a rollback hides.
+//!
+//! A rollback of a range to version `from`, committed at version `end`, hides what was written in between, from
+//! everyone who reads at `end` or later:
+//!
+//! ```text
+//! versions  ────────────●━━━━━━━━━━━━━━━━━━●──────────▶
+//!                     from    hidden      end
+//!
+//! a record of version w is hidden from a read at T  ⇔  from < w < end ≤ T
+//! ```
+//!
+//! Reads below `end` see the history as it was. No data moves; GC removes what is hidden from everybody.
+
+use std::ops::Bound;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use lentic_types::{KeyRange, Version};
+
+/// One rollback: versions hidden in a key range.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mask {
+    /// The keys rolled back.
+    pub range: KeyRange,
+    /// The newest version that stays visible.
+    pub from: Version,
+    /// The rollback's own commit version.
+    pub end: Version,
+}
+
+/// Hidden versions: those strictly between the two, from readers at `end` or later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interval {
+    /// The newest version that stays visible.
+    pub from: Version,
+    /// The rollback's own commit version.
+    pub end: Version,
+}
+
+impl Interval {
+    /// Whether a record of `version` is hidden from a read at `at`.
+    #[must_use]
+    pub fn hides(&self, version: Version, at: Version) -> bool {
+        self.from < version && version < self.end && self.end <= at
+    }
+}
+
+/// All masks of a table, or of a part of it.
+///
+/// The key space is cut where masks begin and end; each piece knows its intervals, newest rollback first. Finding the
+/// intervals of a key is one search, and [`hidden_from`](KeyMasks::hidden_from) stops at the first that hides.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MaskSet {
+    masks: Vec<Mask>,
+    /// From the start of a piece to its intervals, up to the next piece.
+    pieces: BTreeMap<Bytes, Vec<Interval>>,
+}
+
+/// The masks that concern one key.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyMasks<'a>(&'a [Interval]);
+
+impl MaskSet {
+    /// No masks: nothing is hidden.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { masks: Vec::new(), pieces: BTreeMap::new() }
+    }
+
+    /// Adds a mask. Masks are added in the order of their ends: each is a commit of the same shard.
+    ///
+    /// # Panics
+    /// If the mask is empty or not newer than all others.
+    pub fn add(&mut self, mask: Mask) {
+        assert!(mask.from < mask.end, "a rollback goes back");
+        assert!(self.masks.last().is_none_or(|last| last.end < mask.end), "masks are added in commit order");
+        self.cut_at(mask.range.start().clone());
+        if let Some(end) = mask.range.end() {
+            self.cut_at(end.clone());
+        }
+        let end = mask.range.end().map_or(Bound::Unbounded, |end| Bound::Excluded(end.clone()));
+        for (_, intervals) in self.pieces.range_mut((Bound::Included(mask.range.start().clone()), end)) {
+            intervals.insert(0, Interval { from: mask.from, end: mask.end });
+        }
+        self.masks.push(mask);
+    }
+
+    /// Makes `key` the start of a piece.
+    fn cut_at(&mut self, key: Bytes) {
+        if !self.pieces.contains_key(&key) {
+            let intervals = self.intervals(&key).to_vec();
+            self.pieces.insert(key, intervals);
+        }
+    }
+
+    fn intervals(&self, key: &[u8]) -> &[Interval] {
+        let piece = self.pieces.range::<[u8], _>((Bound::Unbounded, Bound::Included(key))).next_back();
+        piece.map_or(&[], |(_, intervals)| intervals)
+    }
+
+    /// Whether nothing is hidden from anybody.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.masks.is_empty()
+    }
+
+    /// The masks, in commit order.
+    #[must_use]
+    pub fn masks(&self) -> &[Mask] {
+        &self.masks
+    }
+
+    /// The masks that concern `key`.
+    #[must_use]
+    pub fn of_key(&self, key: &[u8]) -> KeyMasks<'_> {
+        KeyMasks(self.intervals(key))
+    }
+}
+
+impl FromIterator<Mask> for MaskSet {
+    fn from_iter<I: IntoIterator<Item = Mask>>(masks: I) -> Self {
+        let mut masks: Vec<_> = masks.into_iter().collect();
+        masks.sort_by_key(|mask| mask.end);
+        let mut set = Self::new();
+        masks.into_iter().for_each(|mask| set.add(mask));
+        set
+    }
+}
+
+impl<'a> KeyMasks<'a> {
+    /// No masks.
+    pub const NONE: KeyMasks<'static> = KeyMasks(&[]);
+
+    /// If a record of `version` is hidden from a read at `at`: the newest version below it that this mask leaves
+    /// visible, which is where the reader goes on.
+    #[must_use]
+    pub fn hidden_from(&self, version: Version, at: Version) -> Option<Version> {
+        self.0.iter().find(|interval| interval.hides(version, at)).map(|interval| interval.from)
+    }
+
+    /// The intervals, newest rollback first.
+    #[must_use]
+    pub const fn intervals(&self) -> &'a [Interval] {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn mask(start: &str, end: Option<&str>, from: u64, until: u64) -> Mask {
+        let range = KeyRange::new(start.to_owned(), end.map(str::to_owned)).unwrap();
+        Mask { range, from: Version(from), end: Version(until) }
+    }
+
+    #[test]
+    fn hides_between_from_everyone_later() {
+        let set = MaskSet::from_iter([mask("b", Some("d"), 10, 20)]);
+        let hidden = |key: &str, version, at| set.of_key(key.as_bytes()).hidden_from(Version(version), Version(at));
+        assert_eq!(hidden("b", 11, 20), Some(Version(10)));
+        assert_eq!(hidden("c", 19, 99), Some(Version(10)));
+        assert_eq!(hidden("c", 19, 19), None, "history before the rollback stays as it was");
+        assert_eq!(hidden("c", 10, 99), None, "what was rolled back to stays");
+        assert_eq!(hidden("c", 20, 99), None, "the rollback's own version is its first new one");
+        assert_eq!(hidden("a", 15, 99), None, "outside the range");
+        assert_eq!(hidden("d", 15, 99), None, "the end is exclusive");
+    }
+
+    fn masks() -> impl Strategy<Value = Vec<Mask>> {
+        let one = (0u8..6, 0u8..6, 0u64..30, 1u64..30);
+        proptest::collection::vec(one, 0..8).prop_map(|rows| {
+            let mut masks: Vec<Mask> = Vec::new();
+            for (start, end, from, length) in rows {
+                let end = (start < end).then(|| vec![end]);
+                let range = KeyRange::new(vec![start], end).unwrap();
+                let mask = Mask { range, from: Version(from), end: Version(from + length) };
+                if masks.iter().all(|other| other.end != mask.end) {
+                    masks.push(mask);
+                }
+            }
+            masks
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_the_definition(masks in masks(), key in 0u8..7, version in 0u64..62, at in 0u64..62) {
+            let set = MaskSet::from_iter(masks.clone());
+            let hidden = set.of_key(&[key]).hidden_from(Version(version), Version(at));
+            let expected = masks.iter().any(|mask| {
+                mask.range.contains(&[key]) && mask.from.0 < version && version < mask.end.0 && mask.end.0 <= at
+            });
+            prop_assert_eq!(hidden.is_some(), expected);
+            prop_assert!(hidden.is_none_or(|from| from.0 < version));
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Reads at a version: get, multi-get and scan.
+//!
+//! A [`ReadAt`] names what is read: a table, at a version, past its masks. It holds no resource; each call opens one
+//! cursor. Whether the version may be read at all (not below the watermark, not in the future) is for the caller to
+//! decide, before and, if the read took long, after.
+
+mod resolve;
+mod scan;
+
+use bytes::Bytes;
+use lentic_types::codec::DecodeError;
+use lentic_types::{Expiry, TableId, Version};
+pub use resolve::Resolver;
+pub use scan::{Direction, Row, ScanLimits, ScanPage};
+
+use crate::keys::data;
+use crate::masks::MaskSet;
+use crate::merge::MergeError;
+use crate::store::{Bounds, Family, StoreError, View};
+
+/// A value as a reader sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The commit version of the newest record that makes up the value.
+    pub version: Version,
+    /// The value, operands folded in.
+    pub value: Bytes,
+    /// When the value ends.
+    pub expiry: Option<Expiry>,
+}
+
+/// What a read cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReadStats {
+    /// Records looked at, those returned and those stepped over.
+    pub records: u64,
+    /// Seeks of the cursor.
+    pub seeks: u64,
+}
+
+/// Why a read failed. Every case is a fault of this replica: stop the group, do not answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// The store failed or is damaged.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl ReadError {
+    fn record(key: &[u8], reason: &DecodeError) -> Self {
+        Self::Store(StoreError::damaged(Family::Data, key, reason))
+    }
+
+    fn fold(key: &[u8], reason: MergeError) -> Self {
+        Self::Store(StoreError::damaged(Family::Data, key, reason))
+    }
+}
+
+/// A table at a version.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadAt<'a> {
+    /// The table.
+    pub table: TableId,
+    /// Records above this version are not seen; expiry is judged at it.
+    pub version: Version,
+    /// The table's masks; those with a later end do not hide anything from this version.
+    pub masks: &'a MaskSet,
+}
+
+impl ReadAt<'_> {
+    /// The value of `key`, or `None` if it has none at this version.
+    pub fn get<V: View>(&self, view: &V, key: &[u8], stats: &mut ReadStats) -> Result<Option<Found>, ReadError> {
+        let mut resolver = Resolver::new(view.cursor(Family::Data, Bounds::OneKey)?, self.version, stats);
+        let mut prefix = Vec::with_capacity(key.len() + 16);
+        data::put_prefix(&mut prefix, self.table, key);
+        resolver.point(&prefix, self.masks.of_key(key))
+    }
+
+    /// The values of `keys`, in their order. Sorted keys are read fastest.
+    pub fn multi_get<V: View, K: AsRef<[u8]>>(
+        &self,
+        view: &V,
+        keys: &[K],
+        stats: &mut ReadStats,
+    ) -> Result<Vec<Option<Found>>, ReadError> {
+        let mut resolver = Resolver::new(view.cursor(Family::Data, Bounds::OneKey)?, self.version, stats);
+        let mut prefix = Vec::new();
+        let mut found = Vec::with_capacity(keys.len());
+        for key in keys.iter().map(AsRef::as_ref) {
+            prefix.clear();
+            data::put_prefix(&mut prefix, self.table, key);
+            found.push(resolver.point(&prefix, self.masks.of_key(key))?);
+        }
+        Ok(found)
+    }
+}

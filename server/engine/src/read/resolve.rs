@@ -1,0 +1,170 @@
+//! From the records of one key to the value that a reader sees.
+
+use bytes::Bytes;
+use lentic_types::{Expiry, Version};
+
+use super::{Found, ReadError, ReadStats};
+use crate::keys::data;
+use crate::masks::KeyMasks;
+use crate::merge::MergeOperator;
+use crate::record::{Operand, Record};
+use crate::store::{Cursor, StoreError};
+
+/// Records stepped over before a seek takes over. A step costs a tenth of a seek; most keys have few versions.
+const STEPS_BEFORE_SEEK: u32 = 8;
+
+/// A cursor over data records, and the version it reads at.
+pub struct Resolver<'s, C> {
+    cursor: C,
+    at: Version,
+    stats: &'s mut ReadStats,
+    /// Where to seek to: kept to be filled again.
+    target: Vec<u8>,
+}
+
+/// The operands met on the way down to a put, newest first.
+struct Chain {
+    version: Version,
+    expiry: Option<Expiry>,
+    operator: MergeOperator,
+    operands: Vec<Bytes>,
+    /// The depth that the next record must have; 0 is the put.
+    next_depth: u8,
+}
+
+impl<'s, C: Cursor> Resolver<'s, C> {
+    /// A resolver that reads at `at` through `cursor`, counting into `stats`.
+    pub const fn new(cursor: C, at: Version, stats: &'s mut ReadStats) -> Self {
+        Self { cursor, at, stats, target: Vec::new() }
+    }
+
+    /// Seeks to the records of `prefix` and resolves them.
+    pub fn point(&mut self, prefix: &[u8], masks: KeyMasks<'_>) -> Result<Option<Found>, ReadError> {
+        self.seek_version(prefix, self.at)?;
+        self.resolve(prefix, masks)
+    }
+
+    /// The value of the key with `prefix`, from the cursor's place on, which is at one of the key's records or before
+    /// them. Afterwards the cursor is at one of the key's records or behind them.
+    pub fn resolve(&mut self, prefix: &[u8], masks: KeyMasks<'_>) -> Result<Option<Found>, ReadError> {
+        let mut chain: Option<Chain> = None;
+        let mut below = self.at;
+        while self.step_down_to(prefix, below)? {
+            let (key, bytes) = self.cursor.entry().expect("a step down ends at a record");
+            let version = version_of(key)?;
+            if let Some(from) = masks.hidden_from(version, self.at) {
+                below = from;
+                continue;
+            }
+            let record = Record::decode(bytes).map_err(|reason| ReadError::record(key, &reason))?;
+            if chain.is_none() && record.is_gone_at(self.at) {
+                return Ok(None);
+            }
+            match (chain.as_mut(), record) {
+                (None, Record::Put { value, expiry }) => {
+                    return Ok(Some(Found { version, value: Bytes::copy_from_slice(value), expiry }));
+                }
+                (None, Record::Operand { operand, expiry }) => chain = Some(Chain::new(version, expiry, &operand)),
+                (Some(chain), Record::Operand { operand, .. }) if chain.continues(&operand) => chain.push(&operand),
+                (Some(chain), Record::Put { value, .. }) if chain.next_depth == 0 => {
+                    return chain.fold(key, value).map(Some);
+                }
+                _ => return Err(StoreError::damaged(crate::Family::Data, key, "not the base of its operands").into()),
+            }
+            let Some(next) = version.0.checked_sub(1) else { break };
+            below = Version(next);
+        }
+        match chain {
+            None => Ok(None),
+            Some(_) => Err(StoreError::damaged(crate::Family::Data, prefix, "operands without a base").into()),
+        }
+    }
+
+    /// Goes to the newest record of `prefix` at or below `below`, from a place at or before it. False if there is none;
+    /// the cursor is then behind the key's records.
+    fn step_down_to(&mut self, prefix: &[u8], below: Version) -> Result<bool, ReadError> {
+        for _ in 0..STEPS_BEFORE_SEEK {
+            match self.cursor.entry() {
+                Some((key, _)) if data::prefix(key) == prefix => {
+                    self.stats.records += 1;
+                    if version_of(key)? <= below {
+                        return Ok(true);
+                    }
+                }
+                _ => return Ok(false),
+            }
+            self.cursor.next()?;
+        }
+        self.seek_version(prefix, below)?;
+        let is_found = self.is_at(prefix);
+        self.stats.records += u64::from(is_found);
+        Ok(is_found)
+    }
+
+    /// Goes behind the records of the key with `prefix`, from a place at one of them or just behind them.
+    pub fn leave(&mut self, prefix: &[u8]) -> Result<(), ReadError> {
+        for stepped in 0..STEPS_BEFORE_SEEK {
+            if !self.is_at(prefix) {
+                return Ok(());
+            }
+            // The first has been counted when it was resolved.
+            self.stats.records += u64::from(stepped > 0);
+            self.cursor.next()?;
+        }
+        self.target.clear();
+        self.target.extend_from_slice(prefix);
+        data::make_prefix_end(&mut self.target);
+        self.stats.seeks += 1;
+        Ok(self.cursor.seek(&self.target)?)
+    }
+
+    fn is_at(&self, prefix: &[u8]) -> bool {
+        self.cursor.entry().is_some_and(|(key, _)| data::prefix(key) == prefix)
+    }
+
+    fn seek_version(&mut self, prefix: &[u8], version: Version) -> Result<(), ReadError> {
+        self.target.clear();
+        self.target.extend_from_slice(prefix);
+        data::put_version(&mut self.target, version);
+        self.stats.seeks += 1;
+        Ok(self.cursor.seek(&self.target)?)
+    }
+
+    /// The cursor, to place it before a first [`resolve`](Self::resolve) or to look where it is.
+    pub const fn cursor(&mut self) -> &mut C {
+        &mut self.cursor
+    }
+
+    /// What has been read so far.
+    pub const fn stats(&mut self) -> &mut ReadStats {
+        self.stats
+    }
+}
+
+impl Chain {
+    fn new(version: Version, expiry: Option<Expiry>, operand: &Operand<'_>) -> Self {
+        let mut chain =
+            Self { version, expiry, operator: operand.operator, operands: Vec::new(), next_depth: operand.depth };
+        chain.push(operand);
+        chain
+    }
+
+    fn continues(&self, operand: &Operand<'_>) -> bool {
+        operand.operator == self.operator && operand.depth == self.next_depth
+    }
+
+    fn push(&mut self, operand: &Operand<'_>) {
+        self.operands.push(Bytes::copy_from_slice(operand.bytes));
+        self.next_depth = operand.depth - 1;
+    }
+
+    fn fold(&self, key: &[u8], base: &[u8]) -> Result<Found, ReadError> {
+        let oldest_first = self.operands.iter().rev().map(AsRef::as_ref);
+        let value = self.operator.fold(Some(base), oldest_first).map_err(|reason| ReadError::fold(key, reason))?;
+        Ok(Found { version: self.version, value: value.into(), expiry: self.expiry })
+    }
+}
+
+fn version_of(key: &[u8]) -> Result<Version, ReadError> {
+    data::split(key).map(|(_, version)| version).map_err(|reason| ReadError::record(key, &reason))
+}

@@ -1,0 +1,203 @@
+//! Scans: the live keys of a range at a version, forward or backward, a page at a time.
+//!
+//! A page ends at a limit of rows, of bytes or of records stepped over, and says which part of the range is left:
+//! reading that as the next page's range goes on where this one ended, with no state kept anywhere. All pages at one
+//! version see the same, as long as the watermark stays at or below it.
+
+use bytes::Bytes;
+use lentic_types::{KeyRange, limits};
+
+use super::{Found, ReadAt, ReadError, ReadStats, Resolver};
+use crate::keys::data;
+use crate::masks::KeyMasks;
+use crate::store::{Bounds, Cursor, Family, View};
+
+/// Which end of the range a scan begins at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the first key on.
+    Forward,
+    /// From the last key back.
+    Reverse,
+}
+
+/// How large a page may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScanLimits {
+    /// Most rows.
+    pub rows_max: usize,
+    /// Most bytes of keys and values; a page has one row all the same, if there is one.
+    pub bytes_max: usize,
+    /// Most records looked at. A page may end by this without any row.
+    pub steps_max: u64,
+}
+
+impl Default for ScanLimits {
+    fn default() -> Self {
+        Self { rows_max: limits::SCAN_ROWS_MAX, bytes_max: limits::SCAN_BYTES_MAX, steps_max: limits::SCAN_STEPS_MAX }
+    }
+}
+
+/// A live key and its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The user key.
+    pub key: Bytes,
+    /// Its value.
+    pub found: Found,
+}
+
+/// Some rows of a scan, in its direction.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScanPage {
+    /// The rows.
+    pub rows: Vec<Row>,
+    /// What is left to scan, or `None` at the end.
+    pub rest: Option<KeyRange>,
+}
+
+impl ReadAt<'_> {
+    /// One page of the live keys of `range`.
+    pub fn scan<V: View>(
+        &self,
+        view: &V,
+        range: &KeyRange,
+        direction: Direction,
+        page_limits: &ScanLimits,
+        stats: &mut ReadStats,
+    ) -> Result<ScanPage, ReadError> {
+        let bounds = data::bounds(self.table, range);
+        let (lower, upper) = match &bounds {
+            Bounds::Range { lower, upper } => (lower.clone(), upper.clone()),
+            Bounds::OneKey => unreachable!("the bounds of a range are a range"),
+        };
+        let cursor = view.cursor(Family::Data, bounds)?;
+        let steps_end = stats.records.saturating_add(page_limits.steps_max);
+        let mut page = Page { limits: page_limits, steps_end, range, direction, bytes: 0, page: ScanPage::default() };
+        let mut resolver = Resolver::new(cursor, self.version, stats);
+        match direction {
+            Direction::Forward => {
+                resolver.cursor().seek(&lower)?;
+                self.forward(&mut resolver, &mut page)?;
+            }
+            Direction::Reverse => {
+                // With no upper bound this is above every key: a key's prefix is never all ones for so long.
+                let last = upper.unwrap_or_else(|| vec![0xff; limits::KEY_BYTES_MAX]);
+                resolver.cursor().seek_back(&last)?;
+                self.reverse(&mut resolver, &mut page)?;
+            }
+        }
+        Ok(page.page)
+    }
+
+    fn forward<C: Cursor>(&self, resolver: &mut Resolver<'_, C>, page: &mut Page<'_>) -> Result<(), ReadError> {
+        let mut prefix = Vec::new();
+        while next_prefix(resolver, &mut prefix)? {
+            if page.is_full(resolver.stats()) {
+                return page.end_before(&prefix);
+            }
+            let found = self.resolve_key(resolver, &prefix)?;
+            if let Some(found) = found
+                && !page.push(&prefix, found)?
+            {
+                return Ok(());
+            }
+            resolver.leave(&prefix)?;
+        }
+        Ok(())
+    }
+
+    fn reverse<C: Cursor>(&self, resolver: &mut Resolver<'_, C>, page: &mut Page<'_>) -> Result<(), ReadError> {
+        let mut prefix = Vec::new();
+        // The cursor is at the oldest record of a key: the newest one visible is found by a seek, and then the key
+        // before it by another.
+        while next_prefix(resolver, &mut prefix)? {
+            if page.is_full(resolver.stats()) {
+                return page.end_before(&prefix);
+            }
+            let mut first = prefix.clone();
+            data::put_version(&mut first, lentic_types::Version::MAX);
+            resolver.stats().seeks += 2;
+            resolver.cursor().seek(&first)?;
+            let found = self.resolve_key(resolver, &prefix)?;
+            if let Some(found) = found
+                && !page.push(&prefix, found)?
+            {
+                return Ok(());
+            }
+            // No record has the version MAX, so this is the last record of the key before.
+            resolver.cursor().seek_back(&first)?;
+        }
+        Ok(())
+    }
+
+    fn resolve_key<C: Cursor>(
+        &self,
+        resolver: &mut Resolver<'_, C>,
+        prefix: &[u8],
+    ) -> Result<Option<Found>, ReadError> {
+        if self.masks.is_empty() {
+            return resolver.resolve(prefix, KeyMasks::NONE);
+        }
+        let key = user_key(prefix)?;
+        resolver.resolve(prefix, self.masks.of_key(&key))
+    }
+}
+
+/// Copies the prefix of the record at the cursor. False at the end.
+fn next_prefix<C: Cursor>(resolver: &mut Resolver<'_, C>, prefix: &mut Vec<u8>) -> Result<bool, ReadError> {
+    let Some((key, _)) = resolver.cursor().entry() else { return Ok(false) };
+    let (key_prefix, _) = data::split(key).map_err(|reason| ReadError::record(key, &reason))?;
+    prefix.clear();
+    prefix.extend_from_slice(key_prefix);
+    Ok(true)
+}
+
+fn user_key(prefix: &[u8]) -> Result<Vec<u8>, ReadError> {
+    data::decode_prefix(prefix).map(|(_, key)| key).map_err(|reason| ReadError::record(prefix, &reason))
+}
+
+/// A page being filled.
+struct Page<'a> {
+    limits: &'a ScanLimits,
+    steps_end: u64,
+    range: &'a KeyRange,
+    direction: Direction,
+    bytes: usize,
+    page: ScanPage,
+}
+
+impl Page<'_> {
+    fn is_full(&self, stats: &ReadStats) -> bool {
+        self.page.rows.len() >= self.limits.rows_max
+            || self.bytes >= self.limits.bytes_max
+            || stats.records >= self.steps_end
+    }
+
+    /// Adds a row. False if it does not fit: the page ends before it.
+    fn push(&mut self, prefix: &[u8], found: Found) -> Result<bool, ReadError> {
+        let key = user_key(prefix)?;
+        let bytes = key.len() + found.value.len();
+        if !self.page.rows.is_empty() && self.bytes + bytes > self.limits.bytes_max {
+            self.end_before(prefix)?;
+            return Ok(false);
+        }
+        self.bytes += bytes;
+        self.page.rows.push(Row { key: key.into(), found });
+        Ok(true)
+    }
+
+    /// Ends the page: the key with `prefix` is the first of what is left.
+    fn end_before(&mut self, prefix: &[u8]) -> Result<(), ReadError> {
+        let mut key = user_key(prefix)?;
+        let rest = match self.direction {
+            Direction::Forward => KeyRange::new(key, self.range.end().cloned()),
+            Direction::Reverse => {
+                key.push(0);
+                KeyRange::new(self.range.start().clone(), Some(key))
+            }
+        };
+        self.page.rest = Some(rest.expect("a key of the range is left"));
+        Ok(())
+    }
+}
