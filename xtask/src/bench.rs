@@ -1,0 +1,67 @@
+//! Benchmarks by name.
+//!
+//! A macro benchmark is a sub-command of the program `lentic-bench`: it prints a line for each figure with its target
+//! and keeps the run in target/bench/NAME.json. `micro` is criterion's.
+
+use crate::stage::Stage;
+
+/// What can be run: the name, and what it measures.
+const BENCHES: &[(&str, &str)] = &[
+    ("engine", "apply and reads of one shard on RocksDB, beside bare RocksDB in the same run"),
+    ("log", "group commit of the shared log, beside bare write and fdatasync in the same run"),
+];
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// The names.
+    List,
+    /// A run.
+    Run(Stage),
+}
+
+/// Reads the words after `bench`.
+pub(crate) fn parse(words: &[&str]) -> Result<Request, String> {
+    let (name, quick) = match words {
+        [] => return Ok(Request::List),
+        ["micro"] => return Ok(Request::Run(Stage::cargo("bench", "bench -p lentic-bench"))),
+        [name] => (name, ""),
+        [name, "--quick"] => (name, " --quick"),
+        _ => return Err(format!("unknown words after `bench`: {}; expected NAME [--quick]", words.join(" "))),
+    };
+    if !BENCHES.iter().any(|(known, _)| known == name) {
+        return Err(format!("no benchmark is called `{name}`; there are:\n{}", list()));
+    }
+    Ok(Request::Run(Stage::cargo(
+        "bench",
+        &format!("run --release -p lentic-bench --bin lentic-bench -- {name}{quick}"),
+    )))
+}
+
+/// One line for each benchmark.
+pub(crate) fn list() -> String {
+    let mut text = String::new();
+    for (name, what) in BENCHES.iter().chain(&[("micro", "single functions, by criterion")]) {
+        text += &format!("  {name:<8} {what}\n");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_names_are_refused_with_the_list() {
+        let message = parse(&["warp"]).unwrap_err();
+        assert!(message.contains("`warp`") && message.contains("engine") && message.contains("micro"), "{message}");
+        assert!(parse(&["engine", "--slow"]).is_err());
+    }
+
+    #[test]
+    fn names_become_cargo_runs() {
+        assert_eq!(parse(&[]), Ok(Request::List));
+        let quick = Stage::cargo("bench", "run --release -p lentic-bench --bin lentic-bench -- log --quick");
+        assert_eq!(parse(&["log", "--quick"]), Ok(Request::Run(quick)));
+    }
+}

@@ -1,0 +1,130 @@
+//! Stages: what a chore is made of, and the loop that runs them.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::codegen::{self, Mode};
+use crate::tidy;
+
+/// Debian's compiler links of ccache. They go in front of PATH and never into CXX: RocksDB's build script watches CXX,
+/// so a plain `cargo build` and a chore would compile RocksDB against each other.
+const CCACHE_LINKS: &str = "/usr/lib/ccache";
+
+/// One step of a chore.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Stage {
+    /// Its name in headings and in the closing line.
+    pub(crate) name: &'static str,
+    /// What it does.
+    pub(crate) work: Work,
+}
+
+/// What a stage does.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// Runs cargo with these arguments, RUSTDOCFLAGS set so that a warning of rustdoc is an error.
+    Cargo(Vec<String>),
+    /// Judges the tree by the rules of [`tidy`].
+    Tidy,
+    /// Writes or compares the generated files.
+    Codegen(Mode),
+}
+
+impl Stage {
+    /// A stage that runs cargo with the words of `line`, which holds no quoted blanks.
+    pub(crate) fn cargo(name: &'static str, line: &str) -> Self {
+        Self { name, work: Work::Cargo(line.split_whitespace().map(str::to_owned).collect()) }
+    }
+}
+
+/// Runs all stages and says how it went. A failed stage does not stop the next, so one run shows all that is wrong.
+///
+/// True if every stage passed.
+pub(crate) fn run(chore: &str, root: &Path, stages: &[Stage]) -> bool {
+    let started = Instant::now();
+    let mut rows: Vec<Row> = Vec::new();
+    for stage in stages {
+        eprintln!("xtask: {}", stage.name);
+        let began = Instant::now();
+        let outcome = work(root, &stage.work);
+        if let Err(message) = &outcome {
+            eprintln!("xtask: {} failed: {message}", stage.name);
+        }
+        rows.push((stage.name, began.elapsed(), outcome.is_ok()));
+    }
+    print!("{}", summary(chore, &rows, started.elapsed()));
+    rows.iter().all(|row| row.2)
+}
+
+/// A stage that ran: its name, how long it took, whether it passed.
+type Row = (&'static str, Duration, bool);
+
+/// The durations of the stages, when there are several, and the closing line.
+fn summary(chore: &str, rows: &[Row], total: Duration) -> String {
+    let mut text = String::new();
+    if rows.len() > 1 {
+        for (name, took, passed) in rows {
+            let verdict = if *passed { "ok" } else { "FAILED" };
+            text += &format!("  {name:<14} {:>7.1} s  {verdict}\n", took.as_secs_f64());
+        }
+    }
+    let failed: Vec<_> = rows.iter().filter(|row| !row.2).map(|row| row.0).collect();
+    let seconds = total.as_secs_f64();
+    text += &match failed.as_slice() {
+        [] => format!("{chore}: ok ({seconds:.1} s)\n"),
+        names => format!("{chore}: FAILED in {} ({seconds:.1} s)\n", names.join(", ")),
+    };
+    text
+}
+
+fn work(root: &Path, work: &Work) -> Result<(), String> {
+    match work {
+        Work::Cargo(arguments) => cargo(root, arguments),
+        Work::Codegen(mode) => codegen::run(root, *mode),
+        Work::Tidy => tidy::run(root),
+    }
+}
+
+fn cargo(root: &Path, arguments: &[String]) -> Result<(), String> {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(program)
+        .args(arguments)
+        .current_dir(root)
+        .env("PATH", path_with_ccache())
+        .env("RUSTDOCFLAGS", "-D warnings")
+        .status()
+        .map_err(|error| format!("cannot start cargo: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("`cargo {}` ended with {status}", arguments.join(" "))) }
+}
+
+fn path_with_ccache() -> OsString {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if !Path::new(CCACHE_LINKS).is_dir() {
+        return path;
+    }
+    let mut longer = OsString::from(CCACHE_LINKS);
+    longer.push(":");
+    longer.push(path);
+    longer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_closing_line_names_what_failed() {
+        let second = Duration::from_secs(1);
+        let rows = [("fmt", second, true), ("tidy", second, false), ("tests", second, false)];
+        assert!(summary("check", &rows, second * 3).ends_with("check: FAILED in tidy, tests (3.0 s)\n"));
+        assert!(summary("check", &rows[..1], second).ends_with("check: ok (1.0 s)\n"));
+    }
+
+    #[test]
+    fn a_failed_command_fails_its_chore() {
+        let root = crate::root();
+        assert!(!run("probe", &root, &[Stage::cargo("no such command", "no-such-command")]));
+    }
+}

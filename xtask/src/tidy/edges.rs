@@ -1,0 +1,131 @@
+//! Which crate of the workspace may use which. Calls go down, values come up, and what is not in the table is refused.
+
+use super::manifest::{Package, Reach, Workspace};
+use super::tree::Finding;
+
+/// An allowed edge. `Reach::Tests` allows it to tests, benches and examples only.
+pub(crate) struct Edge {
+    /// The crate that uses.
+    pub(crate) from: &'static str,
+    /// The crate used.
+    pub(crate) to: &'static str,
+    /// How far the use may reach.
+    pub(crate) reach: Reach,
+    /// Why there is such an edge.
+    pub(crate) reason: &'static str,
+}
+
+const fn edge(from: &'static str, to: &'static str, reach: Reach, reason: &'static str) -> Edge {
+    Edge { from, to, reach, reason }
+}
+
+/// Every allowed edge. What is absent is deliberate: nothing below `machine` knows of it, `log` knows nothing of what
+/// it carries, and no default member reaches `lentic-rocks`, for that would link RocksDB into the fast loop.
+pub(crate) const EDGES: &[Edge] = &[
+    edge("lentic-engine", "lentic-types", Reach::Product, "versions, ranges and limits are the engine's words"),
+    edge("lentic-machine", "lentic-types", Reach::Product, "ids, limits and error kinds are the machine's words"),
+    edge("lentic-machine", "lentic-engine", Reach::Product, "decisions read views and return batches"),
+    edge("lentic-log", "lentic-types", Reach::Product, "group ids, indexes and codec primitives"),
+    edge("lentic-rocks", "lentic-types", Reach::Product, "limits and codec primitives"),
+    edge("lentic-rocks", "lentic-engine", Reach::Product, "it implements the engine's Store"),
+    edge("lentic-rocks", "lentic-machine", Reach::Tests, "the same scripts and models run on both stores"),
+    edge("lentic-bench", "lentic-types", Reach::Product, "benches drive every layer"),
+    edge("lentic-bench", "lentic-engine", Reach::Product, "benches drive every layer"),
+    edge("lentic-bench", "lentic-machine", Reach::Product, "benches drive every layer"),
+    edge("lentic-bench", "lentic-rocks", Reach::Product, "benches drive every layer"),
+    edge("lentic-bench", "lentic-log", Reach::Product, "benches drive every layer"),
+];
+
+/// Every use of one crate by another is in the table, and the table names only crates that exist.
+pub(crate) fn check(workspace: &Workspace, edges: &[Edge]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for package in &workspace.packages {
+        for dependency in &package.dependencies {
+            let (to, reach) = (&dependency.name, dependency.reach);
+            if workspace.package(to).is_none() || *to == package.name {
+                continue;
+            }
+            let mut find = |message| findings.push(Finding::new(&package.manifest(), dependency.line, message));
+            if dependency.for_testing && reach == Reach::Product && !package.is_bench() {
+                find(format!("the product may not ask {to} for `testing`; move the line to the dev-dependencies"));
+            }
+            if !allowed(package, to, reach, edges) {
+                let what = if reach == Reach::Tests { format!("{to} in tests") } else { to.clone() };
+                find(format!(
+                    "{} may not use {what}; remove the edge, or argue for it with a row in xtask/src/tidy/edges.rs, in a \
+                     commit of its own",
+                    package.name
+                ));
+            }
+        }
+    }
+    for name in edges.iter().flat_map(|edge| [edge.from, edge.to]) {
+        if workspace.package(name).is_none() {
+            let message = format!("the edges table names {name}, which is no crate of the workspace; remove the row");
+            findings.push(Finding::new("xtask/src/tidy/edges.rs", 1, message));
+        }
+    }
+    findings
+}
+
+/// Whether a row allows the use. A row for the product allows tests too.
+fn allowed(package: &Package, to: &str, reach: Reach, edges: &[Edge]) -> bool {
+    edges.iter().any(|edge| edge.from == package.name && edge.to == to && edge.reach <= reach)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tree::Tree;
+    use super::*;
+
+    fn workspace(dependencies_of_b: &str) -> Workspace {
+        let b = format!("[package]\nname = \"b\"\n{dependencies_of_b}");
+        let tree = Tree::of(&[
+            ("Cargo.toml", "[workspace]\nmembers = [\"a\", \"b\"]\n"),
+            ("a/Cargo.toml", "[package]\nname = \"a\"\n"),
+            ("b/Cargo.toml", &b),
+        ]);
+        Workspace::read(&tree).unwrap()
+    }
+
+    #[test]
+    fn an_edge_outside_the_table_is_caught() {
+        let found = check(&workspace("[dependencies]\na.workspace = true\n"), &[]);
+        assert_eq!((&*found[0].path, found[0].line), ("b/Cargo.toml", 4));
+        assert!(found[0].message.starts_with("b may not use a;"), "{}", found[0]);
+        let up = [edge("a", "b", Reach::Product, "")];
+        assert_eq!(check(&workspace("[dependencies]\na.workspace = true\n"), &up).len(), 1, "edges have a direction");
+    }
+
+    #[test]
+    fn an_edge_for_tests_does_not_open_the_product() {
+        let tests = [edge("b", "a", Reach::Tests, "")];
+        assert_eq!(check(&workspace("[dependencies]\na.workspace = true\n"), &tests).len(), 1);
+        assert_eq!(check(&workspace("[dev-dependencies]\na.workspace = true\n"), &tests), []);
+        let product = [edge("b", "a", Reach::Product, "")];
+        assert_eq!(check(&workspace("[dev-dependencies]\na.workspace = true\n"), &product), []);
+    }
+
+    #[test]
+    fn the_feature_testing_stays_out_of_the_product() {
+        let edges = [edge("b", "a", Reach::Product, "")];
+        let line = "a = { workspace = true, features = [\"testing\"] }";
+        assert_eq!(check(&workspace(&format!("[dependencies]\n{line}\n")), &edges).len(), 1);
+        assert_eq!(check(&workspace(&format!("[dev-dependencies]\n{line}\n")), &edges), []);
+        assert_eq!(
+            check(&workspace("[dev-dependencies]\nb = { path = \".\", features = [\"testing\"] }\n"), &edges),
+            []
+        );
+    }
+
+    #[test]
+    fn a_row_for_a_crate_that_is_gone_is_caught() {
+        assert_eq!(check(&workspace(""), &[edge("b", "gone", Reach::Product, "")]).len(), 1);
+    }
+
+    #[test]
+    fn no_default_member_reaches_rocksdb() {
+        let fast = ["lentic-types", "lentic-engine", "lentic-machine", "lentic-log", "xtask"];
+        assert!(!EDGES.iter().any(|edge| fast.contains(&edge.from) && edge.to == "lentic-rocks"));
+    }
+}
