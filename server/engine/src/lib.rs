@@ -23,6 +23,7 @@
 //! | [`store`] | what the engine needs of an ordered byte store; [`MemStore`] is one, RocksDB the other |
 //! | [`keys`] | the kinds of store keys, one file each |
 //! | [`record`], [`merge`] | what a cell holds, and how operands fold |
+//! | [`write`] | from an operation to the record it leaves |
 //! | [`masks`] | which versions a rollback hides, from whom |
 //! | [`read`] | get, multi-get and scan at a version |
 //! | [`gc`] | which records nobody can see any more |
@@ -32,6 +33,7 @@
 //!
 //! [`limits::OPERAND_DEPTH_MAX`]: lentic_types::limits::OPERAND_DEPTH_MAX
 
+pub mod gc;
 pub mod keys;
 pub mod masks;
 mod mem;
@@ -39,10 +41,13 @@ pub mod merge;
 pub mod read;
 pub mod record;
 pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod write;
 
 pub use masks::{Mask, MaskSet};
 pub use mem::MemStore;
 pub use merge::MergeOperator;
-pub use read::{Direction, Found, ReadAt, ReadError, ReadStats, ScanLimits, ScanPage};
+pub use read::{Direction, Found, Head, ReadAt, ReadError, ReadStats, ScanLimits, ScanPage};
 pub use record::Record;
 pub use store::{Batch, Bounds, Cursor, Family, Pressure, Store, StoreError, View};

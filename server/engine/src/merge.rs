@@ -21,6 +21,15 @@ pub mod set;
 
 use std::borrow::Cow;
 
+use lentic_types::limits::{OPERAND_DEPTH_MAX, VALUE_BYTES_MAX};
+
+use crate::read::Head;
+use crate::record::Operand;
+
+/// A growing value up to this size is rewritten by each merge rather than chained: reads then find it in one record,
+/// for no more bytes than an operand and its key would take.
+const REWRITE_BYTES_MAX: usize = 128;
+
 /// How an operand is folded into a value. Numbers are part of the format and never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -58,6 +67,25 @@ pub enum MergeError {
         /// Which of the two: "operand" or "value".
         what: &'static str,
     },
+    /// The value would grow above its limit.
+    #[error(
+        "the merged value would have {bytes} bytes, expected at most {VALUE_BYTES_MAX}; spread it over several keys"
+    )]
+    TooLarge {
+        /// How large the value would be.
+        bytes: usize,
+    },
+}
+
+/// How an operand is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Merged<'a> {
+    /// As a put of the folded value.
+    Put(Cow<'a, [u8]>),
+    /// As an operand above the head.
+    Operand(Operand<'a>),
+    /// As a put, but the value must be read first: [`MergeOperator::fold_to_put`] it.
+    NeedsValue,
 }
 
 impl MergeOperator {
@@ -110,6 +138,43 @@ impl MergeOperator {
             Self::SetUnion => set::members(bytes).is_some(),
         };
         if is_of_kind { Ok(()) } else { Err(MergeError::WrongKind { operator: self, what }) }
+    }
+
+    /// How `operand` is stored above `head`, or why it is refused.
+    pub fn place<'a>(self, head: &Head, operand: &'a [u8]) -> Result<Merged<'a>, MergeError> {
+        self.check_operand(operand)?;
+        match head {
+            Head::Absent => Ok(Merged::Put(self.canonical(operand))),
+            Head::Put { value, .. } => {
+                let folded_bytes = value.len() + operand.len();
+                if !self.grows() || folded_bytes <= REWRITE_BYTES_MAX || folded_bytes > VALUE_BYTES_MAX {
+                    return self.fold_to_put(value, operand);
+                }
+                self.check_value(value)?;
+                Ok(Merged::Operand(Operand {
+                    operator: self,
+                    depth: 1,
+                    folded_bytes: folded_bytes as u64,
+                    bytes: operand,
+                }))
+            }
+            Head::Operand { operator, depth, folded_bytes, .. } => {
+                let folded_bytes = folded_bytes + operand.len() as u64;
+                if *operator != self || *depth == OPERAND_DEPTH_MAX || folded_bytes > VALUE_BYTES_MAX as u64 {
+                    return Ok(Merged::NeedsValue);
+                }
+                Ok(Merged::Operand(Operand { operator: self, depth: depth + 1, folded_bytes, bytes: operand }))
+            }
+        }
+    }
+
+    /// Folds `operand` into `value` for a put.
+    pub fn fold_to_put<'a>(self, value: &[u8], operand: &[u8]) -> Result<Merged<'a>, MergeError> {
+        let folded = self.fold(Some(value), [operand])?;
+        if folded.len() > VALUE_BYTES_MAX {
+            return Err(MergeError::TooLarge { bytes: folded.len() });
+        }
+        Ok(Merged::Put(Cow::Owned(folded)))
     }
 
     /// Folds `operands`, oldest first, into `value`.
@@ -205,8 +270,9 @@ mod tests {
 
     #[test]
     fn folds() {
+        type Row = (MergeOperator, Vec<u8>, Vec<u8>, Vec<u8>);
         let set = |members: &[&[u8]]| set::encode(members.iter().copied());
-        let rows: Vec<(MergeOperator, Vec<u8>, Vec<u8>, Vec<u8>)> = vec![
+        let rows: Vec<Row> = vec![
             (MergeOperator::AddI64, i(40).into(), i(2).into(), i(42).into()),
             (MergeOperator::AddI64, i(i64::MAX).into(), i(1).into(), i(i64::MIN).into()),
             (MergeOperator::AddF64, f(0.5).into(), f(0.25).into(), f(0.75).into()),

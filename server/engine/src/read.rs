@@ -15,7 +15,7 @@ pub use scan::{Direction, Row, ScanLimits, ScanPage};
 
 use crate::keys::data;
 use crate::masks::MaskSet;
-use crate::merge::MergeError;
+use crate::merge::{MergeError, MergeOperator};
 use crate::store::{Bounds, Family, StoreError, View};
 
 /// A value as a reader sees it.
@@ -27,6 +27,55 @@ pub struct Found {
     pub value: Bytes,
     /// When the value ends.
     pub expiry: Option<Expiry>,
+}
+
+/// What a writer needs to know of a key: its newest visible record, operands not folded in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Head {
+    /// No record, a deleted one, or one that has ended.
+    Absent,
+    /// A put.
+    Put {
+        /// Its version.
+        version: Version,
+        /// The value.
+        value: Bytes,
+        /// When the value ends.
+        expiry: Option<Expiry>,
+    },
+    /// A merge operand.
+    Operand {
+        /// Its version.
+        version: Version,
+        /// How the chain folds.
+        operator: MergeOperator,
+        /// Its place in the chain.
+        depth: u8,
+        /// At least the bytes of the value when folded.
+        folded_bytes: u64,
+        /// When the value ends.
+        expiry: Option<Expiry>,
+    },
+}
+
+impl Head {
+    /// The version of the key's value, or `None` if it has none.
+    #[must_use]
+    pub const fn version(&self) -> Option<Version> {
+        match self {
+            Self::Absent => None,
+            Self::Put { version, .. } | Self::Operand { version, .. } => Some(*version),
+        }
+    }
+
+    /// When the key's value ends, if it has one and it does.
+    #[must_use]
+    pub const fn expiry(&self) -> Option<Expiry> {
+        match self {
+            Self::Absent => None,
+            Self::Put { expiry, .. } | Self::Operand { expiry, .. } => *expiry,
+        }
+    }
 }
 
 /// What a read cost.
@@ -74,6 +123,14 @@ impl ReadAt<'_> {
         let mut prefix = Vec::with_capacity(key.len() + 16);
         data::put_prefix(&mut prefix, self.table, key);
         resolver.point(&prefix, self.masks.of_key(key))
+    }
+
+    /// What a writer stamped with this version needs to know of `key`.
+    pub fn head<V: View>(&self, view: &V, key: &[u8], stats: &mut ReadStats) -> Result<Head, ReadError> {
+        let mut resolver = Resolver::new(view.cursor(Family::Data, Bounds::OneKey)?, self.version, stats);
+        let mut prefix = Vec::with_capacity(key.len() + 16);
+        data::put_prefix(&mut prefix, self.table, key);
+        resolver.head(&prefix, self.masks.of_key(key))
     }
 
     /// The values of `keys`, in their order. Sorted keys are read fastest.

@@ -85,9 +85,9 @@ pub enum Bounds {
 
 /// Moves over the entries of one family in key order. It sees the family as it was when the cursor was made.
 pub trait Cursor {
-    /// Goes to the first entry at or after `key`.
+    /// Goes to the first entry at or after `key`; a key before the lower bound stands for the bound.
     fn seek(&mut self, key: &[u8]) -> Result<(), StoreError>;
-    /// Goes to the last entry at or before `key`.
+    /// Goes to the last entry at or before `key`; a key behind the upper bound stands for the bound.
     fn seek_back(&mut self, key: &[u8]) -> Result<(), StoreError>;
     /// Goes to the entry after this one. No effect when at no entry.
     fn next(&mut self) -> Result<(), StoreError>;

@@ -3,12 +3,12 @@
 use bytes::Bytes;
 use lentic_types::{Expiry, Version};
 
-use super::{Found, ReadError, ReadStats};
+use super::{Found, Head, ReadError, ReadStats};
 use crate::keys::data;
 use crate::masks::KeyMasks;
 use crate::merge::MergeOperator;
 use crate::record::{Operand, Record};
-use crate::store::{Cursor, StoreError};
+use crate::store::{Cursor, Family, StoreError};
 
 /// Records stepped over before a seek takes over. A step costs a tenth of a seek; most keys have few versions.
 const STEPS_BEFORE_SEEK: u32 = 8;
@@ -47,37 +47,82 @@ impl<'s, C: Cursor> Resolver<'s, C> {
     /// The value of the key with `prefix`, from the cursor's place on, which is at one of the key's records or before
     /// them. Afterwards the cursor is at one of the key's records or behind them.
     pub fn resolve(&mut self, prefix: &[u8], masks: KeyMasks<'_>) -> Result<Option<Found>, ReadError> {
-        let mut chain: Option<Chain> = None;
-        let mut below = self.at;
+        let Some((version, record)) = self.newest_visible(prefix, self.at, masks)? else { return Ok(None) };
+        match record {
+            Record::Put { value, expiry } => Ok(Some(Found { version, value: Bytes::copy_from_slice(value), expiry })),
+            Record::Delete => Ok(None),
+            Record::Operand { operand, expiry } => {
+                let chain = Chain::new(version, expiry, &operand);
+                self.fold_chain(prefix, masks, chain).map(Some)
+            }
+        }
+    }
+
+    /// What a writer at this resolver's version needs to know of the key with `prefix`: its newest visible record.
+    pub fn head(&mut self, prefix: &[u8], masks: KeyMasks<'_>) -> Result<Head, ReadError> {
+        self.seek_version(prefix, self.at)?;
+        Ok(match self.newest_visible(prefix, self.at, masks)? {
+            None | Some((_, Record::Delete)) => Head::Absent,
+            Some((version, Record::Put { value, expiry })) => {
+                Head::Put { version, value: Bytes::copy_from_slice(value), expiry }
+            }
+            Some((version, Record::Operand { operand, expiry })) => {
+                let Operand { operator, depth, folded_bytes, .. } = operand;
+                Head::Operand { version, operator, depth, folded_bytes, expiry }
+            }
+        })
+    }
+
+    /// Goes to the newest record at or below `below` that no mask hides; `None` if there is none, or if it is gone.
+    fn newest_visible(
+        &mut self,
+        prefix: &[u8],
+        below: Version,
+        masks: KeyMasks<'_>,
+    ) -> Result<Option<(Version, Record<'_>)>, ReadError> {
+        let Some(version) = self.step_to_visible(prefix, below, masks)? else { return Ok(None) };
+        let at = self.at;
+        let record = self.record()?;
+        Ok((!record.is_gone_at(at)).then_some((version, record)))
+    }
+
+    /// Folds the operands of `chain`, whose newest is at the cursor, into the put below them.
+    fn fold_chain(&mut self, prefix: &[u8], masks: KeyMasks<'_>, mut chain: Chain) -> Result<Found, ReadError> {
+        let mut below = chain.version;
+        while let Some(next) = below.0.checked_sub(1) {
+            let Some(version) = self.step_to_visible(prefix, Version(next), masks)? else { break };
+            below = version;
+            match self.record()? {
+                Record::Operand { operand, .. } if chain.continues(&operand) => chain.push(&operand),
+                Record::Put { value, .. } if chain.next_depth == 0 => return chain.fold(prefix, value),
+                _ => break,
+            }
+        }
+        Err(StoreError::damaged(Family::Data, prefix, "operands without the base they were written on").into())
+    }
+
+    /// Goes to the newest record of `prefix` at or below `below` that no mask hides from this resolver's version.
+    fn step_to_visible(
+        &mut self,
+        prefix: &[u8],
+        mut below: Version,
+        masks: KeyMasks<'_>,
+    ) -> Result<Option<Version>, ReadError> {
         while self.step_down_to(prefix, below)? {
-            let (key, bytes) = self.cursor.entry().expect("a step down ends at a record");
+            let (key, _) = self.cursor.entry().expect("a step down ends at a record");
             let version = version_of(key)?;
-            if let Some(from) = masks.hidden_from(version, self.at) {
-                below = from;
-                continue;
+            match masks.hidden_from(version, self.at) {
+                None => return Ok(Some(version)),
+                Some(from) => below = from,
             }
-            let record = Record::decode(bytes).map_err(|reason| ReadError::record(key, &reason))?;
-            if chain.is_none() && record.is_gone_at(self.at) {
-                return Ok(None);
-            }
-            match (chain.as_mut(), record) {
-                (None, Record::Put { value, expiry }) => {
-                    return Ok(Some(Found { version, value: Bytes::copy_from_slice(value), expiry }));
-                }
-                (None, Record::Operand { operand, expiry }) => chain = Some(Chain::new(version, expiry, &operand)),
-                (Some(chain), Record::Operand { operand, .. }) if chain.continues(&operand) => chain.push(&operand),
-                (Some(chain), Record::Put { value, .. }) if chain.next_depth == 0 => {
-                    return chain.fold(key, value).map(Some);
-                }
-                _ => return Err(StoreError::damaged(crate::Family::Data, key, "not the base of its operands").into()),
-            }
-            let Some(next) = version.0.checked_sub(1) else { break };
-            below = Version(next);
         }
-        match chain {
-            None => Ok(None),
-            Some(_) => Err(StoreError::damaged(crate::Family::Data, prefix, "operands without a base").into()),
-        }
+        Ok(None)
+    }
+
+    /// The record at the cursor.
+    fn record(&self) -> Result<Record<'_>, ReadError> {
+        let (key, bytes) = self.cursor.entry().expect("the cursor is at a record");
+        Record::decode(bytes).map_err(|reason| ReadError::record(key, &reason))
     }
 
     /// Goes to the newest record of `prefix` at or below `below`, from a place at or before it. False if there is none;

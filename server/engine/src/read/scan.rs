@@ -10,7 +10,7 @@ use lentic_types::{KeyRange, limits};
 use super::{Found, ReadAt, ReadError, ReadStats, Resolver};
 use crate::keys::data;
 use crate::masks::KeyMasks;
-use crate::store::{Bounds, Cursor, Family, View};
+use crate::store::{Cursor, Family, View};
 
 /// Which end of the range a scan begins at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,24 +66,18 @@ impl ReadAt<'_> {
         page_limits: &ScanLimits,
         stats: &mut ReadStats,
     ) -> Result<ScanPage, ReadError> {
-        let bounds = data::bounds(self.table, range);
-        let (lower, upper) = match &bounds {
-            Bounds::Range { lower, upper } => (lower.clone(), upper.clone()),
-            Bounds::OneKey => unreachable!("the bounds of a range are a range"),
-        };
-        let cursor = view.cursor(Family::Data, bounds)?;
+        let cursor = view.cursor(Family::Data, data::bounds(self.table, range))?;
         let steps_end = stats.records.saturating_add(page_limits.steps_max);
         let mut page = Page { limits: page_limits, steps_end, range, direction, bytes: 0, page: ScanPage::default() };
         let mut resolver = Resolver::new(cursor, self.version, stats);
         match direction {
             Direction::Forward => {
-                resolver.cursor().seek(&lower)?;
+                resolver.cursor().seek(&[])?;
                 self.forward(&mut resolver, &mut page)?;
             }
             Direction::Reverse => {
-                // With no upper bound this is above every key: a key's prefix is never all ones for so long.
-                let last = upper.unwrap_or_else(|| vec![0xff; limits::KEY_BYTES_MAX]);
-                resolver.cursor().seek_back(&last)?;
+                // Above every key of the last table, whose bounds are open: no user key is as long.
+                resolver.cursor().seek_back(&[0xff; limits::KEY_BYTES_MAX + 8])?;
                 self.reverse(&mut resolver, &mut page)?;
             }
         }

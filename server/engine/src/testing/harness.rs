@@ -1,0 +1,228 @@
+//! Plays a history over a store and over the model, side by side.
+
+use lentic_types::{Expiry, GroupId, Index, KeyRange, TableId, Version};
+
+use super::model::{Cell, Model, Value};
+use super::step::Step;
+use crate::gc::{GcHandle, GcRules};
+use crate::keys::sys;
+use crate::masks::{Mask, MaskSet};
+use crate::read::{Direction, Found, ReadAt, ReadStats, ScanLimits};
+use crate::record::Record;
+use crate::store::{Batch, Store};
+use crate::write;
+
+const TABLE: TableId = TableId(7);
+const GROUP: GroupId = GroupId(3);
+
+/// A store under test.
+pub trait Subject {
+    /// The store's type.
+    type Store: Store;
+    /// The store as it is now.
+    fn store(&self) -> &Self::Store;
+    /// The GC rules of the store.
+    fn gc(&self) -> &GcHandle;
+    /// Dies and comes back, keeping at least what is durable and, if it can choose, `batches` more. GC rules are state
+    /// of the process: they are gone afterwards.
+    fn crash(&mut self, batches: usize);
+    /// Collects garbage in the whole store by the active rules.
+    fn collect(&mut self);
+}
+
+/// What a crash takes back: everything that follows from the log.
+#[derive(Clone, Debug)]
+struct Replicated {
+    model: Model,
+    masks: MaskSet,
+    watermark: Version,
+    pins: Vec<Version>,
+}
+
+impl Replicated {
+    fn rules(&self) -> GcRules {
+        let (watermark, pins, masks) = (self.watermark, self.pins.clone(), self.masks.clone());
+        GcRules { table: TABLE, range: KeyRange::all(), watermark, pins, masks }
+    }
+}
+
+/// Plays `history` and compares as it goes.
+///
+/// # Panics
+/// Where the store and the model differ.
+pub fn run(subject: &mut impl Subject, history: &[Step]) {
+    let first = Replicated { model: Model::default(), masks: MaskSet::new(), watermark: Version::ZERO, pins: vec![] };
+    let mut play = Play { states: vec![first] };
+    for step in history {
+        match step {
+            Step::Collect => {
+                promote(subject);
+                subject.collect();
+                play.compare(subject);
+            }
+            Step::Flush => {
+                subject.store().flush().expect("the store works");
+                promote(subject);
+            }
+            Step::Crash(batches) => {
+                let durable = subject.store().durable_applied(GROUP).expect("the store works");
+                subject.crash(*batches);
+                play.come_back(subject, durable);
+                play.compare(subject);
+            }
+            logged => play.log(subject, logged),
+        }
+    }
+    play.compare(subject);
+}
+
+fn promote(subject: &impl Subject) {
+    subject.gc().promote(|group| subject.store().durable_applied(group)).expect("the store works");
+}
+
+/// The state after each log index; the last is now.
+struct Play {
+    states: Vec<Replicated>,
+}
+
+impl Play {
+    fn now(&self) -> &Replicated {
+        self.states.last().expect("there is a first state")
+    }
+
+    /// One index is one version: the millisecond of its number.
+    fn version(index: u64) -> Version {
+        Version::tick(index, 0).expect("histories are short")
+    }
+
+    fn index(&self) -> u64 {
+        self.states.len() as u64
+    }
+
+    fn back(&self, steps: u64) -> Version {
+        Self::version(self.index().saturating_sub(1 + steps))
+    }
+
+    /// Applies a step that goes through the log.
+    fn log(&mut self, subject: &impl Subject, step: &Step) {
+        let (index, version) = (Index(self.index()), Self::version(self.index()));
+        let mut next = self.now().clone();
+        let mut batch = Batch::new();
+        let mut rules_change = true;
+        match step {
+            Step::Rollback(start, end, back) => {
+                let from = self.back(*back).max(next.watermark);
+                if let Ok(range) = KeyRange::new(start.clone(), end.clone()) {
+                    let mask = Mask { range, from, end: version };
+                    next.masks.add(mask.clone());
+                    next.model.rollback(mask);
+                }
+            }
+            Step::Raise(back) => next.watermark = next.watermark.max(self.back(*back)),
+            Step::Pin(back) => next.pins.push(self.back(*back).max(next.watermark)),
+            Step::Unpin(position) if *position < next.pins.len() => drop(next.pins.remove(*position)),
+            write => {
+                rules_change = false;
+                apply_write(subject, &mut next, &mut batch, version, write);
+            }
+        }
+        sys::put_applied(&mut batch, GROUP, index);
+        subject.store().write(&batch).expect("the store works");
+        if rules_change {
+            subject.gc().stage(GROUP, index, Some(next.rules()));
+        }
+        self.states.push(next);
+    }
+
+    /// Goes back to what the store came back with.
+    fn come_back(&mut self, subject: &impl Subject, durable: Index) {
+        let applied = sys::applied(subject.store(), GROUP).expect("the store works");
+        assert!(applied >= durable, "{applied} is back, but {durable} was durable");
+        assert!(applied.0 < self.index(), "{applied} was never applied");
+        self.states.truncate(usize::try_from(applied.0).expect("small") + 1);
+        subject.gc().stage(GROUP, applied, Some(self.now().rules()));
+    }
+
+    /// Compares every read at every version that may be read.
+    fn compare(&self, subject: &impl Subject) {
+        let now = self.now();
+        let above = (0..self.index() + 20).map(Self::version).filter(|version| *version >= now.watermark);
+        for version in above.chain(now.pins.iter().copied()).chain([Version::MAX]) {
+            compare_at(subject.store(), now, version);
+        }
+    }
+}
+
+fn apply_write(subject: &impl Subject, next: &mut Replicated, batch: &mut Batch, version: Version, step: &Step) {
+    let expiry = |ttl: &Option<u64>| ttl.map(|ttl| Expiry(version.ms() + ttl));
+    match step {
+        Step::Put(key, value, ttl) => {
+            write::record(batch, TABLE, key, version, &Record::Put { value, expiry: expiry(ttl) });
+            next.model.write(key, version, Cell::Put(value.clone(), expiry(ttl)));
+        }
+        Step::Delete(key) => {
+            write::record(batch, TABLE, key, version, &Record::Delete);
+            next.model.write(key, version, Cell::Delete);
+        }
+        Step::Merge(key, operator, operand, ttl) => {
+            let (store, mut stats) = (subject.store(), ReadStats::default());
+            let at = ReadAt { table: TABLE, version, masks: &next.masks };
+            let head = at.head(store, key, &mut stats).expect("the store works");
+            let merge = write::Merge { key, operator: *operator, operand, expiry: expiry(ttl) };
+            let merged = write::merge(batch, store, &at, &head, &merge, &mut stats).expect("the store works");
+            let value = next.model.get(key, version).map(|(_, value, _)| value);
+            let folded = operator.fold(value.as_deref(), [operand.as_slice()]);
+            assert_eq!(merged.is_ok(), folded.is_ok(), "{key:?} {operator:?} {operand:?} onto {value:?}");
+            if merged.is_ok() {
+                next.model.write(key, version, Cell::Merge(*operator, operand.clone(), expiry(ttl)));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn compare_at(store: &impl Store, now: &Replicated, version: Version) {
+    let at = ReadAt { table: TABLE, version, masks: &now.masks };
+    let mut stats = ReadStats::default();
+    let keys: Vec<_> = now.model.keys().collect();
+    let expected: Vec<_> = keys.iter().map(|key| now.model.get(key, version)).collect();
+    let many = at.multi_get(store, &keys, &mut stats).expect("the store works");
+    assert_eq!(
+        many.iter().map(|found| found.as_ref().map(plain)).collect::<Vec<_>>(),
+        expected,
+        "multi-get at {version}"
+    );
+    for (key, value) in keys.iter().zip(&expected) {
+        let found = at.get(store, key, &mut stats).expect("the store works");
+        assert_eq!(&found.as_ref().map(plain), value, "get of {} at {version}", key.escape_ascii());
+    }
+    let range = KeyRange::new(&b"a\0"[..], version.ms().is_multiple_of(2).then_some(&b"b\xff"[..])).expect("in order");
+    let mut expected = now.model.scan(&range, version);
+    let rows_max = usize::try_from(version.ms() % 3).expect("small") + 1;
+    let limits = ScanLimits { rows_max, bytes_max: 150, steps_max: 4 };
+    assert_eq!(scan_all(store, &at, &range, Direction::Forward, &limits), expected, "scan at {version}");
+    expected.reverse();
+    assert_eq!(scan_all(store, &at, &range, Direction::Reverse, &limits), expected, "reverse scan at {version}");
+}
+
+fn scan_all(
+    store: &impl Store,
+    at: &ReadAt<'_>,
+    range: &KeyRange,
+    direction: Direction,
+    limits: &ScanLimits,
+) -> Vec<(Vec<u8>, Value)> {
+    let (mut rows, mut rest) = (Vec::new(), Some(range.clone()));
+    while let Some(range) = rest {
+        let page = at.scan(store, &range, direction, limits, &mut ReadStats::default()).expect("the store works");
+        assert!(page.rows.len() <= limits.rows_max);
+        assert_ne!(page.rest.as_ref(), Some(&range), "a page moves");
+        rows.extend(page.rows.into_iter().map(|row| (row.key.to_vec(), plain(&row.found))));
+        rest = page.rest;
+    }
+    rows
+}
+
+fn plain(found: &Found) -> Value {
+    (found.version, found.value.to_vec(), found.expiry)
+}

@@ -1,0 +1,78 @@
+//! The definitions, as plainly as they can be computed.
+
+use std::collections::BTreeMap;
+
+use lentic_types::{Expiry, KeyRange, Version};
+
+use crate::masks::Mask;
+use crate::merge::MergeOperator;
+
+/// A table that keeps every version and computes every answer from all of them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Model {
+    cells: BTreeMap<Vec<u8>, BTreeMap<Version, Cell>>,
+    masks: Vec<Mask>,
+}
+
+/// What was written to a key at a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Cell {
+    /// A put.
+    Put(Vec<u8>, Option<Expiry>),
+    /// A delete.
+    Delete,
+    /// A merge that was accepted.
+    Merge(MergeOperator, Vec<u8>, Option<Expiry>),
+}
+
+/// A value: its version, its bytes and its end.
+pub(super) type Value = (Version, Vec<u8>, Option<Expiry>);
+
+impl Model {
+    /// Writes a cell.
+    pub(super) fn write(&mut self, key: &[u8], version: Version, cell: Cell) {
+        self.cells.entry(key.to_vec()).or_default().insert(version, cell);
+    }
+
+    /// Rolls a range back.
+    pub(super) fn rollback(&mut self, mask: Mask) {
+        self.masks.push(mask);
+    }
+
+    /// Whether a record of `key` at `version` is hidden from a read at `at`.
+    fn is_hidden(&self, key: &[u8], version: Version, at: Version) -> bool {
+        let hides =
+            |mask: &Mask| mask.range.contains(key) && mask.from < version && version < mask.end && mask.end <= at;
+        self.masks.iter().any(hides)
+    }
+
+    /// The value of `key` at `at`.
+    pub(super) fn get(&self, key: &[u8], at: Version) -> Option<Value> {
+        let cells = self.cells.get(key)?.range(..=at).filter(|(version, _)| !self.is_hidden(key, **version, at));
+        let value = cells.fold(None, |value: Option<Value>, (version, cell)| {
+            let below = value.filter(|(_, _, expiry)| !expiry.is_some_and(|expiry| expiry.is_over_at(*version)));
+            match cell {
+                Cell::Put(bytes, expiry) => Some((*version, bytes.clone(), *expiry)),
+                Cell::Delete => None,
+                Cell::Merge(operator, operand, expiry) => {
+                    let (bytes, end) = below.map_or((None, None), |(_, bytes, end)| (Some(bytes), end));
+                    let folded =
+                        operator.fold(bytes.as_deref(), [operand.as_slice()]).expect("an accepted merge folds");
+                    Some((*version, folded, expiry.or(end)))
+                }
+            }
+        });
+        value.filter(|(_, _, expiry)| !expiry.is_some_and(|expiry| expiry.is_over_at(at)))
+    }
+
+    /// The live keys of `range` at `at`, in order.
+    pub(super) fn scan(&self, range: &KeyRange, at: Version) -> Vec<(Vec<u8>, Value)> {
+        let keys = self.cells.keys().filter(|key| range.contains(key));
+        keys.filter_map(|key| Some((key.clone(), self.get(key, at)?))).collect()
+    }
+
+    /// Every key ever written.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        self.cells.keys().map(Vec::as_slice)
+    }
+}
