@@ -1,6 +1,6 @@
 //! Stages: what a chore is made of, and the loop that runs them.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -88,14 +88,17 @@ fn work(root: &Path, work: &Work) -> Result<(), String> {
 }
 
 fn cargo(root: &Path, arguments: &[String]) -> Result<(), String> {
-    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    spawn(&std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), root, arguments)
+}
+
+fn spawn(program: &OsStr, root: &Path, arguments: &[String]) -> Result<(), String> {
     let status = Command::new(program)
         .args(arguments)
         .current_dir(root)
         .env("PATH", path_with_ccache())
         .env("RUSTDOCFLAGS", "-D warnings")
         .status()
-        .map_err(|error| format!("cannot start cargo: {error}"))?;
+        .map_err(|error| format!("cannot start {}: {error}", program.display()))?;
     if status.success() { Ok(()) } else { Err(format!("`cargo {}` ended with {status}", arguments.join(" "))) }
 }
 
@@ -123,8 +126,10 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_command_fails_its_chore() {
+    fn a_failed_command_is_an_error() {
         let root = crate::root();
-        assert!(!run("probe", &root, &[Stage::cargo("no such command", "no-such-command")]));
+        assert!(spawn(OsStr::new("false"), &root, &[]).is_err());
+        assert!(spawn(OsStr::new("no such program"), &root, &[]).is_err());
+        assert_eq!(spawn(OsStr::new("true"), &root, &[]), Ok(()));
     }
 }
