@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use lentic_types::{GroupId, Index};
+use lentic_types::{GroupId, Index, KeyRange, TableId};
 
+use crate::gc::{GcHandle, sweep};
 use crate::keys::{data, sys};
 use crate::store::{Batch, Bounds, Change, Cursor, Family, Pressure, Store, StoreError, View};
 
@@ -45,9 +46,21 @@ impl MemStore {
     pub fn crash(&self, batches: usize) -> Self {
         let state = self.read();
         let mut after = State { families: state.durable.clone(), durable: state.durable.clone(), since_flush: vec![] };
-        state.since_flush.iter().take(batches).for_each(|batch| after.apply(batch));
+        state.since_flush.iter().take(batches).for_each(|batch| apply(&mut after.families, batch));
         after.durable = after.families.clone();
         Self { state: RwLock::new(after) }
+    }
+
+    /// Collects garbage in a range as a compaction does: what has been flushed is gone at once, whatever a crash may
+    /// still take back of later writes.
+    pub fn compact(&self, table: TableId, range: &KeyRange, gc: &GcHandle) {
+        let mut state = self.lock();
+        let State { families, durable, .. } = &mut *state;
+        for side in [families, durable] {
+            let frozen = Self { state: RwLock::new(State { families: side.clone(), ..State::default() }) };
+            let batch = sweep(&frozen, table, range, &mut gc.filter()).expect("a store in memory does not fail");
+            apply(side, &batch);
+        }
     }
 
     /// Every entry of `family`, in key order.
@@ -66,16 +79,14 @@ impl MemStore {
     }
 }
 
-impl State {
-    fn apply(&mut self, batch: &Batch) {
-        for change in batch.iter() {
-            match change {
-                Change::Put(family, key, value) => {
-                    Arc::make_mut(&mut self.families[family as usize]).insert(key.to_vec(), value.to_vec());
-                }
-                Change::Delete(family, key) => {
-                    Arc::make_mut(&mut self.families[family as usize]).remove(key);
-                }
+fn apply(families: &mut [Arc<Entries>; Family::ALL.len()], batch: &Batch) {
+    for change in batch.iter() {
+        match change {
+            Change::Put(family, key, value) => {
+                Arc::make_mut(&mut families[family as usize]).insert(key.to_vec(), value.to_vec());
+            }
+            Change::Delete(family, key) => {
+                Arc::make_mut(&mut families[family as usize]).remove(key);
             }
         }
     }
@@ -96,7 +107,7 @@ impl View for MemStore {
 impl Store for MemStore {
     fn write(&self, batch: &Batch) -> Result<(), StoreError> {
         let mut state = self.lock();
-        state.apply(batch);
+        apply(&mut state.families, batch);
         state.since_flush.push(batch.clone());
         Ok(())
     }

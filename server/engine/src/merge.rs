@@ -248,6 +248,7 @@ fn f64_bytes(value: f64) -> [u8; 8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lentic_types::Version;
     use proptest::prelude::*;
 
     fn i(value: i64) -> [u8; 8] {
@@ -292,6 +293,37 @@ mod tests {
             let alone = operator.fold(None, [&operand[..]]);
             assert_eq!(alone.as_deref(), Ok(&operand[..]), "{operator:?} onto nothing");
         }
+    }
+
+    #[test]
+    fn a_chain_is_bounded_in_length_and_bytes() {
+        let operand = [b'x'; REWRITE_BYTES_MAX + 1];
+        let mut head = Head::Absent;
+        for depth in 0..=OPERAND_DEPTH_MAX {
+            head = match MergeOperator::Append.place(&head, &operand).unwrap() {
+                Merged::Put(value) => {
+                    assert_eq!(depth, 0, "only the first is a put");
+                    Head::Put { version: Version(1), value: value.into_owned().into(), expiry: None }
+                }
+                Merged::Operand(placed) => {
+                    assert_eq!((placed.depth, placed.folded_bytes), (depth, (u64::from(depth) + 1) * 129));
+                    let (depth, folded_bytes) = (placed.depth, placed.folded_bytes);
+                    Head::Operand {
+                        version: Version(1),
+                        operator: MergeOperator::Append,
+                        depth,
+                        folded_bytes,
+                        expiry: None,
+                    }
+                }
+                Merged::NeedsValue => panic!("depth {depth} is within the bound"),
+            };
+        }
+        assert_eq!(MergeOperator::Append.place(&head, &operand), Ok(Merged::NeedsValue), "the chain is full");
+        assert_eq!(MergeOperator::AddI64.place(&head, &i(1)), Ok(Merged::NeedsValue), "another operator");
+        let full = vec![b'x'; VALUE_BYTES_MAX];
+        let head = Head::Put { version: Version(1), value: full.into(), expiry: None };
+        assert_eq!(MergeOperator::Append.place(&head, b"x"), Err(MergeError::TooLarge { bytes: VALUE_BYTES_MAX + 1 }));
     }
 
     #[test]
