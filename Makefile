@@ -20,8 +20,9 @@ help:
 deps:
 	@xtask/deps.sh
 
+# --locked: a lock file that was not committed with its manifest is an error here, not a silent update.
 test: deps
-	$(XTASK) ci
+	cargo --locked xtask ci
 
 demo: deps
 	$(XTASK) demo
