@@ -1,6 +1,6 @@
 //! The rules of the house: what the compiler and clippy cannot know.
 //!
-//! Each rule is a function from a [`Tree`] in memory to [`Finding`]s, and carries tests with small bad trees that it
+//! Each rule is a function from a [`Tree`] in memory to findings, and carries tests with small bad trees that it
 //! must catch. One file holds one group of rules:
 //!
 //! | file          | rules                                                                   |
