@@ -4,13 +4,14 @@
 //! |---|---|---|
 //! | data | table, user key (escaped), version (inverted) | [`data`]: one record of a user key |
 //! | sys | group, 0x01 | [`sys::applied_key`]: the index of the last entry applied |
-//! | sys | group, 0x02 | `descriptor`: the shard's range, epoch, watermark and newest stamp |
+//! | sys | group, 0x02 | `descriptor`: the shard's range, epoch and watermark |
 //! | sys | group, 0x03, range start | `fence`: an owned range and its token |
 //! | sys | group, 0x04, version of the rollback | `mask`: an interval of versions hidden in a range |
 //! | sys | group, 0x05, client, sequence | `answer`: what a request with an idempotency key was told |
+//! | sys | group, 0x06 | `stamp`: the newest stamp, and the horizon of forgotten answers |
 //!
 //! Keys sort by plain byte order and carry no shard: a split moves nothing. A group's own state is written and read
-//! by `machine`, which owns the values behind the tags 0x02 to 0x05; the tags have their home here, beside each other.
+//! by `machine`, which owns the values behind the tags 0x02 to 0x06; the tags have their home here, beside each other.
 
 pub mod data;
 pub mod escape;

@@ -23,7 +23,7 @@
 //! | [`store`] | what the engine needs of an ordered byte store; [`MemStore`] is one, RocksDB the other |
 //! | [`keys`] | the kinds of store keys, one file each |
 //! | [`record`], [`merge`] | what a cell holds, and how operands fold |
-//! | [`write`] | from an operation to the record it leaves |
+//! | [`mod@write`] | from an operation to the record it leaves |
 //! | [`masks`] | which versions a rollback hides, from whom |
 //! | [`read`] | get, multi-get and scan at a version |
 //! | [`gc`] | which records nobody can see any more |

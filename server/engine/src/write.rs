@@ -45,7 +45,9 @@ pub fn merge<V: View>(
     stats: &mut ReadStats,
 ) -> Result<Result<Head, MergeError>, ReadError> {
     let mut merged = merge.operator.place(head, merge.operand);
-    if merged == Ok(Merged::NeedsValue) {
+    // A cell holds one record: onto an earlier write of the same version, an operand would take its base's place.
+    let takes_base = matches!(merged, Ok(Merged::Operand(_))) && head.version() == Some(at.version);
+    if takes_base || merged == Ok(Merged::NeedsValue) {
         let value = at.get(view, merge.key, stats)?.map(|found| found.value).unwrap_or_default();
         merged = merge.operator.fold_to_put(&value, merge.operand);
     }

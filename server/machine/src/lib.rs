@@ -1,1 +1,26 @@
-//! machine
+//! Every decision Lentic makes, as pure functions of state and entry.
+//!
+//! The waist of the whole system is one function, [`Shard::apply`](shard::Shard::apply):
+//!
+//! ```text
+//!        log entry ──▶ apply(index, command, view) ──▶ Applied { batch, replies, events, stats }
+//!                                    │                      │       │       │        │
+//!             what the store shows ──┘        to the store ─┘       │       │        └─ to the metrics
+//!                                                       to clients ─┘       └─ to GC, feeds
+//! ```
+//!
+//! Everything above it carries messages, everything below keeps bytes. Fences, idempotency, conditions and limits are
+//! decided here, after replication, so that every replica decides the same and a fail-over loses no decision.
+//!
+//! - [`shard`]: the state machine of one shard, a file per command.
+//! - [`invariants`]: what must hold, as named predicates for tests, simulation and assertions.
+//!
+//! Deliberately absent: clocks (a version is an argument), randomness (a seed is), threads, files, networks, and any
+//! knowledge of Raft beyond "entries come in order, each once".
+
+pub mod invariants;
+pub mod overlay;
+pub mod shard;
+
+pub use overlay::Overlay;
+pub use shard::{Applied, Command, Event, Fatal, Outcome, Refusal, Request, Shard};

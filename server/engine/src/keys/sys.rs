@@ -11,7 +11,7 @@ use crate::store::{Batch, Bounds, Family, StoreError, View};
 pub enum SysKind {
     /// The index of the last entry applied.
     Applied = 0x01,
-    /// The shard's range, epoch, watermark and newest stamp.
+    /// The shard's range, epoch and watermark.
     Descriptor = 0x02,
     /// An owned range and its token.
     Fence = 0x03,
@@ -19,6 +19,8 @@ pub enum SysKind {
     Mask = 0x04,
     /// What a request with an idempotency key was told.
     Answer = 0x05,
+    /// The newest stamp, and the version below which answers may be forgotten.
+    Stamp = 0x06,
 }
 
 /// The key of `group`'s state of one kind; `suffix` tells several of the kind apart.

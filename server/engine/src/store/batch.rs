@@ -64,6 +64,17 @@ impl Batch {
         self.changes.push(Span { family, is_put: false, start, key_end: self.bytes.len() });
     }
 
+    /// Adds all changes of `other` behind its own.
+    pub fn append(&mut self, other: &Self) {
+        let offset = self.bytes.len();
+        self.bytes.extend_from_slice(&other.bytes);
+        self.changes.extend(other.changes.iter().map(|span| Span {
+            start: span.start + offset,
+            key_end: span.key_end + offset,
+            ..*span
+        }));
+    }
+
     /// The changes, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Change<'_>> {
         (0..self.changes.len()).map(|position| self.change(position))
@@ -133,6 +144,9 @@ mod tests {
         ];
         assert!(batch.iter().eq(expected));
         assert_eq!((batch.len(), batch.bytes()), (3, 6));
+        let mut doubled = batch.clone();
+        doubled.append(&batch);
+        assert!(doubled.iter().eq(expected.into_iter().chain(expected)));
         batch.truncate(1);
         assert!(batch.iter().eq(expected.into_iter().take(1)));
         assert_eq!(batch.bytes(), 4);

@@ -1,0 +1,151 @@
+//! What was answered: so that a retry gets the same answer and not a second effect.
+//!
+//! A request with a [`RequestKey`] leaves its answer in the replicated state. A copy of it (a retry, a duplicate in the
+//! network) is answered from there. Answers are let go of in two ways, and neither lets a late copy through:
+//!
+//! - the client says with each request which of its sequence numbers it will never send again (`acked_below`): those
+//!   answers go, and a copy of such a request is refused from then on;
+//! - too old, or too many: the oldest answers go, and the *horizon* rises to their version. What was issued at or
+//!   below the horizon and has no answer here may have been applied before: it is refused as forgotten.
+//!
+//! Why a copy never slips through: a request issued at tick i commits at a version v > i. When its answer went because
+//! it was acknowledged, a newer request of the client had said so; while any answer of that client with that word is
+//! kept, the copy is below it; when the last such answer goes, the horizon is above v, so above i. (The scheme of
+//! RIFL, Lee et al., SOSP 2015, with versions in place of leases.)
+
+use std::collections::BTreeMap;
+
+use lentic_types::codec::{DecodeError, Reader, put_varint};
+use lentic_types::limits::{ANSWER_MS_MIN, ANSWERS_PER_CLIENT_MAX, ANSWERS_PER_SHARD_MAX};
+use lentic_types::{ClientId, Version};
+
+use super::outcome::{Outcome, Refusal};
+
+/// Most answers let go of for age in one request, so that no request pays for many.
+const EXPIRED_PER_REQUEST_MAX: usize = 4;
+
+/// Names a request, so that it takes effect once however often it is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestKey {
+    /// The client.
+    pub client: ClientId,
+    /// The client's number for the request; each new request has a higher one.
+    pub sequence: u64,
+    /// The client will never send a request below this sequence again.
+    pub acked_below: u64,
+    /// A tick that the client had seen when it first sent the request.
+    pub issued: Version,
+}
+
+/// A kept answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    /// The version of the request that it answers.
+    pub(super) version: Version,
+    /// What the client had acknowledged by then.
+    pub(super) acked_below: u64,
+    /// The answer.
+    pub(super) outcome: Outcome,
+}
+
+/// Names a kept answer: client and sequence.
+pub(super) type AnswerId = (ClientId, u64);
+
+/// The kept answers of a shard.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Answers {
+    by_client: BTreeMap<ClientId, BTreeMap<u64, Answer>>,
+    by_version: BTreeMap<Version, AnswerId>,
+    horizon: Version,
+}
+
+impl Answers {
+    /// Answers read back from the store.
+    pub(super) fn load(kept: impl IntoIterator<Item = (AnswerId, Answer)>, horizon: Version) -> Self {
+        let mut answers = Self { horizon, ..Self::default() };
+        kept.into_iter().for_each(|(id, answer)| answers.insert(id, answer));
+        answers
+    }
+
+    /// The version at or below which answers may have been let go of.
+    pub(super) const fn horizon(&self) -> Version {
+        self.horizon
+    }
+
+    /// How many answers are kept.
+    pub(super) fn len(&self) -> usize {
+        self.by_version.len()
+    }
+
+    /// The answer to a request that was, or may have been, judged before; `None` if it is new.
+    pub(super) fn find(&self, key: &RequestKey) -> Option<Outcome> {
+        let client = self.by_client.get(&key.client);
+        if let Some(answer) = client.and_then(|kept| kept.get(&key.sequence)) {
+            return Some(answer.outcome.clone());
+        }
+        let acked_below = client.map_or(0, |kept| kept.values().map(|answer| answer.acked_below).max().unwrap_or(0));
+        (key.sequence < acked_below || key.issued <= self.horizon).then_some(Refusal::AnswerForgotten.into())
+    }
+
+    /// Keeps the answer to a new request. Returns those that are let go of for it.
+    pub(super) fn keep(&mut self, key: &RequestKey, version: Version, outcome: Outcome) -> Vec<AnswerId> {
+        self.insert((key.client, key.sequence), Answer { version, acked_below: key.acked_below, outcome });
+        let kept = &self.by_client[&key.client];
+        let acked = kept.range(..key.acked_below.min(key.sequence)).map(|(sequence, _)| (key.client, *sequence));
+        let mut gone: Vec<AnswerId> = acked.collect();
+        gone.iter().for_each(|id| self.remove(*id));
+        if self.by_client[&key.client].len() > ANSWERS_PER_CLIENT_MAX {
+            let (sequence, _) = self.by_client[&key.client].first_key_value().expect("there are many");
+            gone.push(self.forget((key.client, *sequence)));
+        }
+        for _ in 0..EXPIRED_PER_REQUEST_MAX {
+            let (oldest, id) = self.by_version.first_key_value().expect("the new answer is kept");
+            let is_old = oldest.ms().saturating_add(ANSWER_MS_MIN) < version.ms();
+            if is_old || self.len() > ANSWERS_PER_SHARD_MAX {
+                gone.push(self.forget(*id));
+            }
+        }
+        gone
+    }
+
+    /// Lets go of an answer that its client may still ask for.
+    fn forget(&mut self, id: AnswerId) -> AnswerId {
+        let answer = self.by_client[&id.0][&id.1].version;
+        self.horizon = self.horizon.max(answer);
+        self.remove(id);
+        id
+    }
+
+    fn insert(&mut self, id: AnswerId, answer: Answer) {
+        self.by_version.insert(answer.version, id);
+        self.by_client.entry(id.0).or_default().insert(id.1, answer);
+    }
+
+    fn remove(&mut self, (client, sequence): AnswerId) {
+        let kept = self.by_client.get_mut(&client).expect("the client has answers");
+        let answer = kept.remove(&sequence).expect("the answer is kept");
+        self.by_version.remove(&answer.version);
+        if kept.is_empty() {
+            self.by_client.remove(&client);
+        }
+    }
+}
+
+impl Answer {
+    /// Appends the answer's bytes.
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        put_varint(out, self.version.0);
+        put_varint(out, self.acked_below);
+        self.outcome.encode(out);
+    }
+
+    /// Decodes an answer's bytes.
+    pub(super) fn decode(input: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(input);
+        let version = Version(reader.varint("version of answer")?);
+        let acked_below = reader.varint("acknowledged sequence")?;
+        let outcome = Outcome::decode(&mut reader)?;
+        reader.finish("answer")?;
+        Ok(Self { version, acked_below, outcome })
+    }
+}

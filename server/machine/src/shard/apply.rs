@@ -1,0 +1,144 @@
+//! The switch: from an entry to its effects.
+
+use lentic_engine::gc::GcRules;
+use lentic_engine::{Batch, Family, ReadError, ReadStats, StoreError, View};
+use lentic_types::{Index, Limits};
+
+use super::command::{Action, Command, Request};
+use super::outcome::{Outcome, Refusal};
+use super::state::Shard;
+use super::write;
+use crate::invariants;
+use crate::overlay::Overlay;
+
+/// What an entry does.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// Everything to write, the applied index among it: atomically, and before the next entry is applied (or as an
+    /// [`Overlay`] under it).
+    pub batch: Batch,
+    /// The answers, in the order of the requests.
+    pub replies: Vec<Outcome>,
+    /// What others must hear of, once the batch is written.
+    pub events: Vec<Event>,
+    /// What it cost.
+    pub stats: Stats,
+}
+
+/// Something that others on this node must hear of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// GC has new rules, from this entry's index on.
+    GcRulesChanged(GcRules),
+}
+
+/// What an entry cost and did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Requests that took effect.
+    pub committed: u64,
+    /// Requests refused.
+    pub refused: u64,
+    /// Requests answered from an earlier copy.
+    pub repeated: u64,
+    /// Reads of the store.
+    pub reads: ReadStats,
+}
+
+/// A fault that ends the group on this node: no reply follows from it. Another replica may be well.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fatal {
+    /// The store failed or is damaged.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Something that must hold does not: a fault in the code or in the log. Applying more would make it worse.
+    #[error("invariant broken: {0}; stop the group and report this")]
+    Invariant(&'static str),
+}
+
+impl From<ReadError> for Fatal {
+    fn from(ReadError::Store(error): ReadError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// What the commands of one entry work on.
+pub(super) struct Context<'a, 'v, V> {
+    pub(super) overlay: &'a mut Overlay<'v, V>,
+    /// Changes of one operation that may still be refused.
+    pub(super) scratch: &'a mut Batch,
+    pub(super) events: &'a mut Vec<Event>,
+    pub(super) stats: &'a mut Stats,
+}
+
+impl Shard {
+    /// Applies the entry at `index`: a function of the shard's state, which `view` shows, and of the entry, the same on
+    /// every replica.
+    ///
+    /// Order: entries come in the order of the log, each once; `view` shows everything up to the entry before. An entry
+    /// without requests (a new leader's, a change of members) only moves the applied index.
+    ///
+    /// # Errors
+    /// [`Fatal`] ends the group; the shard must not be used again, and nothing of the entry may be written.
+    pub fn apply<V: View>(&mut self, index: Index, command: &Command, view: &V) -> Result<Applied, Fatal> {
+        if !invariants::entry_is_next(self.applied, index) {
+            return Err(Fatal::Invariant("entries are applied in the order of the log, each once"));
+        }
+        let (mut overlay, mut scratch) = (Overlay::new(view), Batch::new());
+        let mut applied = Applied { replies: Vec::with_capacity(command.requests.len()), ..Applied::default() };
+        for request in &command.requests {
+            if !invariants::stamp_rises(self.newest, request.version) {
+                return Err(Fatal::Invariant("stamps rise strictly within a shard"));
+            }
+            let Applied { events, stats, .. } = &mut applied;
+            let outcome = if command.epoch == self.descriptor.epoch {
+                let context = &mut Context { overlay: &mut overlay, scratch: &mut scratch, events, stats };
+                self.judge(request, context)?
+            } else {
+                Refusal::WrongEpoch { epoch: self.descriptor.epoch }.into()
+            };
+            self.newest = request.version;
+            applied.stats.committed += u64::from(!matches!(outcome, Outcome::Refused(_)));
+            applied.stats.refused += u64::from(matches!(outcome, Outcome::Refused(_)));
+            applied.replies.push(outcome);
+        }
+        self.applied = index;
+        self.put_progress(overlay.batch());
+        applied.batch = overlay.into_batch();
+        Ok(applied)
+    }
+
+    /// One request: answered before, or judged now and, if it can be sent again, remembered.
+    fn judge<V: View>(&mut self, request: &Request, context: &mut Context<'_, '_, V>) -> Result<Outcome, Fatal> {
+        if let Some(answer) = request.key.as_ref().and_then(|key| self.answers.find(key)) {
+            context.stats.repeated += 1;
+            return Ok(answer);
+        }
+        let outcome = match request.check(&Limits::default()) {
+            Ok(()) => self.act(request, context)?,
+            Err(refusal) => refusal.into(),
+        };
+        let is_final = !matches!(&outcome, Outcome::Refused(refusal) if !refusal.is_final());
+        if let Some(key) = request.key.filter(|_| is_final) {
+            let gone = self.answers.keep(&key, request.version, outcome.clone());
+            let batch = context.overlay.batch();
+            gone.into_iter().for_each(|id| batch.delete(Family::Sys, &self.answer_key(id)));
+            let (version, acked_below) = (request.version, key.acked_below);
+            let answer = super::answers::Answer { version, acked_below, outcome: outcome.clone() };
+            let answer_key = self.answer_key((key.client, key.sequence));
+            batch.put_with(Family::Sys, |out| out.extend_from_slice(&answer_key), |out| answer.encode(out));
+        }
+        Ok(outcome)
+    }
+
+    fn act<V: View>(&mut self, request: &Request, context: &mut Context<'_, '_, V>) -> Result<Outcome, Fatal> {
+        let version = request.version;
+        match &request.action {
+            Action::Write(write) => write::apply(self, version, write, context),
+            Action::Acquire(acquire) => Ok(super::acquire::apply(self, version, acquire, context)),
+            Action::Release(release) => Ok(super::release::apply(self, *release, context)),
+            Action::Rollback(rollback) => Ok(super::rollback::apply(self, version, rollback, context)),
+            Action::RaiseWatermark(to) => Ok(super::watermark::apply(self, version, *to, context)),
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! The bytes of commands, in the log, and of outcomes, in the kept answers.
+//!
+//! ```text
+//! command    01 epoch n request*
+//! request    version key action
+//! key        00 | 01 client sequence acked-below issued
+//! action     01 fence n condition* n operation*          write
+//!            02 range owner force                        acquire
+//!            03 token                                    release
+//!            04 range to owner force                     rollback
+//!            05 version                                  raise watermark
+//! fence      00 | 01 token
+//! condition  tag key …     01 exists, 02 absent, 03 version is (version), 04 value is (value)
+//! operation  tag …         01 put (key value), 02 put until (key value expiry), 03 delete (key), 04 delete range (range),
+//!                          05 merge (key operator operand), 06 merge until (key operator operand expiry)
+//! range      00 start | 01 start end
+//! outcome    01 version    committed         02 token     acquired       03          released
+//!            04 token      rolled back       05 version   raised
+//!            10 position found               condition failed; found: 00 | 01 version
+//!            11 fence                        fenced        12 owner      owned        13 position   wrong kind
+//!            14 position   too large         15 version   too old        16 version   too new
+//! ```
+//!
+//! Tags and flags are one byte, operators one byte, numbers varints, names and values byte strings with their length.
+//! A decoder takes nothing on trust: unknown tags are refused, counts are checked against the input before memory is
+//! asked for, and keys and values are slices of the entry.
+
+use bytes::Bytes;
+use lentic_engine::MergeOperator;
+use lentic_types::codec::{DecodeError, Reader, put_bytes, put_varint};
+use lentic_types::{ClientId, Epoch, Expiry, KeyRange, Version};
+
+use super::answers::RequestKey;
+use super::command::{Acquire, Action, Command, Condition, Expected, Operation, Release, Request, Rollback, Write};
+use super::fences::Token;
+use super::outcome::{Outcome, Refusal};
+
+const FORMAT: u8 = 0x01;
+
+impl Command {
+    /// The entry's bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = vec![FORMAT];
+        put_varint(&mut out, self.epoch.0);
+        put_varint(&mut out, self.requests.len() as u64);
+        self.requests.iter().for_each(|request| request.encode(&mut out));
+        out
+    }
+
+    /// Decodes an entry's bytes. An error means damage, or an entry of a newer release: stop the group.
+    pub fn decode(input: &Bytes) -> Result<Self, DecodeError> {
+        let mut decoder = Decoder { input, reader: Reader::new(input) };
+        match decoder.reader.u8("command format")? {
+            FORMAT => {}
+            tag => return Err(DecodeError::UnknownTag { field: "command format", tag }),
+        }
+        let epoch = Epoch(decoder.reader.varint("epoch")?);
+        let requests = decoder.list(3, "requests", Decoder::request)?;
+        decoder.reader.finish("command")?;
+        Ok(Self { epoch, requests })
+    }
+}
+
+impl Request {
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_varint(out, self.version.0);
+        out.push(u8::from(self.key.is_some()));
+        if let Some(RequestKey { client, sequence, acked_below, issued }) = self.key {
+            [client.0, sequence, acked_below, issued.0].into_iter().for_each(|number| put_varint(out, number));
+        }
+        match &self.action {
+            Action::Write(write) => {
+                out.push(0x01);
+                write.encode(out);
+            }
+            Action::Acquire(Acquire { range, owner, force }) => {
+                out.push(0x02);
+                encode_range(out, range);
+                put_bytes(out, owner);
+                out.push(u8::from(*force));
+            }
+            Action::Release(Release { token }) => {
+                out.push(0x03);
+                put_varint(out, token.0.0);
+            }
+            Action::Rollback(Rollback { range, to, owner, force }) => {
+                out.push(0x04);
+                encode_range(out, range);
+                put_varint(out, to.0);
+                put_bytes(out, owner);
+                out.push(u8::from(*force));
+            }
+            Action::RaiseWatermark(to) => {
+                out.push(0x05);
+                put_varint(out, to.0);
+            }
+        }
+    }
+}
+
+impl Write {
+    fn encode(&self, out: &mut Vec<u8>) {
+        encode_token(out, self.fence);
+        put_varint(out, self.conditions.len() as u64);
+        for Condition { key, expected } in &self.conditions {
+            let tag = match expected {
+                Expected::Exists => 0x01,
+                Expected::Absent => 0x02,
+                Expected::VersionIs(_) => 0x03,
+                Expected::ValueIs(_) => 0x04,
+            };
+            out.push(tag);
+            put_bytes(out, key);
+            match expected {
+                Expected::Exists | Expected::Absent => {}
+                Expected::VersionIs(version) => put_varint(out, version.0),
+                Expected::ValueIs(value) => put_bytes(out, value),
+            }
+        }
+        put_varint(out, self.operations.len() as u64);
+        self.operations.iter().for_each(|operation| operation.encode(out));
+    }
+}
+
+impl Operation {
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Put { key, value, expiry } => {
+                out.push(if expiry.is_some() { 0x02 } else { 0x01 });
+                put_bytes(out, key);
+                put_bytes(out, value);
+                expiry.iter().for_each(|expiry| put_varint(out, expiry.0));
+            }
+            Self::Delete { key } => {
+                out.push(0x03);
+                put_bytes(out, key);
+            }
+            Self::DeleteRange { range } => {
+                out.push(0x04);
+                encode_range(out, range);
+            }
+            Self::Merge { key, operator, operand, expiry } => {
+                out.push(if expiry.is_some() { 0x06 } else { 0x05 });
+                put_bytes(out, key);
+                out.push(*operator as u8);
+                put_bytes(out, operand);
+                expiry.iter().for_each(|expiry| put_varint(out, expiry.0));
+            }
+        }
+    }
+}
+
+/// Appends a range.
+pub(super) fn encode_range(out: &mut Vec<u8>, range: &KeyRange) {
+    out.push(u8::from(range.end().is_some()));
+    put_bytes(out, range.start());
+    range.end().into_iter().for_each(|end| put_bytes(out, end));
+}
+
+/// Reads a range, copying its keys.
+pub(super) fn decode_range(reader: &mut Reader<'_>) -> Result<KeyRange, DecodeError> {
+    let has_end = reader.bool("range")?;
+    let start = Bytes::copy_from_slice(reader.bytes("start of range")?);
+    let end = if has_end { Some(Bytes::copy_from_slice(reader.bytes("end of range")?)) } else { None };
+    KeyRange::new(start, end).map_err(|_| DecodeError::Invalid { field: "range" })
+}
+
+fn encode_token(out: &mut Vec<u8>, token: Option<Token>) {
+    out.push(u8::from(token.is_some()));
+    token.iter().for_each(|token| put_varint(out, token.0.0));
+}
+
+fn decode_token(reader: &mut Reader<'_>) -> Result<Option<Token>, DecodeError> {
+    Ok(if reader.bool("fence")? { Some(Token(Version(reader.varint("token")?))) } else { None })
+}
+
+/// Reads an entry whose keys and values stay where they are.
+struct Decoder<'a> {
+    input: &'a Bytes,
+    reader: Reader<'a>,
+}
+
+impl Decoder<'_> {
+    /// A counted list of things of at least `bytes_each` bytes.
+    fn list<T>(
+        &mut self,
+        bytes_each: usize,
+        field: &'static str,
+        one: impl Fn(&mut Self) -> Result<T, DecodeError>,
+    ) -> Result<Vec<T>, DecodeError> {
+        let count = self.reader.count(bytes_each, field)?;
+        // Not all at once: a thing in memory is larger than its shortest encoding.
+        let mut all = Vec::with_capacity(count.min(1024));
+        for _ in 0..count {
+            all.push(one(self)?);
+        }
+        Ok(all)
+    }
+
+    fn bytes(&mut self, field: &'static str) -> Result<Bytes, DecodeError> {
+        let bytes = self.reader.bytes(field)?;
+        Ok(self.input.slice_ref(bytes))
+    }
+
+    fn version(&mut self, field: &'static str) -> Result<Version, DecodeError> {
+        Ok(Version(self.reader.varint(field)?))
+    }
+
+    fn request(&mut self) -> Result<Request, DecodeError> {
+        let version = self.version("version of request")?;
+        let key = if self.reader.bool("request key")? { Some(self.request_key()?) } else { None };
+        let action = match self.reader.u8("action")? {
+            0x01 => Action::Write(Write {
+                fence: decode_token(&mut self.reader)?,
+                conditions: self.list(2, "conditions", Self::condition)?,
+                operations: self.list(2, "operations", Self::operation)?,
+            }),
+            0x02 => {
+                let (range, owner) = (decode_range(&mut self.reader)?, self.bytes("owner")?);
+                Action::Acquire(Acquire { range, owner, force: self.reader.bool("force")? })
+            }
+            0x03 => Action::Release(Release { token: Token(self.version("token")?) }),
+            0x04 => {
+                let (range, to) = (decode_range(&mut self.reader)?, self.version("rollback version")?);
+                let owner = self.bytes("owner")?;
+                Action::Rollback(Rollback { range, to, owner, force: self.reader.bool("force")? })
+            }
+            0x05 => Action::RaiseWatermark(self.version("watermark")?),
+            tag => return Err(DecodeError::UnknownTag { field: "action", tag }),
+        };
+        Ok(Request { version, key, action })
+    }
+
+    fn request_key(&mut self) -> Result<RequestKey, DecodeError> {
+        Ok(RequestKey {
+            client: ClientId(self.reader.varint("client")?),
+            sequence: self.reader.varint("sequence")?,
+            acked_below: self.reader.varint("acknowledged sequence")?,
+            issued: self.version("tick of issue")?,
+        })
+    }
+
+    fn condition(&mut self) -> Result<Condition, DecodeError> {
+        let tag = self.reader.u8("condition")?;
+        let key = self.bytes("key of condition")?;
+        let expected = match tag {
+            0x01 => Expected::Exists,
+            0x02 => Expected::Absent,
+            0x03 => Expected::VersionIs(self.version("expected version")?),
+            0x04 => Expected::ValueIs(self.bytes("expected value")?),
+            tag => return Err(DecodeError::UnknownTag { field: "condition", tag }),
+        };
+        Ok(Condition { key, expected })
+    }
+
+    fn operation(&mut self) -> Result<Operation, DecodeError> {
+        match self.reader.u8("operation")? {
+            tag @ (0x01 | 0x02) => {
+                let (key, value) = (self.bytes("key")?, self.bytes("value")?);
+                Ok(Operation::Put { key, value, expiry: self.expiry(tag == 0x02)? })
+            }
+            0x03 => Ok(Operation::Delete { key: self.bytes("key")? }),
+            0x04 => Ok(Operation::DeleteRange { range: decode_range(&mut self.reader)? }),
+            tag @ (0x05 | 0x06) => {
+                let key = self.bytes("key")?;
+                let operator = self.reader.u8("merge operator")?;
+                let operator = MergeOperator::from_tag(operator)
+                    .ok_or(DecodeError::UnknownTag { field: "merge operator", tag: operator })?;
+                let operand = self.bytes("operand")?;
+                Ok(Operation::Merge { key, operator, operand, expiry: self.expiry(tag == 0x06)? })
+            }
+            tag => Err(DecodeError::UnknownTag { field: "operation", tag }),
+        }
+    }
+
+    fn expiry(&mut self, is_given: bool) -> Result<Option<Expiry>, DecodeError> {
+        Ok(if is_given { Some(Expiry(self.reader.varint("expiry")?)) } else { None })
+    }
+}
+
+impl Outcome {
+    /// Appends the bytes of an answer that is kept.
+    ///
+    /// # Panics
+    /// For refusals that are not final: they are never kept.
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        let (tag, number) = match self {
+            Self::Committed { version } => (0x01, version.0),
+            Self::Acquired { token } => (0x02, token.0.0),
+            Self::Released => return out.push(0x03),
+            Self::RolledBack { token } => (0x04, token.0.0),
+            Self::Raised { watermark } => (0x05, watermark.0),
+            Self::Refused(refusal) => return refusal.encode(out),
+        };
+        out.push(tag);
+        put_varint(out, number);
+    }
+
+    /// Reads the bytes of a kept answer.
+    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let tag = reader.u8("outcome")?;
+        if tag >= 0x10 {
+            return Ok(Self::Refused(Refusal::decode(tag, reader)?));
+        }
+        let mut version = || Ok(Version(reader.varint("version of outcome")?));
+        match tag {
+            0x01 => Ok(Self::Committed { version: version()? }),
+            0x02 => Ok(Self::Acquired { token: Token(version()?) }),
+            0x03 => Ok(Self::Released),
+            0x04 => Ok(Self::RolledBack { token: Token(version()?) }),
+            0x05 => Ok(Self::Raised { watermark: version()? }),
+            tag => Err(DecodeError::UnknownTag { field: "outcome", tag }),
+        }
+    }
+}
+
+impl Refusal {
+    fn encode(&self, out: &mut Vec<u8>) {
+        let (tag, number) = match self {
+            Self::ConditionFailed { position, found } => {
+                out.push(0x10);
+                put_varint(out, u64::from(*position));
+                return encode_token(out, found.map(Token));
+            }
+            Self::Fenced { newest } => {
+                out.push(0x11);
+                return encode_token(out, *newest);
+            }
+            Self::Owned { owner } => {
+                out.push(0x12);
+                return put_bytes(out, owner);
+            }
+            Self::WrongKind { position } => (0x13, u64::from(*position)),
+            Self::TooLarge { position } => (0x14, u64::from(*position)),
+            Self::VersionTooOld { watermark } => (0x15, watermark.0),
+            Self::VersionTooNew { newest } => (0x16, newest.0),
+            Self::Invalid(_) | Self::AnswerForgotten | Self::WrongEpoch { .. } | Self::OutOfRange => {
+                unreachable!("refusals that are not final are not kept")
+            }
+        };
+        out.push(tag);
+        put_varint(out, number);
+    }
+
+    fn decode(tag: u8, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let position = |reader: &mut Reader<'_>| {
+            u32::try_from(reader.varint("position")?).map_err(|_| DecodeError::Invalid { field: "position" })
+        };
+        Ok(match tag {
+            0x10 => {
+                let position = position(reader)?;
+                Self::ConditionFailed { position, found: decode_token(reader)?.map(|token| token.0) }
+            }
+            0x11 => Self::Fenced { newest: decode_token(reader)? },
+            0x12 => Self::Owned { owner: Bytes::copy_from_slice(reader.bytes("owner")?) },
+            0x13 => Self::WrongKind { position: position(reader)? },
+            0x14 => Self::TooLarge { position: position(reader)? },
+            0x15 => Self::VersionTooOld { watermark: Version(reader.varint("watermark")?) },
+            0x16 => Self::VersionTooNew { newest: Version(reader.varint("newest stamp")?) },
+            tag => return Err(DecodeError::UnknownTag { field: "outcome", tag }),
+        })
+    }
+}

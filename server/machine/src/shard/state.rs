@@ -1,0 +1,251 @@
+//! A shard's replicated state, decoded.
+//!
+//! The truth is in the store, in family sys; a [`Shard`] is what [`Shard::load`] reads from there, kept in step by apply,
+//! which changes both together. [`invariants::image_matches_store`](crate::invariants::image_matches_store) says so.
+
+use bytes::Bytes;
+use lentic_engine::gc::GcRules;
+use lentic_engine::keys::sys::{self, SysKind};
+use lentic_engine::{Batch, Cursor, Family, Mask, MaskSet, ReadAt, StoreError, View};
+use lentic_types::codec::{DecodeError, Reader, put_bytes, put_varint};
+use lentic_types::{ClientId, Epoch, GroupId, Index, KeyRange, TableId, Version};
+
+use super::answers::{Answer, AnswerId, Answers};
+use super::codec::{decode_range, encode_range};
+use super::fences::{Fence, Fences, Token};
+use super::heads::{Heads, HeadsOptions};
+
+/// What a shard is and how far its history goes back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Descriptor {
+    /// The table.
+    pub table: TableId,
+    /// The keys.
+    pub range: KeyRange,
+    /// Counts changes of shape.
+    pub epoch: Epoch,
+    /// Below this version history may be gone.
+    pub watermark: Version,
+}
+
+/// The state machine of one shard.
+#[derive(Debug)]
+pub struct Shard {
+    pub(super) group: GroupId,
+    pub(super) descriptor: Descriptor,
+    pub(super) fences: Fences,
+    pub(super) masks: MaskSet,
+    pub(super) answers: Answers,
+    pub(super) heads: Heads,
+    /// The newest stamp seen, of any request.
+    pub(super) newest: Version,
+    pub(super) applied: Index,
+}
+
+impl Shard {
+    /// Adds a new shard to `batch`: what the first entry of its group is applied to.
+    pub fn create(batch: &mut Batch, group: GroupId, descriptor: &Descriptor) {
+        put_descriptor(batch, group, descriptor);
+    }
+
+    /// The shard of `group` as `view` has it; `None` if there is none.
+    pub fn load(view: &impl View, group: GroupId, heads: &HeadsOptions) -> Result<Option<Self>, StoreError> {
+        let key = sys::key(group, SysKind::Descriptor, &[]);
+        let Some(value) = view.get(Family::Sys, &key)? else { return Ok(None) };
+        let descriptor = decode_descriptor(&value).map_err(|reason| StoreError::damaged(Family::Sys, &key, reason))?;
+        let (newest, horizon) = load_stamp(view, group)?;
+        Ok(Some(Self {
+            group,
+            descriptor,
+            fences: load_all(view, group, SysKind::Fence, decode_fence)?.into_iter().collect(),
+            masks: load_all(view, group, SysKind::Mask, decode_mask)?.into_iter().collect(),
+            answers: Answers::load(load_all(view, group, SysKind::Answer, decode_answer)?, horizon),
+            heads: Heads::new(heads),
+            newest,
+            applied: sys::applied(view, group)?,
+        }))
+    }
+
+    /// The group that replicates the shard.
+    #[must_use]
+    pub const fn group(&self) -> GroupId {
+        self.group
+    }
+
+    /// What the shard is.
+    #[must_use]
+    pub const fn descriptor(&self) -> &Descriptor {
+        &self.descriptor
+    }
+
+    /// Who may write where.
+    #[must_use]
+    pub const fn fences(&self) -> &Fences {
+        &self.fences
+    }
+
+    /// What rollbacks hide.
+    #[must_use]
+    pub const fn masks(&self) -> &MaskSet {
+        &self.masks
+    }
+
+    /// The newest stamp seen. A leader stamps above it, and above every version it has read at.
+    #[must_use]
+    pub const fn newest(&self) -> Version {
+        self.newest
+    }
+
+    /// The last entry applied.
+    #[must_use]
+    pub const fn applied(&self) -> Index {
+        self.applied
+    }
+
+    /// A read of the shard's table at `version`. The caller has checked the version against the watermark.
+    #[must_use]
+    pub const fn read_at(&self, version: Version) -> ReadAt<'_> {
+        ReadAt { table: self.descriptor.table, version, masks: &self.masks }
+    }
+
+    /// What GC must know.
+    #[must_use]
+    pub fn gc_rules(&self) -> GcRules {
+        let Descriptor { table, range, watermark, .. } = self.descriptor.clone();
+        GcRules { table, range, watermark, pins: Vec::new(), masks: self.masks.clone() }
+    }
+
+    /// Whether two images of one shard agree; the memo of heads is no part of the state.
+    #[must_use]
+    pub fn is_same_state(&self, other: &Self) -> bool {
+        self.group == other.group
+            && self.descriptor == other.descriptor
+            && self.fences == other.fences
+            && self.masks == other.masks
+            && self.answers == other.answers
+            && (self.newest, self.applied) == (other.newest, other.applied)
+    }
+
+    /// Writes what changed between `before` and the fences now.
+    pub(super) fn put_fences(&self, batch: &mut Batch, before: &Fences) {
+        for old in before.iter().filter(|old| !self.fences.iter().any(|new| new.range.start() == old.range.start())) {
+            batch.delete(Family::Sys, &sys::key(self.group, SysKind::Fence, old.range.start()));
+        }
+        for new in self.fences.iter().filter(|new| !before.iter().any(|old| old == *new)) {
+            batch.put(Family::Sys, &sys::key(self.group, SysKind::Fence, new.range.start()), &encode_fence(new));
+        }
+    }
+
+    pub(super) fn put_mask(&self, batch: &mut Batch, mask: &Mask) {
+        let key = sys::key(self.group, SysKind::Mask, &mask.end.0.to_be_bytes());
+        let mut value = Vec::new();
+        put_varint(&mut value, mask.from.0);
+        encode_range(&mut value, &mask.range);
+        batch.put(Family::Sys, &key, &value);
+    }
+
+    pub(super) fn put_descriptor(&self, batch: &mut Batch) {
+        put_descriptor(batch, self.group, &self.descriptor);
+    }
+
+    pub(super) fn answer_key(&self, (client, sequence): AnswerId) -> Vec<u8> {
+        let suffix = [client.0.to_be_bytes(), sequence.to_be_bytes()].concat();
+        sys::key(self.group, SysKind::Answer, &suffix)
+    }
+
+    /// Writes what changes with every entry: the newest stamp, the horizon, the applied index.
+    pub(super) fn put_progress(&self, batch: &mut Batch) {
+        let mut value = Vec::with_capacity(20);
+        put_varint(&mut value, self.newest.0);
+        put_varint(&mut value, self.answers.horizon().0);
+        batch.put(Family::Sys, &sys::key(self.group, SysKind::Stamp, &[]), &value);
+        sys::put_applied(batch, self.group, self.applied);
+    }
+}
+
+fn put_descriptor(batch: &mut Batch, group: GroupId, descriptor: &Descriptor) {
+    let mut value = Vec::new();
+    put_varint(&mut value, u64::from(descriptor.table.0));
+    put_varint(&mut value, descriptor.epoch.0);
+    put_varint(&mut value, descriptor.watermark.0);
+    encode_range(&mut value, &descriptor.range);
+    batch.put(Family::Sys, &sys::key(group, SysKind::Descriptor, &[]), &value);
+}
+
+fn decode_descriptor(value: &[u8]) -> Result<Descriptor, DecodeError> {
+    let mut reader = Reader::new(value);
+    let table = u32::try_from(reader.varint("table")?).map_err(|_| DecodeError::Invalid { field: "table" })?;
+    let epoch = Epoch(reader.varint("epoch")?);
+    let watermark = Version(reader.varint("watermark")?);
+    let range = decode_range(&mut reader)?;
+    reader.finish("shard descriptor")?;
+    Ok(Descriptor { table: TableId(table), range, epoch, watermark })
+}
+
+/// The newest stamp and the horizon.
+fn load_stamp(view: &impl View, group: GroupId) -> Result<(Version, Version), StoreError> {
+    let key = sys::key(group, SysKind::Stamp, &[]);
+    let Some(value) = view.get(Family::Sys, &key)? else { return Ok((Version::ZERO, Version::ZERO)) };
+    let decode = || {
+        let mut reader = Reader::new(&value);
+        let stamps = (Version(reader.varint("newest stamp")?), Version(reader.varint("horizon")?));
+        reader.finish("stamps").map(|()| stamps)
+    };
+    decode().map_err(|reason: DecodeError| StoreError::damaged(Family::Sys, &key, reason))
+}
+
+fn encode_fence(fence: &Fence) -> Vec<u8> {
+    let mut value = Vec::new();
+    put_varint(&mut value, fence.token.0.0);
+    put_bytes(&mut value, &fence.owner);
+    encode_range(&mut value, &fence.range);
+    value
+}
+
+fn decode_fence(_: &[u8], value: &[u8]) -> Result<Fence, DecodeError> {
+    let mut reader = Reader::new(value);
+    let token = Token(Version(reader.varint("token")?));
+    let owner = Bytes::copy_from_slice(reader.bytes("owner")?);
+    let range = decode_range(&mut reader)?;
+    reader.finish("fence")?;
+    Ok(Fence { range, owner, token })
+}
+
+fn decode_mask(suffix: &[u8], value: &[u8]) -> Result<Mask, DecodeError> {
+    let end = Version(Reader::new(suffix).u64_be("end of mask")?);
+    let mut reader = Reader::new(value);
+    let from = Version(reader.varint("start of mask")?);
+    let range = decode_range(&mut reader)?;
+    reader.finish("mask")?;
+    if from >= end {
+        return Err(DecodeError::Invalid { field: "mask" });
+    }
+    Ok(Mask { range, from, end })
+}
+
+fn decode_answer(suffix: &[u8], value: &[u8]) -> Result<(AnswerId, Answer), DecodeError> {
+    let mut reader = Reader::new(suffix);
+    let id = (ClientId(reader.u64_be("client")?), reader.u64_be("sequence")?);
+    reader.finish("answer key")?;
+    Ok((id, Answer::decode(value)?))
+}
+
+/// All of `group`'s state of one kind; `decode` gets what follows the kind in the key, and the value.
+fn load_all<T>(
+    view: &impl View,
+    group: GroupId,
+    kind: SysKind,
+    decode: impl Fn(&[u8], &[u8]) -> Result<T, DecodeError>,
+) -> Result<Vec<T>, StoreError> {
+    let prefix_bytes = sys::key(group, kind, &[]).len();
+    let mut cursor = view.cursor(Family::Sys, sys::bounds(group, kind))?;
+    cursor.seek(&[])?;
+    let mut all = Vec::new();
+    while let Some((key, value)) = cursor.entry() {
+        let one =
+            decode(&key[prefix_bytes..], value).map_err(|reason| StoreError::damaged(Family::Sys, key, reason))?;
+        all.push(one);
+        cursor.next()?;
+    }
+    Ok(all)
+}

@@ -1,0 +1,27 @@
+//! Raise watermark: below it, versions may go.
+//!
+//! The command only says so; GC acts on it once it is durable, and readers below it are refused from now on.
+
+use lentic_types::Version;
+
+use super::apply::{Context, Event};
+use super::outcome::{Outcome, Refusal};
+use super::state::Shard;
+
+/// Raises the watermark to `to`; it never goes down.
+pub(super) fn apply<V: lentic_engine::View>(
+    shard: &mut Shard,
+    version: Version,
+    to: Version,
+    context: &mut Context<'_, '_, V>,
+) -> Outcome {
+    if to > version {
+        return Refusal::VersionTooNew { newest: version }.into();
+    }
+    if to > shard.descriptor.watermark {
+        shard.descriptor.watermark = to;
+        shard.put_descriptor(context.overlay.batch());
+        context.events.push(Event::GcRulesChanged(shard.gc_rules()));
+    }
+    Outcome::Raised { watermark: shard.descriptor.watermark }
+}
