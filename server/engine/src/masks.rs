@@ -1,20 +1,26 @@
 //! Masks: what a rollback hides.
 //!
-//! A rollback of a range to version `from`, committed at version `end`, hides what was written in between, from
-//! everyone who reads at `end` or later:
+//! A rollback of a range to version `from`, committed at version `end`, makes the range look as it did at `from`, for
+//! everyone who reads at `end` or later. No data moves; what was written in between is hidden:
 //!
 //! ```text
-//! versions  ────────────●━━━━━━━━━━━━━━━━━━●──────────▶
-//!                     from    hidden      end
-//!
-//! a record of version w is hidden from a read at T  ⇔  from < w < end ≤ T
+//! versions  ──────────────●╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌●────────▶ T       a reader at T ≥ end sees [end, T],
+//!                       from    hidden    end                 and below that what a reader at `from` sees
 //! ```
 //!
-//! Reads below `end` see the history as it was. No data moves; GC removes what is hidden from everybody.
-
-use std::ops::Bound;
+//! Reads below `end` see the history as it was. Read "what a reader at `from` sees" as it stands: a rollback that lies
+//! between `from` and `end` is undone with everything else of that time, so going back to before a rollback brings back
+//! what that rollback hid. The path of a reader is thus a chain of disjoint stretches:
+//!
+//! ```text
+//! versions  ──●╌╌╌╌╌╌●──────●╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌●──▶ T
+//!           from3   end3  from1   (from2 ╌╌╌ end2)    end1
+//! ```
+//!
+//! GC removes what is hidden from everybody.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use bytes::Bytes;
 use lentic_types::{KeyRange, Version};
@@ -30,7 +36,7 @@ pub struct Mask {
     pub end: Version,
 }
 
-/// Hidden versions: those strictly between the two, from readers at `end` or later.
+/// A mask without its range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interval {
     /// The newest version that stays visible.
@@ -39,18 +45,10 @@ pub struct Interval {
     pub end: Version,
 }
 
-impl Interval {
-    /// Whether a record of `version` is hidden from a read at `at`.
-    #[must_use]
-    pub fn hides(&self, version: Version, at: Version) -> bool {
-        self.from < version && version < self.end && self.end <= at
-    }
-}
-
 /// All masks of a table, or of a part of it.
 ///
 /// The key space is cut where masks begin and end; each piece knows its intervals, newest rollback first. Finding the
-/// intervals of a key is one search, and [`hidden_from`](KeyMasks::hidden_from) stops at the first that hides.
+/// intervals of a key is one search, and following a reader's path through them is one pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MaskSet {
     masks: Vec<Mask>,
@@ -133,11 +131,23 @@ impl<'a> KeyMasks<'a> {
     /// No masks.
     pub const NONE: KeyMasks<'static> = KeyMasks(&[]);
 
-    /// If a record of `version` is hidden from a read at `at`: the newest version below it that this mask leaves
-    /// visible, which is where the reader goes on.
+    /// If a record of `version` is hidden from a read at `at`: the version at which the reader goes on below it.
     #[must_use]
     pub fn hidden_from(&self, version: Version, at: Version) -> Option<Version> {
-        self.0.iter().find(|interval| interval.hides(version, at)).map(|interval| interval.from)
+        let mut stretch_end = at;
+        for interval in self.0 {
+            if version >= interval.end {
+                return None;
+            }
+            // A rollback above the stretch is in the reader's future, or was undone by a later one.
+            if interval.end <= stretch_end {
+                if version > interval.from {
+                    return Some(interval.from);
+                }
+                stretch_end = interval.from;
+            }
+        }
+        None
     }
 
     /// The intervals, newest rollback first.
@@ -170,6 +180,16 @@ mod tests {
         assert_eq!(hidden("d", 15, 99), None, "the end is exclusive");
     }
 
+    #[test]
+    fn going_back_to_before_a_rollback_undoes_it() {
+        let set = MaskSet::from_iter([mask("a", None, 10, 20), mask("a", None, 15, 30)]);
+        let hidden = |version, at| set.of_key(b"k").hidden_from(Version(version), Version(at));
+        assert_eq!(hidden(12, 25), Some(Version(10)), "between the rollbacks");
+        assert_eq!(hidden(12, 30), None, "it was there at 15");
+        assert_eq!(hidden(16, 30), Some(Version(15)));
+        assert_eq!(hidden(25, 30), Some(Version(15)));
+    }
+
     fn masks() -> impl Strategy<Value = Vec<Mask>> {
         let one = (0u8..6, 0u8..6, 0u64..30, 1u64..30);
         proptest::collection::vec(one, 0..8).prop_map(|rows| {
@@ -186,16 +206,24 @@ mod tests {
         })
     }
 
+    /// The definition: a reader at `at` sees what was written since the last rollback, and what a reader at that
+    /// rollback's `from` sees.
+    fn is_visible(masks: &[Mask], key: u8, version: u64, at: u64) -> bool {
+        let rollbacks = masks.iter().filter(|mask| mask.range.contains(&[key]) && mask.end.0 <= at);
+        match rollbacks.max_by_key(|mask| mask.end) {
+            None => version <= at,
+            Some(last) => (last.end.0 <= version && version <= at) || is_visible(masks, key, version, last.from.0),
+        }
+    }
+
     proptest! {
         #[test]
-        fn agrees_with_the_definition(masks in masks(), key in 0u8..7, version in 0u64..62, at in 0u64..62) {
+        fn agrees_with_the_definition(masks in masks(), key in 0u8..7, version in 0u64..62, above in 0u64..62) {
+            let at = version + above;
             let set = MaskSet::from_iter(masks.clone());
             let hidden = set.of_key(&[key]).hidden_from(Version(version), Version(at));
-            let expected = masks.iter().any(|mask| {
-                mask.range.contains(&[key]) && mask.from.0 < version && version < mask.end.0 && mask.end.0 <= at
-            });
-            prop_assert_eq!(hidden.is_some(), expected);
-            prop_assert!(hidden.is_none_or(|from| from.0 < version));
+            prop_assert_eq!(hidden.is_none(), is_visible(&masks, key, version, at));
+            prop_assert!(hidden.is_none_or(|from| from.0 < version && (from.0..version).all(|v| v == from.0 || !is_visible(&masks, key, v, at))));
         }
     }
 }

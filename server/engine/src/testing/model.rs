@@ -39,26 +39,31 @@ impl Model {
         self.masks.push(mask);
     }
 
-    /// Whether a record of `key` at `version` is hidden from a read at `at`.
-    fn is_hidden(&self, key: &[u8], version: Version, at: Version) -> bool {
-        let hides =
-            |mask: &Mask| mask.range.contains(key) && mask.from < version && version < mask.end && mask.end <= at;
-        self.masks.iter().any(hides)
+    /// What a reader of `key` at `at` sees, oldest first: what was written since the last rollback, on top of what a
+    /// reader at the version of that rollback sees.
+    fn visible(&self, key: &[u8], at: Version) -> Vec<(Version, &Cell)> {
+        let rollbacks = self.masks.iter().filter(|mask| mask.range.contains(key) && mask.end <= at);
+        let last = rollbacks.max_by_key(|mask| mask.end);
+        let mut cells = last.map_or_else(Vec::new, |mask| self.visible(key, mask.from));
+        let since = last.map_or(Version::ZERO, |mask| mask.end);
+        let written = self.cells.get(key).into_iter().flat_map(|cells| cells.range(since..=at));
+        cells.extend(written.map(|(version, cell)| (*version, cell)));
+        cells
     }
 
     /// The value of `key` at `at`.
     pub(super) fn get(&self, key: &[u8], at: Version) -> Option<Value> {
-        let cells = self.cells.get(key)?.range(..=at).filter(|(version, _)| !self.is_hidden(key, **version, at));
+        let cells = self.visible(key, at).into_iter();
         let value = cells.fold(None, |value: Option<Value>, (version, cell)| {
-            let below = value.filter(|(_, _, expiry)| !expiry.is_some_and(|expiry| expiry.is_over_at(*version)));
+            let below = value.filter(|(_, _, expiry)| !expiry.is_some_and(|expiry| expiry.is_over_at(version)));
             match cell {
-                Cell::Put(bytes, expiry) => Some((*version, bytes.clone(), *expiry)),
+                Cell::Put(bytes, expiry) => Some((version, bytes.clone(), *expiry)),
                 Cell::Delete => None,
                 Cell::Merge(operator, operand, expiry) => {
                     let (bytes, end) = below.map_or((None, None), |(_, bytes, end)| (Some(bytes), end));
                     let folded =
                         operator.fold(bytes.as_deref(), [operand.as_slice()]).expect("an accepted merge folds");
-                    Some((*version, folded, expiry.or(end)))
+                    Some((version, folded, expiry.or(end)))
                 }
             }
         });

@@ -1,0 +1,52 @@
+//! Random histories of a shard, judged by the machine and by a model that keeps every state.
+//!
+//! Three replicas apply the same entries: one writes each entry by itself, one gathers entries in an overlay and has no
+//! memo, one crashes, comes back, and collects garbage. All give the model's answers; the first two end with the same
+//! bytes; the first and the third show the model's table at every version that may be read.
+
+mod model {
+    pub(crate) mod history;
+    pub(crate) mod reference;
+    pub(crate) mod replica;
+}
+
+use lentic_machine::{Command, invariants};
+use lentic_types::{Epoch, Version};
+use model::history::{Entry, history};
+use model::reference::Reference;
+use model::replica::{Gathered, Plain, Unlucky};
+use proptest::prelude::*;
+
+fn run(history: &[Entry]) {
+    let mut reference = Reference::default();
+    let (mut plain, mut gathered, mut unlucky) = (Plain::new(), Gathered::new(), Unlucky::new());
+    for entry in history {
+        let requests = reference.stamp(&entry.requests);
+        let command = Command { epoch: Epoch(1), requests };
+        let expected: Vec<_> = command.requests.iter().map(|request| reference.judge(request)).collect();
+        // What replicas apply has been through the log.
+        let command = Command::decode(&command.encode().into()).expect("an encoded command");
+        assert_eq!(plain.apply(&command), expected, "{command:?}");
+        assert_eq!(gathered.apply(&command, entry.is_written), expected, "{command:?}");
+        assert_eq!(unlucky.apply(&command, &entry.luck), expected, "{command:?}");
+        invariants::check(&plain.shard, &plain.store).expect("the invariants hold");
+        invariants::check(&unlucky.shard, &unlucky.store).expect("the invariants hold");
+    }
+    gathered.write();
+    for family in lentic_engine::Family::ALL {
+        assert_eq!(plain.store.entries(family), gathered.store.entries(family), "{family:?}");
+    }
+    let readable = (reference.watermark().ms()..=reference.now().ms() + 12).filter_map(|ms| Version::tick(ms, 0));
+    for version in readable.chain([Version::MAX]).filter(|version| *version >= reference.watermark()) {
+        let expected = reference.table_at(version);
+        assert_eq!(plain.table_at(version), expected, "at {version}");
+        assert_eq!(unlucky.table_at(version), expected, "at {version}, after crashes and GC");
+    }
+}
+
+proptest! {
+    #[test]
+    fn replicas_agree_with_each_other_and_with_the_model(history in history(40)) {
+        run(&history);
+    }
+}
