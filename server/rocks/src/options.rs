@@ -11,11 +11,11 @@ pub struct StoreOptions {
     /// below some hundred bytes per MiB of data even the indexes do not stay. Too large: memory that the page cache
     /// would have used for the same blocks, compressed.
     pub block_cache_bytes: usize,
-    /// Size at which the memtable of a family is flushed. Too small: many small files, more compaction, and the log
-    /// is replayed from a younger point. Too large: a crash replays more of the log.
+    /// Size at which the memtable of a family is flushed, and those of the others with it. Too small: many small
+    /// files, and more compaction. Too large: a crash replays more of the log.
     pub memtable_bytes: usize,
-    /// Memory of all memtables together, those being flushed included; beyond it everything is flushed. Below twice
-    /// `memtable_bytes` a flush that is slow stops the writers; above, memory is the price.
+    /// Memory of all memtables together, those being flushed included; beyond it everything is flushed. Near
+    /// `memtable_bytes`: writers are slowed during each flush. Large: memory is the price.
     pub memtables_bytes_max: usize,
     /// Threads for flushes and compactions. Too few: compaction falls behind and writers are slowed; more than the
     /// machine has cores: compaction takes them from the requests.
