@@ -4,9 +4,10 @@
 //! network) is answered from there. Answers are let go of in two ways, and neither lets a late copy through:
 //!
 //! - the client says with each request which of its sequence numbers it will never send again (`acked_below`): those
-//!   answers go, and a copy of such a request is refused from then on;
-//! - too old, or too many: the oldest answers go, and the *horizon* rises to their version. What was issued at or
-//!   below the horizon and has no answer here may have been applied before: it is refused as forgotten.
+//!   answers go, and a copy of such a request is refused from then on. A client that has too many answers is taken to
+//!   have said so of its lowest one: it forgets at its own cost, not at that of others;
+//! - too old, or too many of all clients: the oldest answers go, and the *horizon* rises to their version. What was
+//!   issued at or below the horizon and has no answer here may have been applied before: it is refused as forgotten.
 //!
 //! Why a copy never slips through: a request issued at tick i commits at a version v > i. When its answer went because
 //! it was acknowledged, a newer request of the client had said so; while any answer of that client with that word is
@@ -79,12 +80,23 @@ impl Answers {
 
     /// The answer to a request that was, or may have been, judged before; `None` if it is new.
     pub(super) fn find(&self, key: &RequestKey) -> Option<Outcome> {
-        let client = self.by_client.get(&key.client);
-        if let Some(answer) = client.and_then(|kept| kept.get(&key.sequence)) {
+        let Some(kept) = self.by_client.get(&key.client) else {
+            return (key.issued <= self.horizon).then_some(Refusal::AnswerForgotten.into());
+        };
+        if let Some(answer) = kept.get(&key.sequence) {
             return Some(answer.outcome.clone());
         }
-        let acked_below = client.map_or(0, |kept| kept.values().map(|answer| answer.acked_below).max().unwrap_or(0));
-        (key.sequence < acked_below || key.issued <= self.horizon).then_some(Refusal::AnswerForgotten.into())
+        let acked_below = kept.values().map(|answer| answer.acked_below).max().unwrap_or(0);
+        // There is no room below a full window: the answer would be the first to go.
+        let is_below_window = kept.len() >= ANSWERS_PER_CLIENT_MAX
+            && kept.first_key_value().is_some_and(|(first, _)| key.sequence < *first);
+        let is_forgotten = key.sequence < acked_below || is_below_window || key.issued <= self.horizon;
+        is_forgotten.then_some(Refusal::AnswerForgotten.into())
+    }
+
+    /// The answer kept under `id`.
+    pub(super) fn get(&self, (client, sequence): AnswerId) -> Option<&Answer> {
+        self.by_client.get(&client)?.get(&sequence)
     }
 
     /// Keeps the answer to a new request. Returns those that are let go of for it.
@@ -95,8 +107,7 @@ impl Answers {
         let mut gone: Vec<AnswerId> = acked.collect();
         gone.iter().for_each(|id| self.remove(*id));
         if self.by_client[&key.client].len() > ANSWERS_PER_CLIENT_MAX {
-            let (sequence, _) = self.by_client[&key.client].first_key_value().expect("there are many");
-            gone.push(self.forget((key.client, *sequence)));
+            gone.push(self.move_window((key.client, key.sequence)));
         }
         for _ in 0..EXPIRED_PER_REQUEST_MAX {
             let (oldest, id) = self.by_version.first_key_value().expect("the new answer is kept");
@@ -106,6 +117,17 @@ impl Answers {
             }
         }
         gone
+    }
+
+    /// Lets go of a client's lowest answer, as if the request of its `newest` had acknowledged it.
+    fn move_window(&mut self, newest: AnswerId) -> AnswerId {
+        let kept = self.by_client.get_mut(&newest.0).expect("the client has answers");
+        let lowest = *kept.first_key_value().expect("the client has answers").0;
+        let answer = kept.get_mut(&newest.1).expect("the new answer is kept");
+        assert!(lowest < newest.1, "a request below a full window is refused before it is judged");
+        answer.acked_below = answer.acked_below.max(lowest + 1);
+        self.remove((newest.0, lowest));
+        (newest.0, lowest)
     }
 
     /// Lets go of an answer that its client may still ask for.
@@ -149,3 +171,6 @@ impl Answer {
         Ok(Self { version, acked_below, outcome })
     }
 }
+
+#[cfg(test)]
+mod tests;

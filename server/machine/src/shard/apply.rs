@@ -32,14 +32,14 @@ pub enum Event {
     GcRulesChanged(GcRules),
 }
 
-/// What an entry cost and did.
+/// What an entry cost and did. Each of its requests is counted once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Requests that took effect.
     pub committed: u64,
-    /// Requests refused.
+    /// Requests refused, those among them whose earlier answer is forgotten.
     pub refused: u64,
-    /// Requests answered from an earlier copy.
+    /// Requests answered as an earlier copy was, whatever the answer.
     pub repeated: u64,
     /// Reads of the store.
     pub reads: ReadStats,
@@ -95,11 +95,10 @@ impl Shard {
                 let context = &mut Context { overlay: &mut overlay, scratch: &mut scratch, events, stats };
                 self.judge(request, context)?
             } else {
+                stats.refused += 1;
                 Refusal::WrongEpoch { epoch: self.descriptor.epoch }.into()
             };
             self.newest = request.version;
-            applied.stats.committed += u64::from(!matches!(outcome, Outcome::Refused(_)));
-            applied.stats.refused += u64::from(matches!(outcome, Outcome::Refused(_)));
             applied.replies.push(outcome);
         }
         self.applied = index;
@@ -111,7 +110,9 @@ impl Shard {
     /// One request: answered before, or judged now and, if it can be sent again, remembered.
     fn judge<V: View>(&mut self, request: &Request, context: &mut Context<'_, '_, V>) -> Result<Outcome, Fatal> {
         if let Some(answer) = request.key.as_ref().and_then(|key| self.answers.find(key)) {
-            context.stats.repeated += 1;
+            let is_forgotten = answer == Outcome::Refused(Refusal::AnswerForgotten);
+            context.stats.refused += u64::from(is_forgotten);
+            context.stats.repeated += u64::from(!is_forgotten);
             return Ok(answer);
         }
         let outcome = match request.check(&Limits::default()) {
@@ -123,11 +124,13 @@ impl Shard {
             let gone = self.answers.keep(&key, request.version, outcome.clone());
             let batch = context.overlay.batch();
             gone.into_iter().for_each(|id| batch.delete(Family::Sys, &self.answer_key(id)));
-            let (version, acked_below) = (request.version, key.acked_below);
-            let answer = super::answers::Answer { version, acked_below, outcome: outcome.clone() };
-            let answer_key = self.answer_key((key.client, key.sequence));
+            let id = (key.client, key.sequence);
+            let (answer, answer_key) = (self.answers.get(id).expect("it was kept just now"), self.answer_key(id));
             batch.put_with(Family::Sys, |out| out.extend_from_slice(&answer_key), |out| answer.encode(out));
         }
+        let is_refused = matches!(outcome, Outcome::Refused(_));
+        context.stats.refused += u64::from(is_refused);
+        context.stats.committed += u64::from(!is_refused);
         Ok(outcome)
     }
 
