@@ -34,8 +34,7 @@ pub(super) fn check(shard: &Shard, range: &KeyRange, owner: &Bytes, force: bool)
     if let Some(other) = shard.fences.of_range(range).find(|fence| fence.owner != *owner && !force) {
         return Err(Refusal::Owned { owner: other.owner.clone() });
     }
-    // A new fence within an old one makes three of one.
-    if shard.fences.len() + 2 > FENCES_MAX {
+    if shard.fences.len_with(range) > FENCES_MAX {
         return Err(Refusal::TooLarge { position: 0 });
     }
     Ok(())

@@ -154,7 +154,8 @@ impl Request {
         }
         match &self.action {
             Action::Write(write) => write.check(node),
-            Action::Acquire(Acquire { owner, .. }) | Action::Rollback(Rollback { owner, .. }) => {
+            Action::Acquire(Acquire { range, owner, .. }) | Action::Rollback(Rollback { range, owner, .. }) => {
+                check_range(range, node)?;
                 if owner.is_empty() || owner.len() > limits::OWNER_BYTES_MAX {
                     return Err(Refusal::Invalid("owner names have 1 to 256 bytes"));
                 }
@@ -180,7 +181,7 @@ impl Write {
                     check_value(value, node)?;
                 }
                 Operation::Delete { key } => check_key(key, node)?,
-                Operation::DeleteRange { .. } => {}
+                Operation::DeleteRange { range } => check_range(range, node)?,
                 Operation::Merge { key, operator, operand, .. } => {
                     check_key(key, node)?;
                     check_value(operand, node)?;
@@ -205,6 +206,15 @@ fn check_key(key: &[u8], node: &Limits) -> Result<(), Refusal> {
         bytes if bytes > node.key_bytes_max => Err(Refusal::Invalid("a key is longer than key_bytes_max; shorten it")),
         _ => Ok(()),
     }
+}
+
+/// A range may end just after the longest key, and begin there.
+fn check_range(range: &KeyRange, node: &Limits) -> Result<(), Refusal> {
+    let bounds = [range.start().len(), range.end().map_or(0, Bytes::len)];
+    if bounds.into_iter().any(|bytes| bytes > node.key_bytes_max + 1) {
+        return Err(Refusal::Invalid("a bound of a range is longer than any key; shorten it"));
+    }
+    Ok(())
 }
 
 fn check_value(value: &[u8], node: &Limits) -> Result<(), Refusal> {

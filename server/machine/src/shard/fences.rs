@@ -88,6 +88,16 @@ impl Fences {
         if token.is_some() && rest.is_some() { Err(None) } else { Ok(()) }
     }
 
+    /// How many ranges would be owned with a fence over `range`: one more, one less for each that it covers, and one more
+    /// for one that it cuts in two.
+    #[must_use]
+    pub fn len_with(&self, range: &KeyRange) -> usize {
+        let (below, parts) = self
+            .of_range(range)
+            .fold((0, 0), |(below, parts), fence| (below + 1, parts + fence.range.without(range).len()));
+        self.len() - below + parts + 1
+    }
+
     /// Puts `fence` over whatever was there: older fences keep the parts that lie outside it.
     pub fn insert(&mut self, fence: Fence) {
         let below: Vec<Fence> = self.of_range(&fence.range).cloned().collect();
@@ -132,7 +142,9 @@ mod tests {
             for (version, (range, old, is_insert)) in (10u64..).zip(steps) {
                 if is_insert {
                     let token = Token(Version(version));
+                    let expected = fences.len_with(&range);
                     fences.insert(Fence { range: range.clone(), owner: Bytes::new(), token });
+                    prop_assert_eq!(fences.len(), expected);
                     for (key, owner) in (0u8..).zip(&mut model) {
                         *owner = if range.contains(&[key]) { Some(token) } else { *owner };
                     }

@@ -128,10 +128,12 @@ impl Shard {
 
     /// Writes what changed between `before` and the fences now.
     pub(super) fn put_fences(&self, batch: &mut Batch, before: &Fences) {
-        for old in before.iter().filter(|old| !self.fences.iter().any(|new| new.range.start() == old.range.start())) {
+        let starts =
+            |fences: &Fences, start: &Bytes| fences.of_key(start).is_some_and(|fence| fence.range.start() == start);
+        for old in before.iter().filter(|old| !starts(&self.fences, old.range.start())) {
             batch.delete(Family::Sys, &sys::key(self.group, SysKind::Fence, old.range.start()));
         }
-        for new in self.fences.iter().filter(|new| !before.iter().any(|old| old == *new)) {
+        for new in self.fences.iter().filter(|new| before.of_key(new.range.start()) != Some(*new)) {
             batch.put(Family::Sys, &sys::key(self.group, SysKind::Fence, new.range.start()), &encode_fence(new));
         }
     }
@@ -202,17 +204,22 @@ fn encode_fence(fence: &Fence) -> Vec<u8> {
     value
 }
 
-fn decode_fence(_: &[u8], value: &[u8]) -> Result<Fence, DecodeError> {
+fn decode_fence(suffix: &[u8], value: &[u8]) -> Result<Fence, DecodeError> {
     let mut reader = Reader::new(value);
     let token = Token(Version(reader.varint("token")?));
     let owner = Bytes::copy_from_slice(reader.bytes("owner")?);
     let range = decode_range(&mut reader)?;
     reader.finish("fence")?;
+    if *range.start() != suffix {
+        return Err(DecodeError::Invalid { field: "fence under this key" });
+    }
     Ok(Fence { range, owner, token })
 }
 
 fn decode_mask(suffix: &[u8], value: &[u8]) -> Result<Mask, DecodeError> {
-    let end = Version(Reader::new(suffix).u64_be("end of mask")?);
+    let mut reader = Reader::new(suffix);
+    let end = Version(reader.u64_be("end of mask")?);
+    reader.finish("mask key")?;
     let mut reader = Reader::new(value);
     let from = Version(reader.varint("start of mask")?);
     let range = decode_range(&mut reader)?;

@@ -1,0 +1,109 @@
+//! Limits of a shard's state that a script would be too long for.
+
+use lentic_engine::keys::sys::{self, SysKind};
+use lentic_engine::{Batch, Family, MemStore, Store};
+use lentic_machine::shard::{Acquire, Action, Descriptor, HeadsOptions, Rollback};
+use lentic_machine::{Command, Outcome, Refusal, Request, Shard, invariants};
+use lentic_types::codec::{put_bytes, put_varint};
+use lentic_types::limits::{FENCES_MAX, MASKS_MAX};
+use lentic_types::{Epoch, GroupId, KeyRange, TableId, Version};
+
+const GROUP: GroupId = GroupId(3);
+
+struct Replica {
+    store: MemStore,
+    shard: Shard,
+    next: u64,
+}
+
+impl Replica {
+    /// A shard whose state was written as the formats say: `state` adds to it, with stamps up to 5000.
+    fn new(state: impl Fn(&mut Batch)) -> Self {
+        let (store, mut batch) = (MemStore::new(), Batch::new());
+        let (table, range, epoch) = (TableId(7), KeyRange::all(), Epoch(1));
+        Shard::create(&mut batch, GROUP, &Descriptor { table, range, epoch, watermark: Version::ZERO });
+        batch.put(Family::Sys, &sys::key(GROUP, SysKind::Stamp, &[]), b"\x88\x27\x00");
+        state(&mut batch);
+        store.write(&batch).expect("the store works");
+        let shard = Shard::load(&store, GROUP, &HeadsOptions::default()).expect("it loads").expect("it is there");
+        invariants::check(&shard, &store).expect("the invariants hold");
+        Self { store, shard, next: 5001 }
+    }
+
+    /// Applies an entry of one request each for `actions`, and says what they were told.
+    fn apply(&mut self, actions: impl IntoIterator<Item = Action>) -> Vec<Outcome> {
+        let stamps = self.next..;
+        let requests: Vec<_> =
+            stamps.zip(actions).map(|(stamp, action)| Request { version: Version(stamp), key: None, action }).collect();
+        self.next += requests.len() as u64;
+        let command = Command { epoch: Epoch(1), requests };
+        let applied = self.shard.apply(self.shard.applied().next(), &command, &self.store).expect("it applies");
+        self.store.write(&applied.batch).expect("the store works");
+        invariants::check(&self.shard, &self.store).expect("the invariants hold");
+        applied.replies
+    }
+}
+
+fn key(number: usize) -> String {
+    format!("{number:05}")
+}
+
+fn range(number: usize) -> KeyRange {
+    KeyRange::new(key(number), Some(key(number + 1))).expect("in order")
+}
+
+fn acquire(range: KeyRange) -> Action {
+    Action::Acquire(Acquire { range, owner: "job".into(), force: false })
+}
+
+fn is_too_large(outcome: &Outcome) -> bool {
+    *outcome == Outcome::Refused(Refusal::TooLarge { position: 0 })
+}
+
+#[test]
+fn a_shard_full_of_fences_still_lets_owners_take_over() {
+    let mut replica = Replica::new(|batch| {
+        for number in 0..FENCES_MAX {
+            let mut value = Vec::new();
+            put_varint(&mut value, number as u64 + 1);
+            put_bytes(&mut value, b"job");
+            value.push(1);
+            put_bytes(&mut value, key(number * 2).as_bytes());
+            put_bytes(&mut value, key(number * 2 + 1).as_bytes());
+            batch.put(Family::Sys, &sys::key(GROUP, SysKind::Fence, key(number * 2).as_bytes()), &value);
+        }
+    });
+    assert_eq!(replica.shard.fences().len(), FENCES_MAX);
+    let inside = KeyRange::new(format!("{}x", key(8)), Some(format!("{}y", key(8)))).expect("in order");
+    let told = replica.apply([
+        acquire(range(1)),
+        acquire(inside.clone()),
+        acquire(range(8)),
+        acquire(KeyRange::new(key(0), Some(key(4))).expect("in order")),
+        acquire(range(5)),
+        acquire(inside),
+    ]);
+    assert!(is_too_large(&told[0]), "one more");
+    assert!(is_too_large(&told[1]), "two more, of one cut in two");
+    assert!(matches!(told[2], Outcome::Acquired { .. }), "the same range again");
+    assert!(matches!(told[3], Outcome::Acquired { .. }), "one in place of two");
+    assert!(matches!(told[4], Outcome::Acquired { .. }), "the room that was made");
+    assert!(is_too_large(&told[5]));
+    assert_eq!(replica.shard.fences().len(), FENCES_MAX);
+}
+
+#[test]
+fn a_shard_full_of_masks_refuses_a_rollback_without_a_trace() {
+    let mut replica = Replica::new(|batch| {
+        for end in 2..=MASKS_MAX as u64 {
+            batch.put(Family::Sys, &sys::key(GROUP, SysKind::Mask, &end.to_be_bytes()), b"\x01\x00\x00");
+        }
+    });
+    let rollback =
+        || Action::Rollback(Rollback { range: KeyRange::all(), to: Version(1), owner: "job".into(), force: false });
+    let told = replica.apply([rollback(), rollback()]);
+    assert!(matches!(told[0], Outcome::RolledBack { .. }));
+    assert!(is_too_large(&told[1]));
+    assert_eq!(replica.shard.masks().masks().len(), MASKS_MAX);
+    assert!(replica.shard.fences().iter().all(|fence| fence.token.0 == Version(5001)), "the first one's");
+}
