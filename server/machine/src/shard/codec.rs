@@ -362,3 +362,6 @@ impl Refusal {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,351 @@
+//! The bytes of commands and outcomes: pinned, round trips, and whatever else may arrive.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::shard::answers::Answer;
+
+/// The bytes of one request without a key at version 300, behind the frame of an entry at epoch 2 that holds only it.
+fn golden(action: Action, bytes: &[u8]) {
+    let request = Request { version: Version(300), key: None, action };
+    let command = Command { epoch: Epoch(2), requests: vec![request] };
+    let expected = [b"\x01\x02\x01\xac\x02\x00", bytes].concat();
+    assert_eq!(command.encode().escape_ascii().to_string(), expected.escape_ascii().to_string());
+    assert_eq!(Command::decode(&expected.into()), Ok(command));
+}
+
+fn range(start: &'static str, end: Option<&'static str>) -> KeyRange {
+    KeyRange::new(start, end).unwrap()
+}
+
+fn key(key: &'static str) -> Bytes {
+    Bytes::from_static(key.as_bytes())
+}
+
+#[test]
+fn golden_bytes_of_actions() {
+    let owner = key("job");
+    golden(Action::Write(Write::default()), b"\x01\x00\x00\x00");
+    golden(Action::Write(Write { fence: Some(Token(Version(300))), ..Write::default() }), b"\x01\x01\xac\x02\x00\x00");
+    let acquire = Acquire { range: range("a", Some("c")), owner: owner.clone(), force: true };
+    golden(Action::Acquire(acquire), b"\x02\x01\x01a\x01c\x03job\x01");
+    let acquire = Acquire { range: range("", None), owner: owner.clone(), force: false };
+    golden(Action::Acquire(acquire), b"\x02\x00\x00\x03job\x00");
+    golden(Action::Release(Release { token: Token(Version(128)) }), b"\x03\x80\x01");
+    let rollback = Rollback { range: range("a", None), to: Version(5), owner, force: false };
+    golden(Action::Rollback(rollback), b"\x04\x00\x01a\x05\x03job\x00");
+    golden(Action::RaiseWatermark(Version(u64::MAX)), b"\x05\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01");
+}
+
+#[test]
+fn golden_bytes_of_an_entry() {
+    let key = RequestKey { client: ClientId(7), sequence: 300, acked_below: 299, issued: Version(1) };
+    let release = |version, key| Request {
+        version: Version(version),
+        key,
+        action: Action::Release(Release { token: Token(Version(1)) }),
+    };
+    let command = Command { epoch: Epoch(1), requests: vec![release(2, None), release(3, Some(key))] };
+    let bytes = b"\x01\x01\x02\x02\x00\x03\x01\x03\x01\x07\xac\x02\xab\x02\x01\x03\x01";
+    assert_eq!(command.encode(), bytes);
+    assert_eq!(Command::decode(&Bytes::from_static(bytes)), Ok(command));
+    let empty = Command { epoch: Epoch(0), requests: vec![] };
+    assert_eq!(empty.encode(), b"\x01\x00\x00");
+}
+
+#[test]
+fn golden_bytes_of_conditions() {
+    for (expected, bytes) in [
+        (Expected::Exists, &b"\x01\x01k"[..]),
+        (Expected::Absent, b"\x02\x01k"),
+        (Expected::VersionIs(Version(300)), b"\x03\x01k\xac\x02"),
+        (Expected::ValueIs(key("val")), b"\x04\x01k\x03val"),
+    ] {
+        let write = Write { conditions: vec![Condition { key: key("k"), expected }], ..Write::default() };
+        golden(Action::Write(write), &[b"\x01\x00\x01", bytes, b"\x00"].concat());
+    }
+}
+
+#[test]
+fn golden_bytes_of_operations() {
+    let put = |expiry| Operation::Put { key: key("k"), value: key("v"), expiry };
+    let merge = |operator, expiry| Operation::Merge { key: key("k"), operator, operand: key("op"), expiry };
+    for (operation, bytes) in [
+        (put(None), &b"\x01\x01k\x01v"[..]),
+        (put(Some(Expiry(300))), b"\x02\x01k\x01v\xac\x02"),
+        (Operation::Delete { key: key("k") }, b"\x03\x01k"),
+        (Operation::DeleteRange { range: range("a", Some("c")) }, b"\x04\x01\x01a\x01c"),
+        (Operation::DeleteRange { range: range("a", None) }, b"\x04\x00\x01a"),
+        (merge(MergeOperator::Append, None), b"\x05\x01k\x07\x02op"),
+        (merge(MergeOperator::MaxBytes, Some(Expiry(1))), b"\x06\x01k\x0a\x02op\x01"),
+    ] {
+        let write = Write { operations: vec![operation], ..Write::default() };
+        golden(Action::Write(write), &[b"\x01\x00\x00\x01", bytes].concat());
+    }
+}
+
+#[test]
+fn golden_bytes_of_kept_outcomes() {
+    let version = Version(300);
+    let token = Token(version);
+    let rows: Vec<(Outcome, &[u8])> = vec![
+        (Outcome::Committed { version }, b"\x01\xac\x02"),
+        (Outcome::Acquired { token }, b"\x02\xac\x02"),
+        (Outcome::Released, b"\x03"),
+        (Outcome::RolledBack { token }, b"\x04\xac\x02"),
+        (Outcome::Raised { watermark: version }, b"\x05\xac\x02"),
+        (Refusal::ConditionFailed { position: 128, found: None }.into(), b"\x10\x80\x01\x00"),
+        (Refusal::ConditionFailed { position: 0, found: Some(version) }.into(), b"\x10\x00\x01\xac\x02"),
+        (Refusal::Fenced { newest: None }.into(), b"\x11\x00"),
+        (Refusal::Fenced { newest: Some(token) }.into(), b"\x11\x01\xac\x02"),
+        (Refusal::Owned { owner: key("job") }.into(), b"\x12\x03job"),
+        (Refusal::WrongKind { position: 2 }.into(), b"\x13\x02"),
+        (Refusal::TooLarge { position: 2 }.into(), b"\x14\x02"),
+        (Refusal::VersionTooOld { watermark: version }.into(), b"\x15\xac\x02"),
+        (Refusal::VersionTooNew { newest: version }.into(), b"\x16\xac\x02"),
+    ];
+    for (outcome, bytes) in rows {
+        let answer = Answer { version: Version(5), acked_below: 6, outcome };
+        let mut out = Vec::new();
+        answer.encode(&mut out);
+        let expected = [b"\x05\x06", bytes].concat();
+        assert_eq!(out, expected, "{answer:?}");
+        assert_eq!(Answer::decode(&expected), Ok(answer));
+    }
+}
+
+#[test]
+fn what_no_encoder_writes_is_refused() {
+    let rows: [(&[u8], &str); 14] = [
+        (b"", "nothing"),
+        (b"\x02\x00\x00", "another format"),
+        (b"\x01\x00\x00\x00", "something left over"),
+        (b"\x01\x80\x00\x00", "a number in a longer form"),
+        (b"\x01\x00\x01\x05\x02\x03\x01", "a flag that is neither"),
+        (b"\x01\x00\x01\x05\x00\x06\x01", "an unknown action"),
+        (b"\x01\x00\x01\x05\x00\x00\x01", "no action"),
+        (b"\x01\x00\x01\x05\x00\x01\x00\x01\x05\x01k\x00", "an unknown condition"),
+        (b"\x01\x00\x01\x05\x00\x01\x00\x00\x01\x07\x01k", "an unknown operation"),
+        (b"\x01\x00\x01\x05\x00\x01\x00\x00\x01\x05\x01k\x0b\x00", "an unknown operator"),
+        (b"\x01\x00\x01\x05\x00\x01\x00\x00\x01\x04\x01\x01c\x01a", "a range inside out"),
+        (b"\x01\x00\x01\x05\x00\x01\x00\x00\x01\x04\x01\x01a\x01a", "a range without keys"),
+        (b"\x01\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "more requests than bytes"),
+        (b"\x01\x00\x01\x05\x00\x01\x00\xff\xff\xff\xff\x0f", "more conditions than bytes"),
+    ];
+    for (bytes, name) in rows {
+        assert!(Command::decode(&Bytes::copy_from_slice(bytes)).is_err(), "{name}");
+    }
+    let outcomes: [&[u8]; 6] = [b"", b"\x00", b"\x06\x01", b"\x0f\x01", b"\x17\x01", b"\x13\x80\x80\x80\x80\x10"];
+    for bytes in outcomes {
+        assert!(Outcome::decode(&mut Reader::new(bytes)).is_err(), "{bytes:?}");
+    }
+}
+
+#[test]
+fn a_long_list_asks_for_memory_as_it_is_read() {
+    // All of the input is one list of deletes, the smallest operation, cut off in the last.
+    let mut bytes = b"\x01\x00\x01\x05\x00\x01\x00\x00".to_vec();
+    put_varint(&mut bytes, 100_000);
+    (0..100_000).for_each(|_| bytes.extend_from_slice(b"\x03\x00"));
+    let command = Command::decode(&Bytes::from(bytes.clone())).unwrap();
+    let Action::Write(Write { operations, .. }) = &command.requests[0].action else { panic!("a write") };
+    assert!(operations.len() == 100_000 && operations.capacity() < 200_000);
+    // What the shortest bytes of each can grow to in memory: a proposer bounds entries by bytes, and so by this.
+    let sizes = [(size_of::<Operation>(), 2), (size_of::<Condition>(), 2), (size_of::<Request>(), 4)];
+    assert!(sizes.iter().all(|(memory, bytes)| *memory <= 48 * bytes), "{sizes:?}");
+    bytes.pop();
+    assert_eq!(Command::decode(&Bytes::from(bytes)), Err(DecodeError::Truncated { field: "operations" }));
+}
+
+#[test]
+fn keys_and_values_stay_where_they_are() {
+    let operations = vec![Operation::Put { key: key("some key"), value: key("some value"), expiry: None }];
+    let write = Write { operations, ..Write::default() };
+    let request = Request { version: Version(1), key: None, action: Action::Write(write) };
+    let bytes = Bytes::from(Command { epoch: Epoch(1), requests: vec![request] }.encode());
+    let command = Command::decode(&bytes).unwrap();
+    let Action::Write(Write { operations, .. }) = &command.requests[0].action else { panic!("a write") };
+    let Operation::Put { key, value, .. } = &operations[0] else { panic!("a put") };
+    for slice in [key, value] {
+        assert!(bytes.as_ptr_range().contains(&slice.as_ptr()), "a slice of the entry, not a copy");
+    }
+}
+
+fn bytes() -> impl Strategy<Value = Bytes> {
+    let length = prop_oneof![8 => 0usize..4, 1 => 120usize..300];
+    length.prop_flat_map(|length| proptest::collection::vec(any::<u8>(), length)).prop_map(Bytes::from)
+}
+
+fn version() -> impl Strategy<Value = Version> {
+    prop_oneof![0u64..300, any::<u64>()].prop_map(Version)
+}
+
+fn token() -> impl Strategy<Value = Token> {
+    version().prop_map(Token)
+}
+
+fn expiry() -> impl Strategy<Value = Option<Expiry>> {
+    proptest::option::of(any::<u64>().prop_map(Expiry))
+}
+
+fn key_range() -> impl Strategy<Value = KeyRange> {
+    (bytes(), proptest::option::of(bytes())).prop_map(|(one, other)| match other {
+        Some(other) if other < one => KeyRange::new(other, Some(one)).expect("in order"),
+        other => KeyRange::new(one.clone(), other).unwrap_or_else(|_| KeyRange::new(one, None::<Bytes>).expect("open")),
+    })
+}
+
+fn condition() -> impl Strategy<Value = Condition> {
+    let expected = prop_oneof![
+        Just(Expected::Exists),
+        Just(Expected::Absent),
+        version().prop_map(Expected::VersionIs),
+        bytes().prop_map(Expected::ValueIs),
+    ];
+    (bytes(), expected).prop_map(|(key, expected)| Condition { key, expected })
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    let operator = prop::sample::select(MergeOperator::ALL.to_vec()).prop_map(|(operator, _)| operator);
+    prop_oneof![
+        (bytes(), bytes(), expiry()).prop_map(|(key, value, expiry)| Operation::Put { key, value, expiry }),
+        bytes().prop_map(|key| Operation::Delete { key }),
+        key_range().prop_map(|range| Operation::DeleteRange { range }),
+        (bytes(), operator, bytes(), expiry()).prop_map(|(key, operator, operand, expiry)| Operation::Merge {
+            key,
+            operator,
+            operand,
+            expiry
+        }),
+    ]
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    let list = |most| 0usize..most;
+    let write = (
+        proptest::option::of(token()),
+        proptest::collection::vec(condition(), list(4)),
+        proptest::collection::vec(operation(), list(5)),
+    );
+    prop_oneof![
+        4 => write.prop_map(|(fence, conditions, operations)| Action::Write(Write { fence, conditions, operations })),
+        1 => (key_range(), bytes(), any::<bool>())
+            .prop_map(|(range, owner, force)| Action::Acquire(Acquire { range, owner, force })),
+        1 => token().prop_map(|token| Action::Release(Release { token })),
+        1 => (key_range(), version(), bytes(), any::<bool>())
+            .prop_map(|(range, to, owner, force)| Action::Rollback(Rollback { range, to, owner, force })),
+        1 => version().prop_map(Action::RaiseWatermark),
+    ]
+}
+
+fn command() -> impl Strategy<Value = Command> {
+    let key =
+        (any::<u64>(), any::<u64>(), any::<u64>(), version()).prop_map(|(client, sequence, acked_below, issued)| {
+            RequestKey { client: ClientId(client), sequence, acked_below, issued }
+        });
+    let request = (version(), proptest::option::of(key), action()).prop_map(|(version, key, action)| Request {
+        version,
+        key,
+        action,
+    });
+    (any::<u64>(), proptest::collection::vec(request, 0..4))
+        .prop_map(|(epoch, requests)| Command { epoch: Epoch(epoch), requests })
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    prop_oneof![
+        version().prop_map(|version| Outcome::Committed { version }),
+        token().prop_map(|token| Outcome::Acquired { token }),
+        Just(Outcome::Released),
+        token().prop_map(|token| Outcome::RolledBack { token }),
+        version().prop_map(|watermark| Outcome::Raised { watermark }),
+        (any::<u32>(), proptest::option::of(version())).prop_map(|(position, found)| Refusal::ConditionFailed {
+            position,
+            found
+        }
+        .into()),
+        proptest::option::of(token()).prop_map(|newest| Refusal::Fenced { newest }.into()),
+        bytes().prop_map(|owner| Refusal::Owned { owner }.into()),
+        any::<u32>().prop_map(|position| Refusal::WrongKind { position }.into()),
+        any::<u32>().prop_map(|position| Refusal::TooLarge { position }.into()),
+        version().prop_map(|watermark| Refusal::VersionTooOld { watermark }.into()),
+        version().prop_map(|newest| Refusal::VersionTooNew { newest }.into()),
+    ]
+}
+
+/// Decodes what may be anything: an error, or a command that has exactly these bytes. So nothing in it is larger than
+/// the input, and no two inputs are one command. Lists have no more room than their lengths, which have been read, ask
+/// for.
+fn decoded_or_refused(input: Vec<u8>) -> Result<(), TestCaseError> {
+    if let Ok(command) = Command::decode(&Bytes::from(input.clone())) {
+        prop_assert!(command.requests.capacity() <= 2 * command.requests.len());
+        for request in &command.requests {
+            let Action::Write(Write { conditions, operations, .. }) = &request.action else { continue };
+            prop_assert!(conditions.capacity() <= 2 * conditions.len());
+            prop_assert!(operations.capacity() <= 2 * operations.len());
+        }
+        prop_assert_eq!(command.encode(), input);
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn commands_come_back(command in command()) {
+        prop_assert_eq!(Command::decode(&command.encode().into()), Ok(command));
+    }
+
+    #[test]
+    fn any_bytes_are_decoded_or_refused(mut input: Vec<u8>) {
+        decoded_or_refused(input.clone())?;
+        // Past the first byte, which most inputs have wrong.
+        input.insert(0, FORMAT);
+        decoded_or_refused(input)?;
+    }
+
+    #[test]
+    fn every_cut_is_refused(command in command()) {
+        let bytes = Bytes::from(command.encode());
+        for length in 0..bytes.len() {
+            prop_assert!(Command::decode(&bytes.slice(..length)).is_err(), "the first {} bytes", length);
+        }
+    }
+
+    #[test]
+    fn every_flip_is_decoded_or_refused(command in command(), flips in proptest::collection::vec((any::<prop::sample::Index>(), 0u8..8), 1..3)) {
+        let mut bytes = command.encode();
+        for (place, bit) in flips {
+            let place = place.index(bytes.len());
+            bytes[place] ^= 1 << bit;
+        }
+        decoded_or_refused(bytes)?;
+    }
+
+    #[test]
+    fn something_spliced_in_is_decoded_or_refused(command in command(), place: prop::sample::Index, other in proptest::collection::vec(any::<u8>(), 1..12)) {
+        let mut bytes = command.encode();
+        let place = place.index(bytes.len());
+        bytes.splice(place..place, other);
+        decoded_or_refused(bytes)?;
+    }
+
+    #[test]
+    fn answers_come_back(version in version(), acked_below: u64, outcome in outcome()) {
+        let answer = Answer { version, acked_below, outcome };
+        let mut bytes = Vec::new();
+        answer.encode(&mut bytes);
+        prop_assert_eq!(Answer::decode(&bytes), Ok(answer));
+        for length in 0..bytes.len() {
+            prop_assert!(Answer::decode(&bytes[..length]).is_err(), "the first {} bytes", length);
+        }
+    }
+
+    #[test]
+    fn any_answer_is_decoded_or_refused(input: Vec<u8>) {
+        if let Ok(answer) = Answer::decode(&input) {
+            let mut bytes = Vec::new();
+            answer.encode(&mut bytes);
+            prop_assert_eq!(bytes, input);
+        }
+    }
+}
