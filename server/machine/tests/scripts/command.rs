@@ -1,0 +1,75 @@
+//! The commands of a script that do not go through the log.
+
+use crate::notation::{At, Cell, Kind, Range};
+
+#[derive(goldenscript::Command)]
+pub(crate) enum Command {
+    /// Makes the shard: `create range=a..z epoch=1`. By default it holds all keys and is at epoch 1.
+    Create {
+        #[arg(key)]
+        range: Option<Range>,
+        #[arg(key)]
+        epoch: Option<u64>,
+    },
+
+    /// Gathers the requests up to `commit` in one entry; with `epoch`, as routed at that epoch.
+    Begin {
+        #[arg(key)]
+        epoch: Option<u64>,
+    },
+
+    /// Applies what was gathered.
+    Commit,
+
+    /// Sends the requests of the last entry, or of the one with the stamp `of`, again: stamped `version` and on.
+    Retry {
+        version: At,
+        #[arg(key)]
+        of: Option<At>,
+    },
+
+    /// Gets cells: `get a@5 b`.
+    Get {
+        cells: Vec<Cell>,
+        #[arg(key = "as", optional)]
+        kind: Kind,
+    },
+
+    /// Scans a range, or the whole table.
+    Scan {
+        range: Option<Range>,
+        #[arg(key)]
+        at: Option<At>,
+        #[arg(key = "as", optional)]
+        kind: Kind,
+    },
+
+    /// Says whether entries are printed as applied with the memo of heads, `on` or `off`. Both ways are applied always.
+    Heads(String),
+
+    /// Loads the shard anew: it must be the one that was.
+    Reload,
+
+    /// Flushes the store.
+    Flush,
+
+    /// Dies, comes back with the first `keep` of the entries that were not flushed, and applies the others again.
+    Crash {
+        #[arg(key)]
+        keep: usize,
+    },
+
+    /// Prints the entries of the store: `dump data`, `dump sys`.
+    Dump {
+        family: String,
+        #[arg(key = "as", optional)]
+        kind: Kind,
+    },
+
+    /// Prints the shard's state, but for the answers: those are in `dump sys`.
+    State,
+
+    /// Whatever else: a request ([`crate::request`]).
+    #[command(other)]
+    Request(goldenscript::Command),
+}

@@ -1,0 +1,172 @@
+//! How scripts print outcomes, events, state and the entries of the store.
+
+use lentic_engine::gc::GcRules;
+use lentic_engine::keys::data;
+use lentic_engine::{Found, Record};
+use lentic_machine::shard::{Stats, Token};
+use lentic_machine::{Event, Outcome, Refusal, Shard};
+use lentic_types::codec::{DecodeError, Reader};
+use lentic_types::{GroupId, Version};
+
+use crate::notation::{self, Kind, range, text, version};
+
+/// Prints a token.
+fn token(token: Token) -> String {
+    format!("f{}", version(token.0))
+}
+
+/// Prints what a request was told.
+pub(crate) fn outcome(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Committed { version: at } => format!("committed {}", version(*at)),
+        Outcome::Acquired { token: given } => format!("acquired {}", token(*given)),
+        Outcome::Released => "released".to_owned(),
+        Outcome::RolledBack { token: given } => format!("rolled back {}", token(*given)),
+        Outcome::Raised { watermark } => format!("raised {}", version(*watermark)),
+        Outcome::Refused(refusal) => format!("refused {}: {}", refusal.kind().word(), details(refusal)),
+    }
+}
+
+fn details(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::ConditionFailed { position, found } => {
+            format!("condition {position}, found {}", found.map_or_else(|| "nothing".to_owned(), version))
+        }
+        Refusal::Fenced { newest } => {
+            newest.map_or_else(|| "no owner".to_owned(), |newest| format!("owner has {}", token(newest)))
+        }
+        Refusal::Owned { owner } => format!("owner is {}", text(owner)),
+        Refusal::WrongKind { position } | Refusal::TooLarge { position } => format!("operation {position}"),
+        Refusal::VersionTooOld { watermark } => format!("watermark {}", version(*watermark)),
+        Refusal::VersionTooNew { newest } => format!("newest {}", version(*newest)),
+        Refusal::WrongEpoch { epoch } => format!("shard is at {epoch}"),
+        // What these say is all they say.
+        Refusal::Invalid(_) | Refusal::AnswerForgotten | Refusal::OutOfRange => refusal.to_string(),
+    }
+}
+
+/// Prints what others hear of.
+pub(crate) fn event(event: &Event) -> String {
+    let Event::GcRulesChanged(GcRules { range: keys, watermark, pins, masks, .. }) = event;
+    let pins: Vec<_> = pins.iter().copied().map(version).collect();
+    let masks: Vec<_> = masks.masks().iter().map(mask).collect();
+    let all = [("pins", pins), ("masks", masks)]
+        .map(|(name, all)| if all.is_empty() { String::new() } else { format!(", {name} {}", all.join(", ")) });
+    format!("event: gc rules of {}: watermark {}{}", range(keys), version(*watermark), all.concat())
+}
+
+fn mask(mask: &lentic_engine::Mask) -> String {
+    format!("{} from {} to {}", range(&mask.range), version(mask.from), version(mask.end))
+}
+
+/// Prints what an entry did and cost.
+pub(crate) fn stats(Stats { committed, refused, repeated, reads }: &Stats) -> String {
+    let counts = [(*committed, "committed"), (*refused, "refused"), (*repeated, "repeated")];
+    let counts = counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}"));
+    let reads = match (reads.records, reads.seeks) {
+        (0, 0) => "read nothing".to_owned(),
+        (records, seeks) => format!("read {}, {}", many(records, "record"), many(seeks, "seek")),
+    };
+    counts.chain([reads]).collect::<Vec<_>>().join(", ")
+}
+
+fn many(count: u64, thing: &str) -> String {
+    if count == 1 { format!("{count} {thing}") } else { format!("{count} {thing}s") }
+}
+
+/// Prints a shard's state, but for the answers.
+pub(crate) fn state(shard: &Shard) -> String {
+    let descriptor = shard.descriptor();
+    let (keys, watermark) = (range(&descriptor.range), version(descriptor.watermark));
+    let mut lines = vec![
+        format!("{} {} {keys} {}, watermark {watermark}", shard.group(), descriptor.table, descriptor.epoch),
+        format!("applied {}, newest {}", shard.applied(), version(shard.newest())),
+    ];
+    lines.extend(
+        shard
+            .fences()
+            .iter()
+            .map(|fence| format!("fence {} {} of {}", range(&fence.range), token(fence.token), text(&fence.owner))),
+    );
+    lines.extend(shard.masks().masks().iter().map(|one| format!("mask {}", mask(one))));
+    lines.join("\n") + "\n"
+}
+
+/// Prints a value as a reader sees it.
+pub(crate) fn found(kind: Kind, found: Option<Found>) -> String {
+    let Some(Found { version, value, expiry }) = found else { return "none".to_owned() };
+    format!("{} ({}){}", notation::value(kind, &value), notation::version(version), notation::until(expiry))
+}
+
+/// Prints a record of family data.
+pub(crate) fn data_entry(kind: Kind, key: &[u8], value: &[u8]) -> Result<String, DecodeError> {
+    let (prefix, at) = data::split(key)?;
+    let (_, user_key) = data::decode_prefix(prefix)?;
+    Ok(format!("{}{} = {}", text(&user_key), version(at), notation::record(kind, &Record::decode(value)?)))
+}
+
+/// Prints an entry of family sys, decoded as the formats are documented and not by the machine's own code.
+pub(crate) fn sys_entry(group: GroupId, key: &[u8], value: &[u8]) -> Result<String, DecodeError> {
+    let mut name = Reader::new(key);
+    let mut value = Reader::new(value);
+    let reader = &mut value;
+    assert_eq!(GroupId(name.u64_be("group")?), group, "the store holds one group");
+    let line = match name.u8("kind")? {
+        0x01 => format!("applied i{}", reader.varint("applied")?),
+        0x02 => {
+            let (table, epoch) = (reader.varint("table")?, reader.varint("epoch")?);
+            let watermark = at(reader)?;
+            format!("descriptor t{table} e{epoch}, watermark {watermark}, {}", key_range(reader)?)
+        }
+        0x03 => {
+            let (given, owner) = (at(reader)?, text(reader.bytes("owner")?));
+            format!("fence {}: f{given} of {owner}, {}", text(name.rest()), key_range(reader)?)
+        }
+        0x04 => {
+            let end = version(Version(name.u64_be("end")?));
+            format!("mask {end}: from {}, {}", at(reader)?, key_range(reader)?)
+        }
+        0x05 => {
+            let (client, sequence) = (name.u64_be("client")?, name.u64_be("sequence")?);
+            let (answered, acked) = (at(reader)?, reader.varint("acknowledged")?);
+            format!("answer c{client}/{sequence}: {answered}, acked below {acked}, {}", kept_outcome(reader)?)
+        }
+        0x06 => format!("stamp {}, horizon {}", at(reader)?, at(reader)?),
+        tag => return Err(DecodeError::UnknownTag { field: "kind", tag }),
+    };
+    value.finish("value").map(|()| line)
+}
+
+fn at(reader: &mut Reader<'_>) -> Result<String, DecodeError> {
+    Ok(version(Version(reader.varint("version")?)))
+}
+
+fn key_range(reader: &mut Reader<'_>) -> Result<String, DecodeError> {
+    let has_end = reader.bool("has end")?;
+    let start = reader.bytes("start")?.escape_ascii();
+    let end = if has_end { reader.bytes("end")?.escape_ascii().to_string() } else { String::new() };
+    Ok(format!("{start}..{end}"))
+}
+
+fn kept_outcome(reader: &mut Reader<'_>) -> Result<String, DecodeError> {
+    Ok(match reader.u8("outcome")? {
+        0x01 => format!("committed {}", at(reader)?),
+        0x02 => format!("acquired f{}", at(reader)?),
+        0x03 => "released".to_owned(),
+        0x04 => format!("rolled back f{}", at(reader)?),
+        0x05 => format!("raised {}", at(reader)?),
+        0x10 => {
+            let position = reader.varint("position")?;
+            let found = if reader.bool("found")? { at(reader)? } else { "nothing".to_owned() };
+            format!("condition {position} failed, found {found}")
+        }
+        0x11 if reader.bool("newest")? => format!("fenced, owner has f{}", at(reader)?),
+        0x11 => "fenced, no owner".to_owned(),
+        0x12 => format!("owned by {}", text(reader.bytes("owner")?)),
+        0x13 => format!("wrong kind, operation {}", reader.varint("position")?),
+        0x14 => format!("too large, operation {}", reader.varint("position")?),
+        0x15 => format!("too old, watermark {}", at(reader)?),
+        0x16 => format!("too new, newest {}", at(reader)?),
+        tag => return Err(DecodeError::UnknownTag { field: "outcome", tag }),
+    })
+}

@@ -1,0 +1,172 @@
+//! Plays scripts over a replica in memory.
+
+use std::error::Error;
+use std::fmt::Write as _;
+
+use goldenscript::Context;
+use lentic_engine::{Direction, Family, ReadStats, ScanLimits, Store as _};
+use lentic_machine::Request;
+use lentic_machine::shard::Descriptor;
+use lentic_types::{Epoch, Index, KeyRange, TableId, Version};
+
+use crate::command::Command;
+use crate::notation::{self, Cell, Kind};
+use crate::replica::{GROUP, Replica};
+use crate::{print, request};
+
+const TABLE: TableId = TableId(7);
+
+type Output = Result<String, Box<dyn Error>>;
+
+/// A replica, and what a script is about to do with it.
+pub(crate) struct Runner {
+    replica: Option<Replica>,
+    /// Between `begin` and `commit`: the epoch, and the requests so far.
+    gathered: Option<(Option<Epoch>, Vec<Request>)>,
+    /// Whether the group has ended: nothing more can be applied until it is loaded anew.
+    has_ended: bool,
+}
+
+impl Runner {
+    pub(crate) const fn new() -> Self {
+        Self { replica: None, gathered: None, has_ended: false }
+    }
+
+    fn replica(&mut self) -> Result<&mut Replica, Box<dyn Error>> {
+        self.replica.as_mut().ok_or_else(|| "there is no shard; create it".into())
+    }
+
+    /// Applies an entry, and prints what came of it.
+    fn apply(&mut self, epoch: Option<Epoch>, index: Option<Index>, requests: Vec<Request>) -> Output {
+        if self.has_ended {
+            return Err("the group has ended; reload it".into());
+        }
+        let replica = self.replica()?;
+        let epoch = epoch.unwrap_or(replica.shard().descriptor().epoch);
+        let command = lentic_machine::Command { epoch, requests };
+        let applied = match replica.apply(index, &command)? {
+            Ok(applied) => applied,
+            Err(fatal) => {
+                self.has_ended = true;
+                return Ok(format!("the group ends: {fatal}\n"));
+            }
+        };
+        let mut out = String::new();
+        for (request, outcome) in command.requests.iter().zip(&applied.replies) {
+            writeln!(out, "{} → {}", notation::version(request.version), print::outcome(outcome))?;
+        }
+        applied.events.iter().try_for_each(|event| writeln!(out, "{}", print::event(event)))?;
+        writeln!(out, "{}", print::stats(&applied.stats))?;
+        Ok(out)
+    }
+
+    fn request(&mut self, command: &goldenscript::Command, context: &Context) -> Output {
+        let line = request::parse(command, context)?;
+        match &mut self.gathered {
+            None => self.apply(line.epoch, line.index, vec![line.request]),
+            Some((_, requests)) => {
+                requests.push(line.request);
+                Ok(String::new())
+            }
+        }
+    }
+
+    fn retry(&mut self, first: Version, of: Option<Version>) -> Output {
+        let mut entry = self.replica()?.entry(of)?;
+        for (stamp, request) in (first.0..).zip(&mut entry.requests) {
+            request.version = Version(stamp);
+        }
+        self.apply(Some(entry.epoch), None, entry.requests)
+    }
+
+    fn get(&mut self, cell: &Cell, kind: Kind) -> Output {
+        let replica = self.replica()?;
+        let at = replica.shard().read_at(cell.version);
+        let found = at.get(&replica.store, &cell.key, &mut ReadStats::default())?;
+        let name = notation::text(&cell.key) + &notation::version(cell.version);
+        Ok(format!("{name} → {}\n", print::found(kind, found)))
+    }
+
+    fn scan(&mut self, range: &KeyRange, at: Version, kind: Kind) -> Output {
+        let replica = self.replica()?;
+        let (at, limits) = (replica.shard().read_at(at), ScanLimits::default());
+        let page = at.scan(&replica.store, range, Direction::Forward, &limits, &mut ReadStats::default())?;
+        let row = |(key, found): (&[u8], _)| format!("{} → {}\n", notation::text(key), print::found(kind, Some(found)));
+        let rows: String = page.rows.iter().map(|one| row((&one.key, one.found.clone()))).collect();
+        Ok(if rows.is_empty() { "no rows\n".to_owned() } else { rows })
+    }
+
+    fn dump(&mut self, family: &str, kind: Kind) -> Output {
+        let replica = self.replica()?;
+        let mut out = String::new();
+        match family {
+            "data" => {
+                for (key, value) in replica.store.entries(Family::Data) {
+                    writeln!(out, "{}", print::data_entry(kind, &key, &value)?)?;
+                }
+            }
+            "sys" => {
+                for (key, value) in replica.store.entries(Family::Sys) {
+                    writeln!(out, "{}", print::sys_entry(GROUP, &key, &value)?)?;
+                }
+            }
+            _ => return Err("expected data or sys".into()),
+        }
+        Ok(if out.is_empty() { "no entries\n".to_owned() } else { out })
+    }
+}
+
+impl goldenscript::Runner for Runner {
+    type Command = Command;
+
+    fn run(&mut self, command: &Command, context: &Context) -> Output {
+        match command {
+            Command::Create { range, epoch } => {
+                let range = range.as_ref().map_or_else(KeyRange::all, |range| range.0.clone());
+                let epoch = Epoch(epoch.unwrap_or(1));
+                let descriptor = Descriptor { table: TABLE, range, epoch, watermark: Version::ZERO };
+                self.replica = Some(Replica::create(&descriptor)?);
+                Ok(String::new())
+            }
+            Command::Begin { epoch } => {
+                self.gathered = Some((epoch.map(Epoch), Vec::new()));
+                Ok(String::new())
+            }
+            Command::Commit => {
+                let (epoch, requests) = self.gathered.take().ok_or("there is no begin before commit")?;
+                self.apply(epoch, None, requests)
+            }
+            Command::Retry { version, of } => self.retry(version.0, of.map(|at| at.0)),
+            Command::Get { cells, kind } => cells.iter().map(|cell| self.get(cell, *kind)).collect(),
+            Command::Scan { range, at, kind } => {
+                let range = range.as_ref().map_or_else(KeyRange::all, |range| range.0.clone());
+                self.scan(&range, at.map_or(Version::MAX, |at| at.0), *kind)
+            }
+            Command::Heads(switch) => {
+                self.replica()?.is_memo_shown = match switch.as_str() {
+                    "on" => true,
+                    "off" => false,
+                    _ => return Err("expected on or off".into()),
+                };
+                Ok(String::new())
+            }
+            Command::Reload => {
+                let is_same = self.replica()?.reload()?;
+                if self.has_ended {
+                    self.has_ended = false;
+                    return Ok("loaded as before the last entry\n".to_owned());
+                }
+                if is_same { Ok("the same\n".to_owned()) } else { Err("another state was loaded".into()) }
+            }
+            Command::Flush => Ok(self.replica()?.store.flush().map(|()| String::new())?),
+            Command::Crash { keep } => {
+                let replica = self.replica()?;
+                let back = replica.crash(*keep)?;
+                Ok(format!("back at {back} of {}, the rest applied again\n", replica.entries()))
+            }
+            Command::Dump { family, kind } => self.dump(family, *kind),
+            Command::State => Ok(print::state(self.replica()?.shard())),
+            Command::Request(command) => self.request(command, context),
+        }
+    }
+}
