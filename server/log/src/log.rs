@@ -2,7 +2,7 @@
 
 use crate::error::{OpenError, Poisoned, ReadError, SubmitError};
 use crate::fs::Fs;
-use crate::group::{GroupState, Purged};
+use crate::group::{Group, GroupState, Purged};
 use crate::limits::LogOptions;
 use crate::read;
 use crate::recovery::{Recovered, recover};
@@ -134,7 +134,7 @@ impl Log {
 
     /// What the log holds of a group, with everything submitted; `None` if it has never heard of it.
     pub fn state(&self, group: GroupId) -> Result<Option<GroupState>, Poisoned> {
-        Ok(self.shared.lock()?.groups.get(&group).map(crate::group::Group::state))
+        Ok(self.shared.lock()?.groups.get(&group).map(Group::state))
     }
 
     /// The groups of which the log holds anything, in order.

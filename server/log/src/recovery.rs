@@ -19,9 +19,9 @@
 //! Nothing is changed before step 4, and after it only files are touched that the log no longer needs.
 
 use crate::error::OpenError;
-use crate::format::{BLOCK_BYTES, HeaderError, Link, Record, SegmentHeader, Sequence, VERSION};
-use crate::fs::{Fs, LockError};
-use crate::group::{Group, Location, Purged};
+use crate::format::{BLOCK_BYTES, HeaderError, Link, Record, SegmentHeader, Sequence, VERSION, narrow};
+use crate::fs::{DirLock, Fs, LockError};
+use crate::group::{Group, Kept, Location, Purged};
 use crate::limits::LogOptions;
 use crate::scan::{End, ScanError, scan};
 use crate::segment::{Directory, Failed, Segment};
@@ -39,7 +39,7 @@ pub(crate) struct Recovered {
     pub(crate) segments: BTreeMap<Sequence, Arc<Segment>>,
     pub(crate) directory: Directory,
     pub(crate) tail: Tail,
-    pub(crate) lock: crate::fs::DirLock,
+    pub(crate) lock: DirLock,
 }
 
 /// A segment with what its header says.
@@ -70,23 +70,19 @@ pub(crate) fn recover(fs: Arc<dyn Fs>, cluster: ClusterId, options: &LogOptions)
 
     let sequence = opened.last_key_value().map_or(Sequence(1), |(newest, _)| newest.next());
     let previous = match &last {
-        Some(last) => {
-            let path = || directory.path(last.segment.sequence);
-            let synced = last.segment.file.sync_data();
-            synced.map_err(|source| OpenError::Io { action: "syncing", path: path(), source })?;
-            last.link()
-        }
+        Some(last) => last.sync(&directory)?,
         None => None,
     };
     let segment = directory.begin(sequence, options.capacity_for(0), previous)?;
 
-    let mut segments: BTreeMap<_, _> =
-        chain.iter().map(|opened| (opened.segment.sequence, opened.segment.clone())).collect();
-    segments.retain(|sequence, _| replay.released.is_none_or(|below| *sequence >= below));
-    if let Some(last) = last.filter(|last| last.any) {
-        segments.insert(last.segment.sequence, last.cut(&directory)?);
-    } else if let Some(last) = chain.last() {
+    let needed = |sequence: &Sequence| replay.released.is_none_or(|below| *sequence >= below);
+    let kept = chain.iter().map(|opened| (opened.segment.sequence, Arc::clone(&opened.segment)));
+    let mut segments: BTreeMap<_, _> = kept.filter(|(sequence, _)| needed(sequence)).collect();
+    if let Some(last) = last {
         segments.remove(&last.segment.sequence);
+        if last.any {
+            segments.insert(last.segment.sequence, last.cut(&directory)?);
+        }
     }
     drop(chain);
     opened.retain(|sequence, _| !segments.contains_key(sequence));
@@ -154,13 +150,16 @@ struct Last {
 }
 
 impl Last {
-    /// What the next segment links to: a segment without records is passed over, so that a node that starts again and
-    /// again does not collect files.
-    fn link(&self) -> Option<Link> {
-        match self.any {
-            true => Some(Link { sequence: self.segment.sequence, end: self.end }),
+    /// Makes durable what was read, and says what the next segment links to. A segment without records is passed over,
+    /// so that a node that starts again and again does not collect files.
+    fn sync(&self, directory: &Directory) -> Result<Option<Link>, OpenError> {
+        let Segment { sequence, ref file, .. } = *self.segment;
+        let synced = file.sync_data();
+        synced.map_err(|source| OpenError::Io { action: "syncing", path: directory.path(sequence), source })?;
+        Ok(match self.any {
+            true => Some(Link { sequence, end: self.end }),
             false => self.previous,
-        }
+        })
     }
 
     /// Frees the space behind the end, which is never written.
@@ -213,14 +212,14 @@ impl Replay {
     fn apply(&mut self, record: Record<'_>, segment: Sequence, offset: u32) -> Result<(), String> {
         match record {
             Record::Entry { group: id, index, data } => {
-                let length = u32::try_from(data.len()).expect("a record is shorter than its segment");
+                let length = narrow(data.len());
                 let group = self.groups.entry(id).or_default();
                 if !group.replay(index, Location { segment, offset, length }) {
                     return Err(format!("entry {index} of {id} does not follow what is before it"));
                 }
             }
             Record::Save { group, data } => {
-                let kept = crate::group::Kept { value: Bytes::copy_from_slice(data), segment };
+                let kept = Kept { value: Bytes::copy_from_slice(data), segment };
                 self.groups.entry(group).or_default().saved = Some(kept);
             }
             Record::Truncate { group, from } => self.groups.entry(group).or_default().truncate(from),

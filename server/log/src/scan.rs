@@ -10,7 +10,9 @@
 //! So in the last segment **only the last gather can be lost**, and only if the log was not closed. That gather may have
 //! been torn by a crash before its sync, or damaged after it: the file cannot tell, and no log can.
 
-use crate::format::{BLOCK_BYTES, GATHER_HEADER_BYTES, GatherHeader, Record, RecordError, gather_bytes};
+use crate::format::{
+    BLOCK_BYTES, GATHER_HEADER_BYTES, GatherHeader, RECORD_HEADER_BYTES, Record, RecordError, gather_bytes, narrow,
+};
 use crate::fs::File;
 use crate::limits::READ_BYTES;
 use crate::segment::Segment;
@@ -125,7 +127,7 @@ fn gather<'w>(window: &'w mut Window<'_>, segment: &Segment, offset: u32, limit:
     let all = window.bytes(offset, (next - offset) as usize)?;
     let (records_bytes, padding) = all[GATHER_HEADER_BYTES..].split_at(header.bytes as usize);
     // A record is at least a frame, so the count is bounded by the bytes that are there.
-    let mut records = Vec::with_capacity((header.records as usize).min(records_bytes.len() / 9));
+    let mut records = Vec::with_capacity((header.records as usize).min(records_bytes.len() / RECORD_HEADER_BYTES));
     let mut reader = Reader::new(records_bytes);
     while !reader.rest().is_empty() {
         let at = next - narrow(padding.len() + reader.rest().len());
@@ -154,9 +156,4 @@ fn later_gather(window: &mut Window<'_>, segment: &Segment, bad: u32) -> io::Res
         }
     }
     Ok(None)
-}
-
-/// Lengths inside a segment.
-fn narrow(bytes: usize) -> u32 {
-    u32::try_from(bytes).expect("a segment is below 4 GiB")
 }

@@ -17,7 +17,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 /// Called once on the writer's thread: with `Ok` when the change and all before it are durable, in the order of
-/// submission; with the poison when the log stops first. It should be quick, for the next gather waits for it.
+/// submission; with the poison when the log stops first. It should be quick, for the next gather waits for
+/// it, and must not panic, for that stops the log.
 pub type Completion = Box<dyn FnOnce(Result<(), Poisoned>) + Send>;
 
 /// Called once when there is room in the queue again, or when the log has stopped.

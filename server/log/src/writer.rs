@@ -8,20 +8,22 @@
 //! ```
 //!
 //! Nobody waits for company: whatever was queued during one fdatasync is the next gather, so a lone append has the
-//! latency of one fdatasync, and under load all groups share each. **Gather n + 1 is not written before gather n is
+//! latency of one fdatasync, and under load all groups share each. (Giving way to other threads before each gather was
+//! measured: gathers grow by a fifth on an idle machine, and throughput falls to a half on a busy one.) **Gather n + 1 is not written before gather n is
 //! synced**: recovery takes the presence of one as the proof of the other.
 //!
 //! The writer is a step function. In production it has a thread; a test or a simulation calls the steps itself, and so
 //! decides what a gather holds and when it is durable.
 
 use crate::error::Poisoned;
-use crate::format::{BLOCK_BYTES, Link, Record, begin_gather, finish_gather, gather_bytes};
+use crate::format::{BLOCK_BYTES, Link, Record, begin_gather, finish_gather, gather_bytes, narrow};
 use crate::fs::DirLock;
 use crate::group::Location;
 use crate::limits::LogOptions;
 use crate::release::OnPressure;
 use crate::segment::{Directory, Failed, Segment};
 use crate::state::{Change, Command, Completion, Place, Shared};
+use crate::stats::Stats;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -245,7 +247,7 @@ struct Written {
 }
 
 impl Written {
-    fn count(&self, stats: &mut crate::stats::Stats, entries: u64) {
+    fn count(&self, stats: &mut Stats, entries: u64) {
         stats.rolls += u64::from(self.rolled);
         if self.bytes > 0 {
             stats.gathers += 1;
@@ -287,9 +289,4 @@ impl Drop for WriterThread {
         // Whoever wants to know calls close; a poisoning has been told to all who waited.
         let _ = self.join();
     }
-}
-
-/// Lengths inside a segment.
-fn narrow(bytes: usize) -> u32 {
-    u32::try_from(bytes).expect("a gather is bounded far below 4 GiB")
 }

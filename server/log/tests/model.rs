@@ -12,6 +12,7 @@ use lentic_types::{ClusterId, GroupId, Index};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 const CLUSTER: ClusterId = ClusterId([5; 16]);
@@ -59,7 +60,11 @@ enum Action {
     Crash {
         seed: u64,
     },
-    Kill,
+    /// The process, not the machine, ends before the operation of this kind after some more.
+    Kill {
+        op: SimOp,
+        after: u64,
+    },
     Close,
 }
 
@@ -79,7 +84,7 @@ fn action() -> impl Strategy<Value = Action> {
         1 => (op(), 0u64..6, any::<u64>()).prop_map(|(op, after, seed)| Action::Fail { op, after, seed }),
         1 => (op(), 0u64..4, any::<u64>()).prop_map(|(op, after, seed)| Action::FailOpening { op, after, seed }),
         2 => any::<u64>().prop_map(|seed| Action::Crash { seed }),
-        1 => Just(Action::Kill),
+        2 => (op(), 0u64..4).prop_map(|(op, after)| Action::Kill { op, after }),
         1 => Just(Action::Close),
     ]
 }
@@ -257,7 +262,7 @@ impl Run {
                 self.reopen(fs.crash(seed));
             }
             Action::Crash { seed } => self.reopen(self.fs.crash(seed)),
-            Action::Kill => self.reopen(self.fs.kill()),
+            Action::Kill { op, after } => self.kill(op, after),
             Action::Close => {
                 self.writer.take().expect("a run has a writer").close().unwrap();
                 self.reopen(self.fs.clone());
@@ -267,6 +272,18 @@ impl Run {
 
     fn step(&mut self) -> bool {
         self.writer.as_mut().expect("a run has a writer").step()
+    }
+
+    fn kill(&mut self, op: SimOp, after: u64) {
+        let (left, fs) = (AtomicU64::new(after), self.fs.clone());
+        self.fs.set_hook(move |found, _| {
+            if found == op && left.fetch_sub(1, Ordering::Relaxed) == 0 {
+                let _ = fs.kill();
+            }
+        });
+        while self.step() {}
+        self.fs.set_hook(|_, _| ());
+        self.reopen(self.fs.kill());
     }
 
     fn read(&self, group: u64, bytes_max: usize) {

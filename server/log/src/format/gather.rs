@@ -3,7 +3,7 @@
 //! **A gather is in the log whole or not at all**, and **gather n + 1 is written only after gather n was synced**: a
 //! valid gather proves everything before it.
 
-use super::{BLOCK_BYTES, Seed};
+use super::{BLOCK_BYTES, Seed, narrow};
 use lentic_types::codec::{DecodeError, Reader};
 
 const MAGIC: &[u8; 4] = b"GTHR";
@@ -24,8 +24,7 @@ pub(crate) struct GatherHeader {
 
 /// The length on disk of a gather with this many bytes of records.
 pub(crate) fn gather_bytes(record_bytes: usize) -> u32 {
-    let bytes = u32::try_from(GATHER_HEADER_BYTES + record_bytes).expect("a gather is bounded far below 4 GiB");
-    bytes.next_multiple_of(BLOCK_BYTES)
+    narrow(GATHER_HEADER_BYTES + record_bytes).next_multiple_of(BLOCK_BYTES)
 }
 
 /// Clears `out` and leaves room for the header: append the records, then call [`finish_gather`].
@@ -36,7 +35,7 @@ pub(crate) fn begin_gather(out: &mut Vec<u8>) {
 
 /// Fills in the header and pads to the block.
 pub(crate) fn finish_gather(out: &mut Vec<u8>, seed: Seed, offset: u32, records: u32) {
-    let bytes = u32::try_from(out.len() - GATHER_HEADER_BYTES).expect("a gather is bounded far below 4 GiB");
+    let bytes = narrow(out.len() - GATHER_HEADER_BYTES);
     out[..4].copy_from_slice(MAGIC);
     out[8..12].copy_from_slice(&offset.to_be_bytes());
     out[12..16].copy_from_slice(&bytes.to_be_bytes());

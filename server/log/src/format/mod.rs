@@ -110,6 +110,11 @@ impl Seed {
     }
 }
 
+/// A length inside a segment, as the format stores it.
+pub(crate) fn narrow(bytes: usize) -> u32 {
+    u32::try_from(bytes).expect("everything inside a segment is bounded far below 4 GiB")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

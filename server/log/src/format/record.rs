@@ -11,7 +11,7 @@
 //!
 //! Numbers are never reused. An unknown number under a right checksum was written by a newer release and is refused.
 
-use super::{Seed, Sequence};
+use super::{Seed, Sequence, narrow};
 use lentic_types::codec::{DecodeError, Reader};
 use lentic_types::{GroupId, Index};
 
@@ -81,7 +81,7 @@ impl<'a> Record<'a> {
                 RELEASE
             }
         };
-        let length = u32::try_from(out.len() - start - RECORD_HEADER_BYTES).expect("an entry is bounded below 4 GiB");
+        let length = narrow(out.len() - start - RECORD_HEADER_BYTES);
         out[start + 4..start + 8].copy_from_slice(&length.to_be_bytes());
         out[start + 8] = kind;
         let crc = seed.crc(&out[start + 4..]);

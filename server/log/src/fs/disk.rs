@@ -2,7 +2,7 @@
 
 use super::{DirLock, File, Fs, LockError};
 use rustix::fs::{FallocateFlags, FlockOperation};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::FileExt as _;
@@ -127,7 +127,7 @@ impl File for DiskFile {
         if self.length()? >= bytes {
             return Ok(());
         }
-        match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, bytes) {
+        match retry_on_intr(|| rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, bytes)) {
             // The file system cannot reserve: the length is still set, so that a file that was cut is told by it.
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.0.set_len(bytes),
             result => Ok(result?),
