@@ -5,7 +5,7 @@
 //! | add-i64 | 8 bytes, big endian, two's complement | sum, wrapping at 64 bits |
 //! | add-f64 | 8 bytes, big endian, IEEE 754 | sum in log order, oldest first; every NaN becomes one NaN |
 //! | min-i64, max-i64 | as add-i64 | the smaller, the larger |
-//! | min-f64, max-f64 | as add-f64 | in IEEE 754 total order |
+//! | min-f64, max-f64 | as add-f64 | in IEEE 754 total order; NaN is the largest |
 //! | min-bytes, max-bytes | any bytes | in byte order |
 //! | append | any bytes | the operand behind the value |
 //! | set-union | a [`set`]: byte strings, sorted, each once | union |
@@ -20,6 +20,8 @@
 pub mod set;
 
 use std::borrow::Cow;
+use std::cmp::{max_by, min_by};
+use std::fmt;
 
 use lentic_types::limits::{OPERAND_DEPTH_MAX, VALUE_BYTES_MAX};
 
@@ -60,7 +62,7 @@ pub enum MergeOperator {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MergeError {
     /// The operand or the value is not of the operator's kind.
-    #[error("{what} is not of the kind {operator:?} folds; check the key and the operator")]
+    #[error("{what} is not of the kind {operator} folds; check the key and the operator")]
     WrongKind {
         /// The operator asked for.
         operator: MergeOperator,
@@ -113,6 +115,12 @@ impl MergeOperator {
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|(_, known)| *known == name).map(|(operator, _)| operator)
+    }
+
+    /// The operator's name on the command line and in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::ALL.into_iter().find(|(operator, _)| *operator == self).expect("every operator is listed").1
     }
 
     /// Whether folding makes values larger, so that operands are stored as they are.
@@ -209,15 +217,11 @@ impl MergeOperator {
             Self::MinI64 => *value = i64_of(value).min(i64_of(operand)).to_be_bytes().to_vec(),
             Self::MaxI64 => *value = i64_of(value).max(i64_of(operand)).to_be_bytes().to_vec(),
             Self::AddF64 => *value = f64_bytes(f64_of(value) + f64_of(operand)).to_vec(),
-            Self::MinF64 if f64_of(operand).total_cmp(&f64_of(value)).is_lt() => {
-                *value = f64_bytes(f64_of(operand)).to_vec();
-            }
-            Self::MaxF64 if f64_of(operand).total_cmp(&f64_of(value)).is_gt() => {
-                *value = f64_bytes(f64_of(operand)).to_vec();
-            }
+            Self::MinF64 => *value = f64_bytes(min_by(f64_of(value), f64_of(operand), f64::total_cmp)).to_vec(),
+            Self::MaxF64 => *value = f64_bytes(max_by(f64_of(value), f64_of(operand), f64::total_cmp)).to_vec(),
             Self::MinBytes if operand < value.as_slice() => *value = operand.to_vec(),
             Self::MaxBytes if operand > value.as_slice() => *value = operand.to_vec(),
-            Self::MinF64 | Self::MaxF64 | Self::MinBytes | Self::MaxBytes => {}
+            Self::MinBytes | Self::MaxBytes => {}
             Self::Append => value.extend_from_slice(operand),
             Self::SetUnion => *value = set::union(value, operand).expect("both are sets"),
         }
@@ -232,12 +236,20 @@ impl MergeOperator {
     }
 }
 
+impl fmt::Display for MergeOperator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 fn i64_of(bytes: &[u8]) -> i64 {
     i64::from_be_bytes(bytes.try_into().expect("checked to be eight bytes"))
 }
 
+/// Reads a float; every NaN is the same one, so that comparing and storing see the same.
 fn f64_of(bytes: &[u8]) -> f64 {
-    f64::from_be_bytes(bytes.try_into().expect("checked to be eight bytes"))
+    let value = f64::from_be_bytes(bytes.try_into().expect("checked to be eight bytes"));
+    if value.is_nan() { f64::NAN } else { value }
 }
 
 /// The bits of a NaN depend on the processor; replicas must agree, so there is one.
@@ -264,6 +276,7 @@ mod tests {
         for (operator, name) in MergeOperator::ALL {
             assert_eq!(MergeOperator::from_name(name), Some(operator));
             assert_eq!(MergeOperator::from_tag(operator as u8), Some(operator));
+            assert_eq!(operator.to_string(), name);
         }
         assert_eq!(MergeOperator::from_name("add"), None);
         assert_eq!(MergeOperator::from_tag(0), None);
@@ -339,6 +352,9 @@ mod tests {
         let odd = f64::from_bits(0xfff8_0000_0000_1234).to_be_bytes();
         assert_eq!(MergeOperator::AddF64.fold(None, [&odd[..]]).as_deref(), Ok(&f(f64::NAN)[..]));
         assert_eq!(MergeOperator::AddF64.fold(Some(&f(1.0)), [&odd[..]]).as_deref(), Ok(&f(f64::NAN)[..]));
+        let least = [&odd[..], &f(f64::NEG_INFINITY)[..], &odd[..]];
+        assert_eq!(MergeOperator::MinF64.fold(None, least).as_deref(), Ok(&f(f64::NEG_INFINITY)[..]));
+        assert_eq!(MergeOperator::MaxF64.fold(Some(&odd), [&f(1.0)[..]]).as_deref(), Ok(&f(f64::NAN)[..]));
     }
 
     proptest! {

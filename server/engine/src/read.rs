@@ -51,7 +51,7 @@ pub enum Head {
         operator: MergeOperator,
         /// Its place in the chain.
         depth: u8,
-        /// At least the bytes of the value when folded.
+        /// An upper bound of the value's bytes when folded.
         folded_bytes: u64,
         /// When the value ends.
         expiry: Option<Expiry>,

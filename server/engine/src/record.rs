@@ -58,7 +58,7 @@ pub struct Operand<'a> {
     pub operator: MergeOperator,
     /// Its place in the chain: 1 right above the put.
     pub depth: u8,
-    /// At least the bytes of the value when folded up to here: lets a writer keep values bounded without folding.
+    /// An upper bound of the value's bytes when folded up to here: lets a writer keep values bounded without folding.
     pub folded_bytes: u64,
     /// The operand itself.
     pub bytes: &'a [u8],

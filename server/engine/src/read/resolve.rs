@@ -90,6 +90,7 @@ impl<'s, C: Cursor> Resolver<'s, C> {
     fn fold_chain(&mut self, prefix: &[u8], masks: KeyMasks<'_>, mut chain: Chain) -> Result<Found, ReadError> {
         let mut below = chain.version;
         while let Some(next) = below.0.checked_sub(1) {
+            self.cursor.next()?;
             let Some(version) = self.step_to_visible(prefix, Version(next), masks)? else { break };
             below = version;
             match self.record()? {
@@ -111,10 +112,9 @@ impl<'s, C: Cursor> Resolver<'s, C> {
         while self.step_down_to(prefix, below)? {
             let (key, _) = self.cursor.entry().expect("a step down ends at a record");
             let version = version_of(key)?;
-            match masks.hidden_from(version, self.at) {
-                None => return Ok(Some(version)),
-                Some(from) => below = from,
-            }
+            let Some(from) = masks.hidden_from(version, self.at) else { return Ok(Some(version)) };
+            below = from;
+            self.cursor.next()?;
         }
         Ok(None)
     }
@@ -159,8 +159,7 @@ impl<'s, C: Cursor> Resolver<'s, C> {
         self.target.clear();
         self.target.extend_from_slice(prefix);
         data::make_prefix_end(&mut self.target);
-        self.stats.seeks += 1;
-        Ok(self.cursor.seek(&self.target)?)
+        self.seek_target()
     }
 
     fn is_at(&self, prefix: &[u8]) -> bool {
@@ -171,13 +170,29 @@ impl<'s, C: Cursor> Resolver<'s, C> {
         self.target.clear();
         self.target.extend_from_slice(prefix);
         data::put_version(&mut self.target, version);
+        self.seek_target()
+    }
+
+    fn seek_target(&mut self) -> Result<(), ReadError> {
         self.stats.seeks += 1;
         Ok(self.cursor.seek(&self.target)?)
     }
 
-    /// The cursor, to place it before a first [`resolve`](Self::resolve) or to look where it is.
-    pub const fn cursor(&mut self) -> &mut C {
-        &mut self.cursor
+    /// Goes to the first record at or after `key`: before a first [`resolve`](Self::resolve).
+    pub fn seek(&mut self, key: &[u8]) -> Result<(), ReadError> {
+        self.stats.seeks += 1;
+        Ok(self.cursor.seek(key)?)
+    }
+
+    /// Goes to the last record at or before `key`.
+    pub fn seek_back(&mut self, key: &[u8]) -> Result<(), ReadError> {
+        self.stats.seeks += 1;
+        Ok(self.cursor.seek_back(key)?)
+    }
+
+    /// The record at the cursor, if it is at one.
+    pub fn entry(&self) -> Option<(&[u8], &[u8])> {
+        self.cursor.entry()
     }
 
     /// What has been read so far.

@@ -21,7 +21,7 @@ pub enum Direction {
     Reverse,
 }
 
-/// How large a page may be.
+/// How large a page may be. A limit of 0 counts as 1: a page always moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScanLimits {
     /// Most rows.
@@ -67,17 +67,22 @@ impl ReadAt<'_> {
         stats: &mut ReadStats,
     ) -> Result<ScanPage, ReadError> {
         let cursor = view.cursor(Family::Data, data::bounds(self.table, range))?;
-        let steps_end = stats.records.saturating_add(page_limits.steps_max);
+        let steps_end = stats.records.saturating_add(page_limits.steps_max.max(1));
+        let page_limits = ScanLimits {
+            rows_max: page_limits.rows_max.max(1),
+            bytes_max: page_limits.bytes_max.max(1),
+            ..*page_limits
+        };
         let mut page = Page { limits: page_limits, steps_end, range, direction, bytes: 0, page: ScanPage::default() };
         let mut resolver = Resolver::new(cursor, self.version, stats);
         match direction {
             Direction::Forward => {
-                resolver.cursor().seek(&[])?;
+                resolver.seek(&[])?;
                 self.forward(&mut resolver, &mut page)?;
             }
             Direction::Reverse => {
                 // Above every key of the last table, whose bounds are open: no user key is as long.
-                resolver.cursor().seek_back(&[0xff; limits::KEY_BYTES_MAX + 8])?;
+                resolver.seek_back(&[0xff; limits::KEY_BYTES_MAX + 8])?;
                 self.reverse(&mut resolver, &mut page)?;
             }
         }
@@ -111,8 +116,7 @@ impl ReadAt<'_> {
             }
             let mut first = prefix.clone();
             data::put_version(&mut first, lentic_types::Version::MAX);
-            resolver.stats().seeks += 2;
-            resolver.cursor().seek(&first)?;
+            resolver.seek(&first)?;
             let found = self.resolve_key(resolver, &prefix)?;
             if let Some(found) = found
                 && !page.push(&prefix, found)?
@@ -120,7 +124,7 @@ impl ReadAt<'_> {
                 return Ok(());
             }
             // No record has the version MAX, so this is the last record of the key before.
-            resolver.cursor().seek_back(&first)?;
+            resolver.seek_back(&first)?;
         }
         Ok(())
     }
@@ -140,7 +144,7 @@ impl ReadAt<'_> {
 
 /// Copies the prefix of the record at the cursor. False at the end.
 fn next_prefix<C: Cursor>(resolver: &mut Resolver<'_, C>, prefix: &mut Vec<u8>) -> Result<bool, ReadError> {
-    let Some((key, _)) = resolver.cursor().entry() else { return Ok(false) };
+    let Some((key, _)) = resolver.entry() else { return Ok(false) };
     let (key_prefix, _) = data::split(key).map_err(|reason| ReadError::record(key, &reason))?;
     prefix.clear();
     prefix.extend_from_slice(key_prefix);
@@ -153,7 +157,7 @@ fn user_key(prefix: &[u8]) -> Result<Vec<u8>, ReadError> {
 
 /// A page being filled.
 struct Page<'a> {
-    limits: &'a ScanLimits,
+    limits: ScanLimits,
     steps_end: u64,
     range: &'a KeyRange,
     direction: Direction,
