@@ -2,11 +2,11 @@
 
 use lentic_engine::keys::sys::{self, SysKind};
 use lentic_engine::{Batch, Family, MemStore, Store};
-use lentic_machine::shard::{Acquire, Action, Descriptor, HeadsOptions, Rollback};
+use lentic_machine::shard::{Acquire, Action, Descriptor, HeadsOptions, RequestKey, Rollback, Write};
 use lentic_machine::{Command, Outcome, Refusal, Request, Shard, invariants};
 use lentic_types::codec::{put_bytes, put_varint};
-use lentic_types::limits::{FENCES_MAX, MASKS_MAX};
-use lentic_types::{Epoch, GroupId, KeyRange, TableId, Version};
+use lentic_types::limits::{ANSWERS_PER_CLIENT_MAX, FENCES_MAX, MASKS_MAX};
+use lentic_types::{ClientId, Epoch, GroupId, KeyRange, TableId, Version};
 
 const GROUP: GroupId = GroupId(3);
 
@@ -32,9 +32,13 @@ impl Replica {
 
     /// Applies an entry of one request each for `actions`, and says what they were told.
     fn apply(&mut self, actions: impl IntoIterator<Item = Action>) -> Vec<Outcome> {
-        let stamps = self.next..;
+        self.apply_keyed(actions.into_iter().map(|action| (None, action)))
+    }
+
+    fn apply_keyed(&mut self, actions: impl IntoIterator<Item = (Option<RequestKey>, Action)>) -> Vec<Outcome> {
+        let stamped = (self.next..).zip(actions);
         let requests: Vec<_> =
-            stamps.zip(actions).map(|(stamp, action)| Request { version: Version(stamp), key: None, action }).collect();
+            stamped.map(|(stamp, (key, action))| Request { version: Version(stamp), key, action }).collect();
         self.next += requests.len() as u64;
         let command = Command { epoch: Epoch(1), requests };
         let applied = self.shard.apply(self.shard.applied().next(), &command, &self.store).expect("it applies");
@@ -106,4 +110,21 @@ fn a_shard_full_of_masks_refuses_a_rollback_without_a_trace() {
     assert!(is_too_large(&told[1]));
     assert_eq!(replica.shard.masks().masks().len(), MASKS_MAX);
     assert!(replica.shard.fences().iter().all(|fence| fence.token.0 == Version(5001)), "the first one's");
+}
+
+#[test]
+fn a_client_with_too_many_answers_keeps_what_the_store_keeps() {
+    let mut replica = Replica::new(|_| ());
+    let key =
+        |client, sequence| RequestKey { client: ClientId(client), sequence, acked_below: 0, issued: Version(5000) };
+    let write = |key| (Some(key), Action::Write(Write::default()));
+    let most = ANSWERS_PER_CLIENT_MAX as u64;
+    // The last request has the lowest number: of all answers its own would be the first to go.
+    let told = replica.apply_keyed((0..=most).rev().map(|sequence| write(key(1, sequence))));
+    assert!(told[..ANSWERS_PER_CLIENT_MAX].iter().all(|outcome| matches!(outcome, Outcome::Committed { .. })));
+    assert_eq!(told.last(), Some(&Outcome::Refused(Refusal::AnswerForgotten)));
+    // Above them all there is room, at the cost of the lowest; other clients do not notice.
+    let told = replica.apply_keyed([key(1, most + 1), key(1, 1), key(1, 2), key(2, 1)].map(write));
+    let is_committed = |outcome: &Outcome| matches!(outcome, Outcome::Committed { .. });
+    assert_eq!(told.iter().map(is_committed).collect::<Vec<_>>(), [true, false, true, true]);
 }
