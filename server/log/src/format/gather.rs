@@ -3,7 +3,7 @@
 //! **A gather is in the log whole or not at all**, and **gather n + 1 is written only after gather n was synced**: a
 //! valid gather proves everything before it.
 
-use super::{BLOCK_BYTES, Seed, narrow};
+use super::{BLOCK_BYTES, Seed};
 use lentic_types::codec::{DecodeError, Reader};
 
 const MAGIC: &[u8; 4] = b"GTHR";
@@ -20,6 +20,11 @@ pub(crate) struct GatherHeader {
     pub(crate) bytes: u32,
     /// How many records there are; none in the gather that closes a log.
     pub(crate) records: u32,
+}
+
+/// A length inside a segment, as the format stores it.
+pub(crate) fn narrow(bytes: usize) -> u32 {
+    u32::try_from(bytes).expect("everything inside a segment is bounded far below 4 GiB")
 }
 
 /// The length on disk of a gather with this many bytes of records.
