@@ -2,7 +2,7 @@
 
 use lentic_engine::gc::GcRules;
 use lentic_engine::keys::data;
-use lentic_engine::{Found, Record};
+use lentic_engine::{Found, ReadStats, Record};
 use lentic_machine::shard::{Stats, Token};
 use lentic_machine::{Event, Outcome, Refusal, Shard};
 use lentic_types::codec::{DecodeError, Reader};
@@ -63,15 +63,9 @@ fn mask(mask: &lentic_engine::Mask) -> String {
 pub(crate) fn stats(Stats { committed, refused, repeated, reads }: &Stats) -> String {
     let counts = [(*committed, "committed"), (*refused, "refused"), (*repeated, "repeated")];
     let counts = counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}"));
-    let reads = match (reads.records, reads.seeks) {
-        (0, 0) => "read nothing".to_owned(),
-        (records, seeks) => format!("read {}, {}", many(records, "record"), many(seeks, "seek")),
-    };
-    counts.chain([reads]).collect::<Vec<_>>().join(", ")
-}
-
-fn many(count: u64, thing: &str) -> String {
-    if count == 1 { format!("{count} {thing}") } else { format!("{count} {thing}s") }
+    // How much a read costs is for the engine's scripts to say.
+    let reads = if *reads == ReadStats::default() { "read nothing" } else { "read the store" };
+    counts.chain([reads.to_owned()]).collect::<Vec<_>>().join(", ")
 }
 
 /// Prints a shard's state, but for the answers.
