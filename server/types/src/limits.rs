@@ -31,7 +31,8 @@ pub const MASKS_MAX: usize = 4_096;
 pub const FENCES_MAX: usize = 4_096;
 /// Longest name of an owner in bytes.
 pub const OWNER_BYTES_MAX: usize = 256;
-/// Answers kept per client for idempotent retries. A client keeps fewer requests in flight than this.
+/// Answers kept per client for idempotent retries. A client keeps its newest sequence less than this above what it has
+/// acknowledged: one request that is stuck holds back all above it.
 pub const ANSWERS_PER_CLIENT_MAX: usize = 1_024;
 /// Answers kept per shard, over all clients. The oldest go first, and what is forgotten is refused, never repeated.
 pub const ANSWERS_PER_SHARD_MAX: usize = 65_536;

@@ -55,10 +55,12 @@ pub fn split(input: &[u8]) -> Result<(&[u8], &[u8]), DecodeError> {
 
 /// Decodes one whole encoding, terminator included.
 pub fn decode(encoding: &[u8]) -> Result<Vec<u8>, DecodeError> {
-    let mut out = Vec::with_capacity(encoding.len());
+    let mut out = Vec::new();
     let mut from = 0;
     loop {
         let zero = find_zero(encoding, from)?;
+        // Exactly what is needed, for the usual string without zeros: it becomes a `Bytes` without another allocation.
+        out.reserve_exact(zero - from);
         out.extend_from_slice(&encoding[from..zero]);
         match &encoding[zero + 1..] {
             [TERMINATOR] => return Ok(out),

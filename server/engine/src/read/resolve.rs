@@ -20,6 +20,8 @@ pub struct Resolver<'s, C> {
     stats: &'s mut ReadStats,
     /// Where to seek to: kept to be filled again.
     target: Vec<u8>,
+    /// Whether the cursor is at a record of the key that is being resolved.
+    is_at_key: bool,
 }
 
 /// The operands met on the way down to a put, newest first.
@@ -35,7 +37,7 @@ struct Chain {
 impl<'s, C: Cursor> Resolver<'s, C> {
     /// A resolver that reads at `at` through `cursor`, counting into `stats`.
     pub const fn new(cursor: C, at: Version, stats: &'s mut ReadStats) -> Self {
-        Self { cursor, at, stats, target: Vec::new() }
+        Self { cursor, at, stats, target: Vec::new(), is_at_key: false }
     }
 
     /// Seeks to the records of `prefix` and resolves them.
@@ -109,9 +111,7 @@ impl<'s, C: Cursor> Resolver<'s, C> {
         mut below: Version,
         masks: KeyMasks<'_>,
     ) -> Result<Option<Version>, ReadError> {
-        while self.step_down_to(prefix, below)? {
-            let (key, _) = self.cursor.entry().expect("a step down ends at a record");
-            let version = version_of(key)?;
+        while let Some(version) = self.step_down_to(prefix, below)? {
             let Some(from) = masks.hidden_from(version, self.at) else { return Ok(Some(version)) };
             below = from;
             self.cursor.next()?;
@@ -125,45 +125,44 @@ impl<'s, C: Cursor> Resolver<'s, C> {
         Record::decode(bytes).map_err(|reason| ReadError::record(key, &reason))
     }
 
-    /// Goes to the newest record of `prefix` at or below `below`, from a place at or before it. False if there is none;
-    /// the cursor is then behind the key's records.
-    fn step_down_to(&mut self, prefix: &[u8], below: Version) -> Result<bool, ReadError> {
+    /// Goes to the newest record of `prefix` at or below `below`, from a place at or before it, and returns its version.
+    /// `None` if there is none; the cursor is then behind the key's records.
+    fn step_down_to(&mut self, prefix: &[u8], below: Version) -> Result<Option<Version>, ReadError> {
         for _ in 0..STEPS_BEFORE_SEEK {
-            match self.cursor.entry() {
-                Some((key, _)) if data::prefix(key) == prefix => {
-                    self.stats.records += 1;
-                    if version_of(key)? <= below {
-                        return Ok(true);
-                    }
-                }
-                _ => return Ok(false),
+            let Some(version) = self.version_here(prefix)? else { return Ok(None) };
+            if version <= below {
+                return Ok(Some(version));
             }
             self.cursor.next()?;
         }
         self.seek_version(prefix, below)?;
-        let is_found = self.is_at(prefix);
-        self.stats.records += u64::from(is_found);
-        Ok(is_found)
+        self.version_here(prefix)
     }
 
-    /// Goes behind the records of the key with `prefix`, from a place at one of them or just behind them.
+    /// The version of the record at the cursor, if it is one of `prefix`; counts it, and notes whether it is.
+    fn version_here(&mut self, prefix: &[u8]) -> Result<Option<Version>, ReadError> {
+        let version = match self.cursor.entry() {
+            Some((key, _)) if data::prefix(key) == prefix => Some(version_of(key)?),
+            _ => None,
+        };
+        self.is_at_key = version.is_some();
+        self.stats.records += u64::from(self.is_at_key);
+        Ok(version)
+    }
+
+    /// Goes behind the records of the key with `prefix`, which was resolved last.
     pub fn leave(&mut self, prefix: &[u8]) -> Result<(), ReadError> {
-        for stepped in 0..STEPS_BEFORE_SEEK {
-            if !self.is_at(prefix) {
+        for _ in 0..STEPS_BEFORE_SEEK {
+            if !self.is_at_key {
                 return Ok(());
             }
-            // The first has been counted when it was resolved.
-            self.stats.records += u64::from(stepped > 0);
             self.cursor.next()?;
+            self.version_here(prefix)?;
         }
         self.target.clear();
         self.target.extend_from_slice(prefix);
         data::make_prefix_end(&mut self.target);
         self.seek_target()
-    }
-
-    fn is_at(&self, prefix: &[u8]) -> bool {
-        self.cursor.entry().is_some_and(|(key, _)| data::prefix(key) == prefix)
     }
 
     fn seek_version(&mut self, prefix: &[u8], version: Version) -> Result<(), ReadError> {
