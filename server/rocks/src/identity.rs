@@ -105,7 +105,7 @@ impl Identity {
     /// Whether a directory that holds `name` and no identity can still be one we were about to make.
     pub(crate) fn may_precede(name: &str) -> bool {
         // `lost+found` is what a fresh file system has in its root, and a mount point is a usual place for a store.
-        [IDENTITY_NEW_NAME, super::lock::LOCK_NAME, "lost+found"].contains(&name)
+        [IDENTITY_NEW_NAME, lentic_files::LOCK_NAME, "lost+found"].contains(&name)
     }
 }
 

@@ -18,7 +18,7 @@
 //! | module | idea |
 //! |---|---|
 //! | `options`, `tuning` | the knobs, and what is not one, each with its reason |
-//! | `identity`, `lock`, `open` | a directory is refused before anything in it is touched |
+//! | `identity`, `open` | a directory is refused before anything in it is touched |
 //! | `store`, `cursor` | the engine's `Store`, `View` and `Cursor` |
 //! | `pressure` | when to let less in |
 //! | `gc` | the engine's verdicts inside compactions, and the removal of deletes at the end of a key |
@@ -35,7 +35,6 @@ mod export;
 mod gc;
 mod identity;
 mod ingest;
-mod lock;
 mod open;
 mod options;
 mod pressure;

@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use lentic_engine::Family;
 use lentic_engine::gc::GcHandle;
+use lentic_files::{DirectoryLock, LockError};
 use lentic_types::ClusterId;
 use rocksdb::{ColumnFamilyDescriptor, DB};
 
 use crate::error::OpenError;
 use crate::gc::{Buried, FilterFactory};
 use crate::identity::{FORMAT_VERSION, IDENTITY_NAME, Identity, IdentityError, State};
-use crate::lock::{DirectoryLock, LockError};
 use crate::options::StoreOptions;
 use crate::store::{Parts, RocksStore};
 use crate::tuning::{self, Shared};

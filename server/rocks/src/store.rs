@@ -7,13 +7,13 @@ use lentic_engine::gc::GcHandle;
 use lentic_engine::keys::sys;
 use lentic_engine::store::Change;
 use lentic_engine::{Batch, Bounds, Family, Pressure, Store, StoreError, View};
+use lentic_files::DirectoryLock;
 use lentic_types::{ClusterId, GroupId, Index};
 use rocksdb::{ColumnFamily, DB, FlushOptions, Options, ReadOptions, ReadTier, WriteBatch, WriteOptions};
 
 use crate::cursor::RocksCursor;
 use crate::error::store_error;
 use crate::gc::Buried;
-use crate::lock::DirectoryLock;
 use crate::options::StoreOptions;
 use crate::pressure::Gauge;
 use crate::tuning::Shared;

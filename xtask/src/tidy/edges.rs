@@ -26,6 +26,8 @@ pub(crate) const EDGES: &[Edge] = &[
     edge("lentic-machine", "lentic-types", Reach::Product, "ids, limits and error kinds are the machine's words"),
     edge("lentic-machine", "lentic-engine", Reach::Product, "decisions read views and return batches"),
     edge("lentic-log", "lentic-types", Reach::Product, "group ids, indexes and codec primitives"),
+    edge("lentic-log", "lentic-files", Reach::Product, "its directory belongs to one process"),
+    edge("lentic-rocks", "lentic-files", Reach::Product, "its directory belongs to one process"),
     edge("lentic-rocks", "lentic-types", Reach::Product, "limits and codec primitives"),
     edge("lentic-rocks", "lentic-engine", Reach::Product, "it implements the engine's Store"),
     edge("lentic-rocks", "lentic-machine", Reach::Tests, "the same scripts and models run on both stores"),

@@ -34,7 +34,7 @@ pub(crate) const OWNERS: &[Owner] = &[
     owner("thiserror", Users::All, "error types with their messages beside them"),
     owner("rocksdb", Users::Only(&["lentic-rocks", BENCH]), "the store; benches measure against it bare"),
     owner("crc32fast", Users::Only(&["lentic-log", "lentic-rocks"]), "checksums of records and of exported files"),
-    owner("rustix", Users::Only(&["lentic-log", "lentic-rocks"]), "fallocate and flock without unsafe code"),
+    owner("rustix", Users::Only(&["lentic-files", "lentic-log"]), "flock and fallocate without unsafe code"),
     owner("quick_cache", Users::Only(&["lentic-machine"]), "the bounded memo of newest records"),
     owner("goldenscript", Users::Tests, "scenarios as text files"),
     owner("proptest", Users::Tests, "properties against models"),

@@ -1,18 +1,17 @@
 //! A directory of the operating system.
 
 use super::{DirLock, File, Fs, LockError};
-use rustix::fs::{FallocateFlags, FlockOperation};
+use lentic_files::DirectoryLock;
+use rustix::fs::FallocateFlags;
 use rustix::io::{Errno, retry_on_intr};
 use std::fs;
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const LOCK_NAME: &str = "LOCK";
-
-/// A directory on disk. A local file system is assumed: flock and fdatasync over a network mean less.
+/// A directory on disk. A local file system is assumed: fdatasync over a network means less.
 pub struct DiskFs {
     directory: PathBuf,
     start: Instant,
@@ -44,25 +43,13 @@ impl DiskFs {
 }
 
 impl Fs for DiskFs {
-    /// flock is released by the kernel when its holder ends, however it ends, so a lock never outlives its process.
     fn lock(&self) -> Result<DirLock, LockError> {
         Self::make(&self.directory).map_err(LockError::Io)?;
-        let mut options = fs::OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        let mut file = options.open(self.directory.join(LOCK_NAME)).map_err(LockError::Io)?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => {
-                let mut text = String::new();
-                // Who holds it is a courtesy of the message; not knowing changes nothing.
-                let process = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
-                return Err(LockError::Held { process });
-            }
-            Err(error) => return Err(LockError::Io(error.into())),
-        }
-        let process = format!("{}\n", std::process::id());
-        file.set_len(0).and_then(|()| file.write_all(process.as_bytes())).map_err(LockError::Io)?;
-        Ok(DirLock::new(file))
+        let lock = DirectoryLock::take(&self.directory).map_err(|error| match error {
+            lentic_files::LockError::Held(process) => LockError::Held { process },
+            lentic_files::LockError::Io(error) => LockError::Io(error),
+        })?;
+        Ok(DirLock::new(lock))
     }
 
     fn list(&self) -> io::Result<Vec<String>> {

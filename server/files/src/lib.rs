@@ -1,0 +1,93 @@
+//! What everything that keeps files needs: a directory that one process holds.
+//!
+//! The lock is flock on a file `LOCK` in the directory, which tells the process id of its holder. A local file system is
+//! assumed: over a network flock means less.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::path::Path;
+
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+
+/// The lock's file in its directory.
+pub const LOCK_NAME: &str = "LOCK";
+
+/// Holds a directory against every other opener, until it is dropped. The kernel lets go of it when the process ends,
+/// however it ends, so a lock never outlives its process.
+#[derive(Debug)]
+pub struct DirectoryLock {
+    file: File,
+}
+
+/// Why a directory was not locked.
+#[derive(Debug)]
+pub enum LockError {
+    /// Somebody has it: the process, if the file tells.
+    Held(Option<u32>),
+    /// The file could not be opened, locked or written.
+    Io(io::Error),
+}
+
+impl DirectoryLock {
+    /// Locks `directory`, which exists. It does not wait.
+    pub fn take(directory: &Path) -> Result<Self, LockError> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let mut file = options.open(directory.join(LOCK_NAME)).map_err(LockError::Io)?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => {
+                let mut text = String::new();
+                // Who holds it is a courtesy of the message; not knowing changes nothing.
+                let process = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+                return Err(LockError::Held(process));
+            }
+            Err(error) => return Err(LockError::Io(error.into())),
+        }
+        let process = format!("{}\n", std::process::id());
+        file.set_len(0).and_then(|()| file.write_all(process.as_bytes())).map_err(LockError::Io)?;
+        Ok(Self { file })
+    }
+}
+
+impl Drop for DirectoryLock {
+    /// Closing alone is not enough: a child process, on its way from fork to exec, has a copy of the descriptor, and
+    /// the lock would last until that is closed too.
+    fn drop(&mut self) {
+        // It cannot fail on a descriptor that is ours; and if it did, closing does the same a moment later.
+        let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_at_a_time_and_the_holder_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let held = DirectoryLock::take(directory.path()).unwrap();
+        let refused = DirectoryLock::take(directory.path());
+        assert!(matches!(refused, Err(LockError::Held(Some(process))) if process == std::process::id()), "{refused:?}");
+        drop(held);
+        DirectoryLock::take(directory.path()).unwrap();
+    }
+
+    #[test]
+    fn a_copy_of_the_descriptor_does_not_hold_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let held = DirectoryLock::take(directory.path()).unwrap();
+        let copy = held.file.try_clone().unwrap();
+        drop(held);
+        DirectoryLock::take(directory.path()).unwrap();
+        drop(copy);
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let refused = DirectoryLock::take(&directory.path().join("none"));
+        assert!(matches!(refused, Err(LockError::Io(_))), "{refused:?}");
+    }
+}
