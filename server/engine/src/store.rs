@@ -95,6 +95,10 @@ pub trait Cursor {
     fn prev(&mut self) -> Result<(), StoreError>;
     /// The key and value here, or `None` outside the bounds, and before the first seek.
     fn entry(&self) -> Option<(&[u8], &[u8])>;
+    /// The key here: readers look at keys far more often than at values.
+    fn key(&self) -> Option<&[u8]> {
+        self.entry().map(|(key, _)| key)
+    }
 }
 
 /// Read access. Each call, and each cursor, sees everything written before it was made.

@@ -177,10 +177,6 @@ impl<C: Cursor> OverlayCursor<'_, C> {
             Bounds::OneKey => data::prefix(key) == self.prefix,
         }
     }
-
-    fn key(&self) -> Option<Vec<u8>> {
-        self.entry().map(|(key, _)| key.to_vec())
-    }
 }
 
 impl<C: Cursor> Cursor for OverlayCursor<'_, C> {
@@ -207,7 +203,7 @@ impl<C: Cursor> Cursor for OverlayCursor<'_, C> {
     }
 
     fn next(&mut self) -> Result<(), StoreError> {
-        let Some(key) = self.key() else { return Ok(()) };
+        let Some(key) = self.key().map(<[u8]>::to_vec) else { return Ok(()) };
         if !self.is_forward {
             self.base.seek(&key)?;
         }
@@ -218,7 +214,7 @@ impl<C: Cursor> Cursor for OverlayCursor<'_, C> {
     }
 
     fn prev(&mut self) -> Result<(), StoreError> {
-        let Some(key) = self.key() else { return Ok(()) };
+        let Some(key) = self.key().map(<[u8]>::to_vec) else { return Ok(()) };
         if self.is_forward {
             self.base.seek_back(&key)?;
         }

@@ -11,6 +11,8 @@ pub struct RocksCursor<'a> {
     rows: DBRawIterator<'a>,
     /// Whether `rows` is at an entry: asked once after each move, for then a fault must be told from an end.
     at_entry: bool,
+    /// The key there, copied: readers look at it several times, and each look at RocksDB's costs three calls.
+    key: Vec<u8>,
     forward_only: bool,
 }
 
@@ -34,7 +36,7 @@ impl<'a> RocksCursor<'a> {
                 options.set_prefix_same_as_start(true);
             }
         }
-        Self { rows: db.raw_iterator_cf_opt(handle, options), at_entry: false, forward_only }
+        Self { rows: db.raw_iterator_cf_opt(handle, options), at_entry: false, key: Vec::new(), forward_only }
     }
 
     /// Goes to the last entry within the bounds.
@@ -45,8 +47,18 @@ impl<'a> RocksCursor<'a> {
 
     /// An iterator that is at no entry has come to an end or has failed.
     fn settle(&mut self) -> Result<(), StoreError> {
-        self.at_entry = self.rows.valid();
-        if self.at_entry { Ok(()) } else { self.rows.status().map_err(store_error) }
+        self.key.clear();
+        match self.rows.key() {
+            Some(key) => {
+                self.key.extend_from_slice(key);
+                self.at_entry = true;
+                Ok(())
+            }
+            None => {
+                self.at_entry = false;
+                self.rows.status().map_err(store_error)
+            }
+        }
     }
 
     fn assert_may_go_back(&self) {
@@ -84,6 +96,10 @@ impl Cursor for RocksCursor<'_> {
     }
 
     fn entry(&self) -> Option<(&[u8], &[u8])> {
-        if self.at_entry { self.rows.item() } else { None }
+        if self.at_entry { self.rows.value().map(|value| (self.key.as_slice(), value)) } else { None }
+    }
+
+    fn key(&self) -> Option<&[u8]> {
+        self.at_entry.then_some(self.key.as_slice())
     }
 }

@@ -141,8 +141,8 @@ impl<'s, C: Cursor> Resolver<'s, C> {
 
     /// The version of the record at the cursor, if it is one of `prefix`; counts it, and notes whether it is.
     fn version_here(&mut self, prefix: &[u8]) -> Result<Option<Version>, ReadError> {
-        let version = match self.cursor.entry() {
-            Some((key, _)) if data::prefix(key) == prefix => Some(version_of(key)?),
+        let version = match self.cursor.key() {
+            Some(key) if data::prefix(key) == prefix => Some(version_of(key)?),
             _ => None,
         };
         self.is_at_key = version.is_some();
@@ -189,9 +189,9 @@ impl<'s, C: Cursor> Resolver<'s, C> {
         Ok(self.cursor.seek_back(key)?)
     }
 
-    /// The record at the cursor, if it is at one.
-    pub fn entry(&self) -> Option<(&[u8], &[u8])> {
-        self.cursor.entry()
+    /// The store key at the cursor, if it is at one.
+    pub fn key(&self) -> Option<&[u8]> {
+        self.cursor.key()
     }
 
     /// What has been read so far.

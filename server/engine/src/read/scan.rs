@@ -144,7 +144,7 @@ impl ReadAt<'_> {
 
 /// Copies the prefix of the record at the cursor. False at the end.
 fn next_prefix<C: Cursor>(resolver: &mut Resolver<'_, C>, prefix: &mut Vec<u8>) -> Result<bool, ReadError> {
-    let Some((key, _)) = resolver.entry() else { return Ok(false) };
+    let Some(key) = resolver.key() else { return Ok(false) };
     let (key_prefix, _) = data::split(key).map_err(|reason| ReadError::record(key, &reason))?;
     prefix.clear();
     prefix.extend_from_slice(key_prefix);
