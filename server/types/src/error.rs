@@ -3,7 +3,8 @@
 /// Whether sending the same request again can help, and whether it is safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
-    /// The request had no effect; sent again as it is, it may succeed.
+    /// This sending had no effect; sent again as it is, with its idempotency key if it has one, it may succeed. (An
+    /// earlier sending of the same request may have had its effect: the key then brings back its answer.)
     Safe,
     /// The request may have had its effect; send it again only with the same idempotency key.
     WithSameKey,

@@ -34,7 +34,7 @@ pub struct RequestKey {
     pub sequence: u64,
     /// The client will never send a request below this sequence again.
     pub acked_below: u64,
-    /// A tick that the client had seen when it first sent the request.
+    /// A tick that the client had seen when it first sent the request: never tick 0, which nobody was ever given.
     pub issued: Version,
 }
 

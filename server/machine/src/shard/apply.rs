@@ -67,7 +67,8 @@ pub(super) struct Context<'a, 'v, V> {
     pub(super) overlay: &'a mut Overlay<'v, V>,
     /// Changes of one operation that may still be refused.
     pub(super) scratch: &'a mut Batch,
-    pub(super) events: &'a mut Vec<Event>,
+    /// Whether GC has new rules: told once an entry, for the rules carry all masks.
+    pub(super) rules_changed: &'a mut bool,
     pub(super) stats: &'a mut Stats,
 }
 
@@ -84,15 +85,16 @@ impl Shard {
         if !invariants::entry_is_next(self.applied, index) {
             return Err(Fatal::Invariant("entries are applied in the order of the log, each once"));
         }
-        let (mut overlay, mut scratch) = (Overlay::new(view), Batch::new());
+        let (mut overlay, mut scratch, mut rules_changed) = (Overlay::new(view), Batch::new(), false);
         let mut applied = Applied { replies: Vec::with_capacity(command.requests.len()), ..Applied::default() };
         for request in &command.requests {
             if !invariants::stamp_rises(self.newest, request.version) {
                 return Err(Fatal::Invariant("stamps rise strictly within a shard"));
             }
-            let Applied { events, stats, .. } = &mut applied;
+            let stats = &mut applied.stats;
             let outcome = if command.epoch == self.descriptor.epoch {
-                let context = &mut Context { overlay: &mut overlay, scratch: &mut scratch, events, stats };
+                let (overlay, scratch, rules_changed) = (&mut overlay, &mut scratch, &mut rules_changed);
+                let context = &mut Context { overlay, scratch, rules_changed, stats };
                 self.judge(request, context)?
             } else {
                 stats.refused += 1;
@@ -100,6 +102,9 @@ impl Shard {
             };
             self.newest = request.version;
             applied.replies.push(outcome);
+        }
+        if rules_changed {
+            applied.events.push(Event::GcRulesChanged(self.gc_rules()));
         }
         self.applied = index;
         self.put_progress(overlay.batch());

@@ -7,7 +7,7 @@ use lentic_types::Version;
 use lentic_types::limits::MASKS_MAX;
 
 use super::acquire;
-use super::apply::{Context, Event};
+use super::apply::Context;
 use super::command::Rollback;
 use super::outcome::{Outcome, Refusal};
 use super::state::Shard;
@@ -38,6 +38,6 @@ pub(super) fn apply<V: lentic_engine::View>(
     shard.masks.add(mask);
     // The newest visible record of every key in the range may be another one now.
     shard.heads.clear();
-    context.events.push(Event::GcRulesChanged(shard.gc_rules()));
+    *context.rules_changed = true;
     Outcome::RolledBack { token }
 }

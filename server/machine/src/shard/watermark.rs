@@ -4,7 +4,7 @@
 
 use lentic_types::Version;
 
-use super::apply::{Context, Event};
+use super::apply::Context;
 use super::outcome::{Outcome, Refusal};
 use super::state::Shard;
 
@@ -21,7 +21,7 @@ pub(super) fn apply<V: lentic_engine::View>(
     if to > shard.descriptor.watermark {
         shard.descriptor.watermark = to;
         shard.put_descriptor(context.overlay.batch());
-        context.events.push(Event::GcRulesChanged(shard.gc_rules()));
+        *context.rules_changed = true;
     }
     Outcome::Raised { watermark: shard.descriptor.watermark }
 }
