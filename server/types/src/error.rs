@@ -73,6 +73,10 @@ error_kinds! {
     Unknown = 13, "unknown", WithSameKey;
     /// The node met a fault of its own and has stopped the group; an operator must look.
     Internal = 14, "internal", WithSameKey;
+    /// There is no table, shard or node of this name: create it, or check the name.
+    NotFound = 15, "not_found", Never;
+    /// The name is taken by something else: choose another, or drop what has it.
+    AlreadyExists = 16, "already_exists", Never;
 }
 
 #[cfg(test)]

@@ -32,6 +32,8 @@ const fn owner(guest: &'static str, users: Users, reason: &'static str) -> Owner
 pub(crate) const OWNERS: &[Owner] = &[
     owner("bytes", Users::All, "shared byte strings, as tonic and openraft use them"),
     owner("thiserror", Users::All, "error types with their messages beside them"),
+    owner("tokio", Users::All, "tasks, timers and channels of the shell crates; the pure ones may not"),
+    owner("rand", Users::Only(&["lentic-runtime", "lentic-raft"]), "seeds and generators; openraft asks for its trait"),
     owner("rocksdb", Users::Only(&["lentic-rocks", BENCH]), "the store; benches measure against it bare"),
     owner("crc32fast", Users::Only(&["lentic-log", "lentic-rocks"]), "checksums of records and of exported files"),
     owner("rustix", Users::Only(&["lentic-files", "lentic-log"]), "flock and fallocate without unsafe code"),

@@ -21,6 +21,12 @@ pub enum SysKind {
     Answer = 0x05,
     /// The newest stamp, and the version below which answers may be forgotten.
     Stamp = 0x06,
+    /// The id of the last entry applied and the members then: replication's own, opaque here.
+    Replica = 0x07,
+    /// A row of the meta group: nodes, tables, shards, counters.
+    Meta = 0x08,
+    /// A snapshot is being installed: the state is in parts.
+    Installing = 0x09,
 }
 
 /// The key of `group`'s state of one kind; `suffix` tells several of the kind apart.

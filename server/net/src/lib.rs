@@ -1,0 +1,9 @@
+//! Streams of frames between processes.
+//!
+//! All that nodes and clients say to each other are frames (encoded messages) on links: bidirectional streams that keep
+//! their order, lose nothing while they live, and break as a whole. In production a link is a gRPC stream; in a
+//! simulation it is a pair of queues under a seed. What is on top cannot tell.
+
+mod link;
+
+pub use link::{Accept, Address, BoxFuture, Class, DialError, Link, LinkClosed, LinkReceiver, LinkSender, Network};
