@@ -24,6 +24,7 @@ pub(crate) fn check(root: &Path, all: bool) -> bool {
 pub(crate) fn fix(root: &Path) -> bool {
     let stages = [
         Stage { name: "codegen", work: Work::Codegen(Mode::Write) },
+        wire(Mode::Write),
         Stage::cargo("clippy", "clippy --fix --allow-dirty --allow-staged --all-targets"),
         Stage::cargo("fmt", "fmt --all"),
     ];
@@ -52,7 +53,7 @@ pub(crate) fn tidy(root: &Path) -> bool {
 
 /// The generated files alone.
 pub(crate) fn codegen(root: &Path, mode: Mode) -> bool {
-    stage::run("codegen", root, &[Stage { name: "codegen", work: Work::Codegen(mode) }])
+    stage::run("codegen", root, &[Stage { name: "codegen", work: Work::Codegen(mode) }, wire(mode)])
 }
 
 /// One benchmark.
@@ -70,9 +71,16 @@ fn fast_checks() -> Vec<Stage> {
         Stage::cargo("fmt", "fmt --all --check"),
         Stage { name: "tidy", work: Work::Tidy },
         Stage { name: "codegen", work: Work::Codegen(Mode::Compare) },
+        wire(Mode::Compare),
         Stage::cargo("clippy", "clippy --quiet --all-targets -- -D warnings"),
         fast_tests(),
     ]
+}
+
+/// The Rust of the wire contract. Its generator is a crate of its own, for it has dependencies.
+fn wire(mode: Mode) -> Stage {
+    let check = if mode == Mode::Compare { " -- --check" } else { "" };
+    Stage::cargo("codegen, wire", &format!("run --quiet -p lentic-proto-codegen{check}"))
 }
 
 fn heavy_checks(packages: &str) -> Vec<Stage> {

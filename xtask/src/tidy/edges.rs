@@ -31,6 +31,7 @@ pub(crate) const EDGES: &[Edge] = &[
     edge("lentic-rocks", "lentic-types", Reach::Product, "limits and codec primitives"),
     edge("lentic-rocks", "lentic-engine", Reach::Product, "it implements the engine's Store"),
     edge("lentic-rocks", "lentic-machine", Reach::Tests, "the same scripts and models run on both stores"),
+    edge("lentic-proto", "lentic-types", Reach::Product, "failures, ranges and ends of values in the words of all"),
     edge("lentic-net", "lentic-runtime", Reach::Product, "its tasks belong to the scope of their node"),
     edge("lentic-bench", "lentic-types", Reach::Product, "benches drive every layer"),
     edge("lentic-bench", "lentic-engine", Reach::Product, "benches drive every layer"),

@@ -5,8 +5,8 @@ use super::tree::{Finding, Tree};
 /// Largest file in bytes.
 const FILE_BYTES_MAX: usize = 300 * 1024;
 
-/// Binary files that belong: pictures of the documents.
-const BINARY: &[&str] = &[".png"];
+/// Binary files that belong: pictures of the documents, descriptors of the wire contract.
+const BINARY: &[&str] = &[".png", ".binpb"];
 
 /// Leavings of editors, merges and profilers.
 const LEAVINGS: &[&str] = &[".orig", ".rej", ".bak", "~", ".profraw", ".tmp", ".pyc", ".log"];
