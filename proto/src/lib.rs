@@ -4,6 +4,10 @@
 //! Messages of [`v1`] are for clients and change only compatibly. Those of [`internal`] are between nodes of one
 //! release. Byte fields are shared [`bytes::Bytes`]: decoded from a frame they point into it.
 
+mod convert;
+
+pub use convert::{ShardPlace, cluster_id, expiry, expiry_unix_ms, grpc_code, key_range};
+
 /// What clients and nodes say to each other: package `lentic.v1`.
 #[allow(
     missing_docs,

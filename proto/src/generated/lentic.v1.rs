@@ -48,8 +48,8 @@ pub struct Failure {
     #[prost(uint32, tag = "4")]
     pub retry_after_ms: u32,
     /// The right route, when the sender's was stale and this node knows better.
-    #[prost(message, optional, tag = "5")]
-    pub shard: ::core::option::Option<Shard>,
+    #[prost(message, optional, boxed, tag = "5")]
+    pub shard: ::core::option::Option<::prost::alloc::boxed::Box<Shard>>,
     /// Which condition or operation of the request, from 0, if the failure is about one.
     #[prost(uint32, optional, tag = "6")]
     pub position: ::core::option::Option<u32>,
