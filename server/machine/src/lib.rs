@@ -13,14 +13,21 @@
 //! decided here, after replication, so that every replica decides the same and a fail-over loses no decision.
 //!
 //! - [`shard`]: the state machine of one shard, a file per command.
+//! - [`meta`]: the state machine of the meta group, in the same way: the catalog, ids, and the oracle's window.
+//! - [`oracle`]: ticks, handed out by the meta group's leader.
+//! - [`placement`]: which nodes hold which shards.
 //! - [`invariants`]: what must hold, as named predicates for tests, simulation and assertions.
 //!
 //! Deliberately absent: clocks (a version is an argument), randomness (a seed is), threads, files, networks, and any
 //! knowledge of Raft beyond "entries come in order, each once".
 
 pub mod invariants;
+pub mod meta;
+pub mod oracle;
 pub mod overlay;
+pub mod placement;
 pub mod shard;
 
+pub use meta::{Catalog, Meta, MetaApplied, MetaCommand, MetaOutcome, MetaRefusal};
 pub use overlay::Overlay;
 pub use shard::{Applied, Command, Event, Fatal, Outcome, Refusal, Request, Shard};

@@ -31,8 +31,10 @@ mod write;
 
 pub use answers::RequestKey;
 pub use apply::{Applied, Event, Fatal, Stats};
+pub(crate) use codec::{decode_range, encode_range};
 pub use command::{Acquire, Action, Command, Condition, Expected, Operation, Release, Request, Rollback, Write};
 pub use fences::{Fence, Fences, Token};
 pub use heads::HeadsOptions;
 pub use outcome::{Outcome, Refusal};
+pub(crate) use state::load_all;
 pub use state::{Descriptor, Shard};

@@ -38,6 +38,45 @@ pub const ANSWERS_PER_CLIENT_MAX: usize = 1_024;
 pub const ANSWERS_PER_SHARD_MAX: usize = 65_536;
 /// How long an answer is kept at least while the two counts above allow it, in milliseconds.
 pub const ANSWER_MS_MIN: u64 = 15 * 60 * 1000;
+/// Most nodes of a cluster, those that are gone for good among them.
+pub const NODES_MAX: usize = 1_000;
+/// Most tables of a cluster.
+pub const TABLES_MAX: usize = 10_000;
+/// Most shards of a cluster.
+pub const SHARDS_MAX: usize = 100_000;
+/// Most shards that a table can begin with. Shards are meant to be few and large: each costs a group on its nodes.
+pub const SHARDS_PER_TABLE_MAX: usize = 1_024;
+/// Most replicas of a shard. Each one more is one more copy to write.
+pub const REPLICAS_MAX: usize = 9;
+/// Longest part of a table's name in bytes: the namespace, or what follows it.
+pub const NAME_PART_BYTES_MAX: usize = 64;
+/// Longest address of a node in bytes.
+pub const ADDRESS_BYTES_MAX: usize = 256;
+/// Most bytes of all split points of a new table together.
+pub const SPLIT_POINTS_BYTES_MAX: usize = 256 << 10;
+/// Largest catalog in bytes, encoded. Each node holds it in memory and is sent it whole when it falls behind.
+pub const CATALOG_BYTES_MAX: usize = 16 << 20;
+/// Most client ids issued in one block.
+pub const CLIENTS_PER_BLOCK_MAX: u32 = 65_536;
+/// Most ticks that the oracle hands out at once.
+pub const TICKS_PER_TAKE_MAX: u32 = 65_536;
+/// How far ahead of the clock the oracle asks for its window to end, in milliseconds. A new leader begins at the window's
+/// end: versions run ahead of the clock by at most this after a fail-over.
+pub const WINDOW_MS: u64 = 3_000;
+/// How long the oracle lets an unused window fall behind the clock, in milliseconds. The end of the window tells a new
+/// leader what time it was.
+pub const WINDOW_IDLE_MS: u64 = 60 * 60 * 1000;
+/// How far one extension may raise the end of the oracle's window, in milliseconds: 400 days. A cluster that was stopped
+/// for longer, and a clock that is wrong by more, take a person: `CLOCK_MS_MIN` has the exception.
+pub const WINDOW_LEAP_MS_MAX: u64 = 400 * 24 * 60 * 60 * 1000;
+/// How far the clock of a leading oracle may leap ahead and be followed at once, in milliseconds: a day.
+pub const CLOCK_LEAP_MS_MAX: u64 = 24 * 60 * 60 * 1000;
+/// How long a clock that has leapt further must go on before it is followed, in milliseconds: the time for a person to set
+/// it right.
+pub const CLOCK_DOUBT_MS: u64 = 10 * 60 * 1000;
+/// The earliest time that a right clock can show, in milliseconds since 2020: the beginning of 2026. A version before it
+/// comes from a clock that was never set, so any leap away from there is followed.
+pub const CLOCK_MS_MIN: u64 = 2_192 * 24 * 60 * 60 * 1000;
 
 const _: () = assert!(KEY_BYTES_MAX + VALUE_BYTES_MAX < REQUEST_BYTES_MAX, "one key with its value fits a request");
 const _: () = assert!(REQUEST_BYTES_MAX < ENTRY_BYTES_MAX, "one request with its frame fits an entry");
@@ -48,6 +87,20 @@ const _: () = assert!(SCAN_ROWS_MAX as u64 <= SCAN_STEPS_MAX, "a page of live ro
 const _: () =
     assert!(ANSWERS_PER_CLIENT_MAX <= ANSWERS_PER_SHARD_MAX, "one client never fills a shard's answers alone");
 const _: () = assert!(OPERAND_DEPTH_MAX >= 2, "an operand chain exists");
+const _: () = assert!(SHARDS_PER_TABLE_MAX <= SHARDS_MAX, "a table of the most shards fits a cluster");
+const _: () = assert!(SHARDS_PER_TABLE_MAX <= 1 << 16, "two bytes of a key tell the first shards of a table apart");
+const _: () = assert!(TABLES_MAX <= SHARDS_MAX, "each table has a shard");
+const _: () = assert!(REPLICAS_MAX <= NODES_MAX, "the replicas of a shard are on nodes of their own");
+const _: () = assert!(KEY_BYTES_MAX <= SPLIT_POINTS_BYTES_MAX, "any key can be a split point");
+const _: () = assert!(
+    NODES_MAX * 2 * ADDRESS_BYTES_MAX + TABLES_MAX * 2 * NAME_PART_BYTES_MAX + SHARDS_MAX * 64 <= CATALOG_BYTES_MAX,
+    "a catalog holds all nodes, tables and shards with split points of a usual length"
+);
+const _: () = assert!(8 * SPLIT_POINTS_BYTES_MAX <= CATALOG_BYTES_MAX, "no table fills the catalog alone");
+const _: () = assert!(CATALOG_BYTES_MAX <= REQUEST_BYTES_MAX, "a catalog is sent as a request is");
+const _: () = assert!(WINDOW_MS < WINDOW_IDLE_MS && WINDOW_IDLE_MS < CLOCK_LEAP_MS_MAX, "idle windows are no leaps");
+const _: () = assert!(CLOCK_DOUBT_MS < CLOCK_LEAP_MS_MAX, "a clock that runs does not leap");
+const _: () = assert!(CLOCK_LEAP_MS_MAX < WINDOW_LEAP_MS_MAX, "one extension follows a clock that is followed at once");
 
 /// The limits in force on a node: the ceilings above, or less. Checked before any work is done, and again in apply
 /// against the ceilings, which are the same on every replica.

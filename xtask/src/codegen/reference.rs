@@ -102,7 +102,7 @@ fn in_words(name: &str, value: u128) -> String {
     let units: &[(u128, &str)] = if name.contains("_BYTES") {
         &[(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (1, "bytes")]
     } else if name.contains("_MS") {
-        &[(60_000, "min"), (1_000, "s"), (1, "ms")]
+        &[(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"), (1, "ms")]
     } else {
         &[]
     };

@@ -152,14 +152,14 @@ impl Operation {
 }
 
 /// Appends a range.
-pub(super) fn encode_range(out: &mut Vec<u8>, range: &KeyRange) {
+pub(crate) fn encode_range(out: &mut Vec<u8>, range: &KeyRange) {
     out.push(u8::from(range.end().is_some()));
     put_bytes(out, range.start());
     range.end().into_iter().for_each(|end| put_bytes(out, end));
 }
 
 /// Reads a range, copying its keys.
-pub(super) fn decode_range(reader: &mut Reader<'_>) -> Result<KeyRange, DecodeError> {
+pub(crate) fn decode_range(reader: &mut Reader<'_>) -> Result<KeyRange, DecodeError> {
     let has_end = reader.bool("range")?;
     let start = Bytes::copy_from_slice(reader.bytes("start of range")?);
     let end = if has_end { Some(Bytes::copy_from_slice(reader.bytes("end of range")?)) } else { None };

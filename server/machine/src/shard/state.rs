@@ -238,7 +238,7 @@ fn decode_answer(suffix: &[u8], value: &[u8]) -> Result<(AnswerId, Answer), Deco
 }
 
 /// All of `group`'s state of one kind; `decode` gets what follows the kind in the key, and the value.
-fn load_all<T>(
+pub(crate) fn load_all<T>(
     view: &impl View,
     group: GroupId,
     kind: SysKind,

@@ -1,0 +1,217 @@
+//! The bytes of commands, in the log, and of outcomes, between nodes.
+//!
+//! ```text
+//! command    01 tag …
+//!            01 00 | 01 node, address http-address incarnation (16 bytes)      register node
+//!            02 name options n node*                                           create table
+//!            03 name                                                           drop table
+//!            04 version                                                        extend window
+//!            05 count                                                          issue clients
+//!            06 shard epoch n node*                                            set replicas
+//!            07 replicas                                                       set cluster
+//! outcome    01 node                  02 table created              03 table n shard*        04 version (window)
+//!            05 first count           06 (done)
+//!            10 reason (invalid)      11 reason (name)              12 name (no table)       13 name table (exists)
+//!            14 node (none)           15 node (other incarnation)   16 shard (none)          17 epoch
+//!            18 (no nodes)            19 of most (too many)         1a version (window too far)
+//! ```
+//!
+//! Tags and flags are one byte, numbers varints, names, addresses and reasons byte strings with their length; options are
+//! those of the [`rows`](super::rows). A decoder takes nothing on trust: unknown tags are refused, and counts are checked
+//! against the input before memory is asked for.
+
+use lentic_types::codec::{DecodeError, Reader, put_bytes, put_varint};
+use lentic_types::{ClientId, Epoch, NodeId, ShardId, TableId, Version};
+
+use super::command::MetaCommand;
+use super::options::TableOptions;
+use super::outcome::{MetaOutcome, MetaRefusal};
+use super::rows::{decode_nodes, encode_nodes, narrow, text};
+
+const FORMAT: u8 = 0x01;
+
+impl MetaCommand {
+    /// The entry's bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = vec![FORMAT];
+        match self {
+            Self::RegisterNode { node, address, http_address, incarnation } => {
+                out.extend_from_slice(&[0x01, u8::from(node.is_some())]);
+                node.iter().for_each(|node| put_varint(&mut out, node.0));
+                put_bytes(&mut out, address.as_bytes());
+                put_bytes(&mut out, http_address.as_bytes());
+                out.extend_from_slice(incarnation);
+            }
+            Self::CreateTable { name, options, avoid } => {
+                out.push(0x02);
+                put_bytes(&mut out, name.as_bytes());
+                options.encode(&mut out);
+                encode_nodes(&mut out, avoid);
+            }
+            Self::DropTable { name } => {
+                out.push(0x03);
+                put_bytes(&mut out, name.as_bytes());
+            }
+            Self::ExtendWindow { until } => put_numbers(&mut out, 0x04, &[until.0]),
+            Self::IssueClients { count } => put_numbers(&mut out, 0x05, &[u64::from(*count)]),
+            Self::SetReplicas { shard, epoch, replicas } => {
+                put_numbers(&mut out, 0x06, &[shard.0, epoch.0]);
+                encode_nodes(&mut out, replicas);
+            }
+            Self::SetCluster { replicas } => put_numbers(&mut out, 0x07, &[u64::from(*replicas)]),
+        }
+        out
+    }
+
+    /// Decodes an entry's bytes. An error means damage, or an entry of a newer release: stop the group.
+    pub fn decode(input: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(input);
+        match reader.u8("meta command format")? {
+            FORMAT => {}
+            tag => return Err(DecodeError::UnknownTag { field: "meta command format", tag }),
+        }
+        let command = Self::decode_tagged(&mut reader)?;
+        reader.finish("meta command")?;
+        Ok(command)
+    }
+
+    fn decode_tagged(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(match reader.u8("meta command")? {
+            0x01 => Self::RegisterNode {
+                node: if reader.bool("node")? { Some(NodeId(reader.varint("node")?)) } else { None },
+                address: text(reader, "address")?,
+                http_address: text(reader, "http address")?,
+                incarnation: reader.take(16, "incarnation")?.try_into().expect("took 16 bytes"),
+            },
+            0x02 => Self::CreateTable {
+                name: text(reader, "table name")?,
+                options: TableOptions::decode(reader)?,
+                avoid: decode_nodes(reader)?,
+            },
+            0x03 => Self::DropTable { name: text(reader, "table name")? },
+            0x04 => Self::ExtendWindow { until: Version(reader.varint("end of window")?) },
+            0x05 => Self::IssueClients { count: narrow(reader, "count")? },
+            0x06 => Self::SetReplicas {
+                shard: ShardId(reader.varint("shard")?),
+                epoch: Epoch(reader.varint("epoch")?),
+                replicas: decode_nodes(reader)?,
+            },
+            0x07 => Self::SetCluster { replicas: narrow(reader, "replicas")? },
+            tag => return Err(DecodeError::UnknownTag { field: "meta command", tag }),
+        })
+    }
+}
+
+impl MetaOutcome {
+    /// The bytes in which one node tells another.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        match self {
+            Self::Node(node) => put_numbers(&mut out, 0x01, &[node.0]),
+            Self::Table { table, created } => {
+                put_numbers(&mut out, 0x02, &[u64::from(table.0)]);
+                out.push(u8::from(*created));
+            }
+            Self::Dropped { table, shards } => {
+                put_numbers(&mut out, 0x03, &[u64::from(table.0), shards.len() as u64]);
+                shards.iter().for_each(|shard| put_varint(&mut out, shard.0));
+            }
+            Self::Window(end) => put_numbers(&mut out, 0x04, &[end.0]),
+            Self::Clients { first, count } => put_numbers(&mut out, 0x05, &[first.0, u64::from(*count)]),
+            Self::Done => out.push(0x06),
+            Self::Refused(refusal) => refusal.encode(&mut out),
+        }
+        out
+    }
+
+    /// Decodes an outcome's bytes. An error means that the sender is of a newer release.
+    pub fn decode(input: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(input);
+        let tag = reader.u8("meta outcome")?;
+        let outcome = if tag >= 0x10 {
+            Self::Refused(MetaRefusal::decode(tag, &mut reader)?)
+        } else {
+            Self::decode_tagged(tag, &mut reader)?
+        };
+        reader.finish("meta outcome")?;
+        Ok(outcome)
+    }
+
+    fn decode_tagged(tag: u8, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(match tag {
+            0x01 => Self::Node(NodeId(reader.varint("node")?)),
+            0x02 => Self::Table { table: TableId(narrow(reader, "table")?), created: reader.bool("created")? },
+            0x03 => {
+                let table = TableId(narrow(reader, "table")?);
+                let count = reader.count(1, "shards")?;
+                let mut shards = Vec::with_capacity(count.min(1024));
+                for _ in 0..count {
+                    shards.push(ShardId(reader.varint("shard")?));
+                }
+                Self::Dropped { table, shards }
+            }
+            0x04 => Self::Window(Version(reader.varint("end of window")?)),
+            0x05 => Self::Clients { first: ClientId(reader.varint("first client")?), count: narrow(reader, "count")? },
+            0x06 => Self::Done,
+            tag => return Err(DecodeError::UnknownTag { field: "meta outcome", tag }),
+        })
+    }
+}
+
+impl MetaRefusal {
+    fn encode(&self, out: &mut Vec<u8>) {
+        let mut put_text = |tag, text: &str| {
+            out.push(tag);
+            put_bytes(out, text.as_bytes());
+        };
+        match self {
+            Self::Invalid(reason) => put_text(0x10, reason),
+            Self::InvalidName(reason) => put_text(0x11, reason),
+            Self::NoSuchTable { name } => put_text(0x12, name),
+            Self::TableExists { name, table } => {
+                put_text(0x13, name);
+                put_varint(out, u64::from(table.0));
+            }
+            Self::NoSuchNode { node } => put_numbers(out, 0x14, &[node.0]),
+            Self::OtherIncarnation { node } => put_numbers(out, 0x15, &[node.0]),
+            Self::NoSuchShard { shard } => put_numbers(out, 0x16, &[shard.0]),
+            Self::WrongEpoch { epoch } => put_numbers(out, 0x17, &[epoch.0]),
+            Self::NoNodes => out.push(0x18),
+            Self::TooMany { of, most } => {
+                put_text(0x19, of);
+                put_varint(out, *most);
+            }
+            Self::WindowTooFar { most } => put_numbers(out, 0x1a, &[most.0]),
+        }
+    }
+
+    fn decode(tag: u8, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(match tag {
+            0x10 => Self::Invalid(text(reader, "reason")?.into()),
+            0x11 => Self::InvalidName(text(reader, "reason")?.into()),
+            0x12 => Self::NoSuchTable { name: text(reader, "table name")? },
+            0x13 => {
+                let name = text(reader, "table name")?;
+                Self::TableExists { name, table: TableId(narrow(reader, "table")?) }
+            }
+            0x14 => Self::NoSuchNode { node: NodeId(reader.varint("node")?) },
+            0x15 => Self::OtherIncarnation { node: NodeId(reader.varint("node")?) },
+            0x16 => Self::NoSuchShard { shard: ShardId(reader.varint("shard")?) },
+            0x17 => Self::WrongEpoch { epoch: Epoch(reader.varint("epoch")?) },
+            0x18 => Self::NoNodes,
+            0x19 => {
+                let of = text(reader, "what is limited")?.into();
+                Self::TooMany { of, most: reader.varint("limit")? }
+            }
+            0x1a => Self::WindowTooFar { most: Version(reader.varint("end of window")?) },
+            tag => return Err(DecodeError::UnknownTag { field: "meta refusal", tag }),
+        })
+    }
+}
+
+fn put_numbers(out: &mut Vec<u8>, tag: u8, numbers: &[u64]) {
+    out.push(tag);
+    numbers.iter().for_each(|number| put_varint(out, *number));
+}

@@ -1,0 +1,19 @@
+//! Drop table: its name is free, its ids stay taken.
+//!
+//! Nodes that hold a replica of a shard that is no longer in the catalog clear it by themselves.
+
+use super::name::canonical_name;
+use super::outcome::{MetaOutcome, MetaRefusal};
+use super::state::{Change, Meta};
+
+/// Removes a table and its shards from the catalog.
+pub(super) fn apply(meta: &mut Meta, name: &str, change: &mut Change) -> Result<MetaOutcome, MetaRefusal> {
+    let name = canonical_name(name)?;
+    let Some(table) = meta.catalog.table_named(&name).map(|table| table.table) else {
+        return Err(MetaRefusal::NoSuchTable { name });
+    };
+    let shards: Vec<_> = meta.catalog.shards_of(table).map(|place| place.shard).collect();
+    shards.iter().for_each(|shard| meta.remove_shard(*shard, change));
+    meta.remove_table(table, change);
+    Ok(MetaOutcome::Dropped { table, shards })
+}

@@ -1,0 +1,129 @@
+//! What a command is told: the same on every replica.
+
+use std::borrow::Cow;
+
+use lentic_types::{ClientId, Epoch, ErrorKind, NodeId, ShardId, TableId, Version};
+
+/// The answer to one command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MetaOutcome {
+    /// The node is known by this id.
+    Node(NodeId),
+    /// The table is there.
+    Table {
+        /// The table.
+        table: TableId,
+        /// Whether it was made now; else it was there with the same options.
+        created: bool,
+    },
+    /// The table is gone from the catalog. Its data is still in the stores of the nodes.
+    Dropped {
+        /// The table.
+        table: TableId,
+        /// Its shards, in key order.
+        shards: Vec<ShardId>,
+    },
+    /// The window ends here, at least as far as it was asked to.
+    Window(Version),
+    /// These ids are the caller's: `first` and the `count - 1` after it.
+    Clients {
+        /// The first id.
+        first: ClientId,
+        /// How many.
+        count: u32,
+    },
+    /// Done.
+    Done,
+    /// Nothing was done.
+    Refused(MetaRefusal),
+}
+
+/// Why nothing was done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MetaRefusal {
+    /// The command breaks a rule whatever the state.
+    #[error("{0}")]
+    Invalid(Cow<'static, str>),
+    /// The table cannot be called so.
+    #[error("this is no name of a table: {0}; names are `name` or `namespace.name`")]
+    InvalidName(Cow<'static, str>),
+    /// There is no table of this name.
+    #[error("there is no table {name}; create it, or check the name")]
+    NoSuchTable {
+        /// The name, with its namespace.
+        name: String,
+    },
+    /// There is a table of this name with other options.
+    #[error("table {name} exists with other options; choose another name, drop it, or ask for the options that it has")]
+    TableExists {
+        /// The name, with its namespace.
+        name: String,
+        /// The table that has it.
+        table: TableId,
+    },
+    /// There is no node of this id.
+    #[error("there is no node {node} in this cluster; let the node join without an id")]
+    NoSuchNode {
+        /// The node.
+        node: NodeId,
+    },
+    /// The node's id belongs to another data directory.
+    #[error(
+        "node {node} has another data directory than the one that speaks; start it on its own, or join without an id"
+    )]
+    OtherIncarnation {
+        /// The node.
+        node: NodeId,
+    },
+    /// There is no such shard.
+    #[error("there is no shard {shard}; refresh the catalog")]
+    NoSuchShard {
+        /// The shard.
+        shard: ShardId,
+    },
+    /// The shard has changed its shape.
+    #[error("the shard is at {epoch} now; refresh the catalog and decide again")]
+    WrongEpoch {
+        /// The shard's epoch.
+        epoch: Epoch,
+    },
+    /// There is no node that could hold a replica.
+    #[error("no node can hold the shards, for none is registered and alive; start one and send again")]
+    NoNodes,
+    /// The cluster would exceed a limit, or has used up its ids.
+    #[error("the cluster would have more than {most} {of}; use fewer")]
+    TooMany {
+        /// Of what.
+        of: Cow<'static, str>,
+        /// How many there can be.
+        most: u64,
+    },
+    /// One extension may not leap so far: the clock is wrong, or the cluster was stopped for very long.
+    #[error("one extension may raise the window to {most} at most; set the clock right, or extend in several steps")]
+    WindowTooFar {
+        /// The furthest end that is granted now.
+        most: Version,
+    },
+}
+
+impl MetaRefusal {
+    /// What kind of failure this is for the caller.
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Invalid(_) | Self::InvalidName(_) => ErrorKind::Invalid,
+            Self::NoSuchTable { .. } | Self::NoSuchNode { .. } | Self::NoSuchShard { .. } => ErrorKind::NotFound,
+            Self::TableExists { .. } | Self::OtherIncarnation { .. } => ErrorKind::AlreadyExists,
+            Self::WrongEpoch { .. } => ErrorKind::WrongEpoch,
+            Self::NoNodes => ErrorKind::Throttled,
+            Self::TooMany { .. } => ErrorKind::TooLarge,
+            Self::WindowTooFar { .. } => ErrorKind::VersionTooNew,
+        }
+    }
+}
+
+impl From<MetaRefusal> for MetaOutcome {
+    fn from(refusal: MetaRefusal) -> Self {
+        Self::Refused(refusal)
+    }
+}

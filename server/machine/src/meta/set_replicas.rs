@@ -1,0 +1,34 @@
+//! Set replicas: a shard is on other nodes, or prefers another leader.
+//!
+//! Whoever moves a shard says so here after the members of its group have changed. The epoch counts changes of shape, and
+//! this is none.
+
+use lentic_types::{Epoch, NodeId, ShardId};
+
+use super::catalog::ShardPlace;
+use super::outcome::{MetaOutcome, MetaRefusal};
+use super::state::{Change, Meta};
+
+/// Puts `replicas` in place of the shard's.
+pub(super) fn apply(
+    meta: &mut Meta,
+    shard: ShardId,
+    epoch: Epoch,
+    replicas: &[NodeId],
+    change: &mut Change,
+) -> Result<MetaOutcome, MetaRefusal> {
+    let Some(place) = meta.catalog.shards.get(&shard) else {
+        return Err(MetaRefusal::NoSuchShard { shard });
+    };
+    if place.epoch != epoch {
+        return Err(MetaRefusal::WrongEpoch { epoch: place.epoch });
+    }
+    meta.catalog.check_replicas(replicas)?;
+    if place.replicas == replicas {
+        return Ok(MetaOutcome::Done);
+    }
+    let place = ShardPlace { replicas: replicas.to_vec(), ..place.clone() };
+    meta.catalog.check_room_for_shard(&place)?;
+    meta.put_shard(place, change);
+    Ok(MetaOutcome::Done)
+}

@@ -1,0 +1,199 @@
+//! The meta group's replicated state, decoded.
+//!
+//! The truth is in the store, in family sys; a [`Meta`] is what [`Meta::load`] reads from there, kept in step by apply,
+//! which changes both together. [`invariants::meta_image_matches_store`](crate::invariants::meta_image_matches_store)
+//! says so.
+
+use std::sync::Arc;
+
+use lentic_engine::keys::sys::{self, SysKind};
+use lentic_engine::{Batch, Family, StoreError, View};
+use lentic_types::{ClusterId, GroupId, Index, NodeId, ShardId, TableId, Version};
+
+use super::catalog::{Catalog, Node, ShardPlace, Table};
+use super::rows::{self, Row};
+use crate::shard::load_all;
+
+/// The meta group. Shards count from the number after it, for a shard's group has the shard's number.
+pub const GROUP: GroupId = GroupId(1);
+
+/// The next id of each kind. They only rise, so no id is ever given twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counters {
+    /// The next node.
+    pub node: u64,
+    /// The next table.
+    pub table: u32,
+    /// The next shard.
+    pub shard: u64,
+    /// The next client.
+    pub client: u64,
+}
+
+impl Counters {
+    const FIRST: Self = Self { node: 1, table: 1, shard: GROUP.0 + 1, client: 1 };
+}
+
+/// The state machine of the meta group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meta {
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) counters: Counters,
+    pub(super) window_end: Version,
+    pub(super) applied: Index,
+}
+
+/// What one command changes, in the store and in the image.
+#[derive(Debug, Default)]
+pub(super) struct Change {
+    pub(super) batch: Batch,
+    pub(super) catalog_changed: bool,
+}
+
+impl Meta {
+    /// Adds the meta group of a new cluster to `batch`: what its first entry is applied to.
+    pub fn create(batch: &mut Batch, cluster: ClusterId) {
+        cluster_row(&Catalog::new(cluster)).put(batch);
+        Row::Counters(Counters::FIRST).put(batch);
+        Row::Window(Version::ZERO).put(batch);
+    }
+
+    /// The meta group as `view` has it; `None` if there is none.
+    ///
+    /// # Errors
+    /// The store failed, or its rows are no state that apply ever wrote.
+    pub fn load(view: &impl View) -> Result<Option<Self>, StoreError> {
+        let rows = load_all(view, GROUP, SysKind::Meta, Row::decode)?;
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let damaged = |reason: &str| StoreError::damaged(Family::Sys, &rows::cluster_key(), reason);
+        let (mut catalog, mut counters, mut window) = (Catalog::new(ClusterId::default()), None, None);
+        let mut head = None;
+        for row in rows {
+            match row {
+                Row::Cluster { cluster, revision, replicas } => head = Some((cluster, revision, replicas)),
+                Row::Counters(next) => counters = Some(next),
+                Row::Window(end) => window = Some(end),
+                Row::Node(node) => catalog.put_node(node),
+                Row::Table(table) => catalog.put_table(table),
+                Row::Shard(place) => catalog.put_shard(place),
+            }
+        }
+        let (Some(head), Some(counters), Some(window_end)) = (head, counters, window) else {
+            return Err(damaged("one of the rows of cluster, counters and window is missing"));
+        };
+        (catalog.cluster, catalog.revision, catalog.replicas) = head;
+        catalog.check().map_err(damaged)?;
+        let meta = Self { catalog: Arc::new(catalog), counters, window_end, applied: sys::applied(view, GROUP)? };
+        if !crate::invariants::ids_are_below_counters(&meta) {
+            return Err(damaged("an id is at or above the next one to be given"));
+        }
+        Ok(Some(meta))
+    }
+
+    /// Nodes, tables and shards: shared, and replaced by another when it changes.
+    #[must_use]
+    pub fn catalog(&self) -> Arc<Catalog> {
+        Arc::clone(&self.catalog)
+    }
+
+    /// The next ids.
+    #[must_use]
+    pub const fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// The version below which ticks may have been handed out. A leader that has applied everything of the leaders
+    /// before it begins there.
+    #[must_use]
+    pub const fn window_end(&self) -> Version {
+        self.window_end
+    }
+
+    /// The last entry applied.
+    #[must_use]
+    pub const fn applied(&self) -> Index {
+        self.applied
+    }
+
+    pub(super) fn put_counters(&mut self, counters: Counters, change: &mut Change) {
+        self.counters = counters;
+        Row::Counters(counters).put(&mut change.batch);
+    }
+
+    pub(super) fn put_window(&mut self, end: Version, change: &mut Change) {
+        self.window_end = end;
+        Row::Window(end).put(&mut change.batch);
+    }
+
+    pub(super) fn put_node(&mut self, node: Node, change: &mut Change) {
+        Row::Node(node.clone()).put(&mut change.batch);
+        self.change_catalog(change).put_node(node);
+    }
+
+    pub(super) fn put_table(&mut self, table: Table, change: &mut Change) {
+        Row::Table(table.clone()).put(&mut change.batch);
+        self.change_catalog(change).put_table(table);
+    }
+
+    pub(super) fn remove_table(&mut self, table: TableId, change: &mut Change) {
+        change.batch.delete(Family::Sys, &rows::table_key(table));
+        self.change_catalog(change).remove_table(table);
+    }
+
+    pub(super) fn put_shard(&mut self, place: ShardPlace, change: &mut Change) {
+        Row::Shard(place.clone()).put(&mut change.batch);
+        self.change_catalog(change).put_shard(place);
+    }
+
+    pub(super) fn remove_shard(&mut self, shard: ShardId, change: &mut Change) {
+        change.batch.delete(Family::Sys, &rows::shard_key(shard));
+        self.change_catalog(change).remove_shard(shard);
+    }
+
+    pub(super) fn set_replicas_default(&mut self, replicas: u32, change: &mut Change) {
+        self.change_catalog(change).replicas = replicas;
+    }
+
+    /// Writes what changes with every entry: the revision, if the catalog did, and the applied index.
+    pub(super) fn put_progress(&mut self, index: Index, change: &mut Change) {
+        if change.catalog_changed {
+            let catalog = Arc::make_mut(&mut self.catalog);
+            catalog.revision += 1;
+            cluster_row(catalog).put(&mut change.batch);
+        }
+        self.applied = index;
+        sys::put_applied(&mut change.batch, GROUP, index);
+    }
+
+    /// The catalog, to change it: a copy if others hold it.
+    fn change_catalog(&mut self, change: &mut Change) -> &mut Catalog {
+        change.catalog_changed = true;
+        Arc::make_mut(&mut self.catalog)
+    }
+}
+
+fn cluster_row(catalog: &Catalog) -> Row {
+    Row::Cluster { cluster: catalog.cluster, revision: catalog.revision, replicas: catalog.replicas }
+}
+
+impl Counters {
+    /// The id of a new node.
+    pub(super) const fn take_node(&mut self) -> NodeId {
+        self.node += 1;
+        NodeId(self.node - 1)
+    }
+
+    /// The id of a new table.
+    pub(super) const fn take_table(&mut self) -> TableId {
+        self.table += 1;
+        TableId(self.table - 1)
+    }
+
+    /// The id of a new shard.
+    pub(super) const fn take_shard(&mut self) -> ShardId {
+        self.shard += 1;
+        ShardId(self.shard - 1)
+    }
+}
