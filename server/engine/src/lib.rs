@@ -21,6 +21,7 @@
 //! | module | idea |
 //! |---|---|
 //! | [`store`] | what the engine needs of an ordered byte store; [`MemStore`] is one, RocksDB the other |
+//! | [`store::portable`] | a group's state as files, out of one store and into another |
 //! | [`keys`] | the kinds of store keys, one file each |
 //! | [`record`], [`merge`] | what a cell holds, and how operands fold |
 //! | [`mod@write`] | from an operation to the record it leaves |
@@ -46,8 +47,8 @@ pub mod testing;
 pub mod write;
 
 pub use masks::{Mask, MaskSet};
-pub use mem::MemStore;
+pub use mem::{MemExport, MemImport, MemStore};
 pub use merge::MergeOperator;
 pub use read::{Direction, Found, Head, ReadAt, ReadError, ReadStats, ScanLimits, ScanPage};
 pub use record::Record;
-pub use store::{Batch, Bounds, Cursor, Family, Pressure, Store, StoreError, View};
+pub use store::{Batch, Bounds, Cursor, Family, Portable, Pressure, Span, Store, StoreError, View};

@@ -1,5 +1,7 @@
 //! A store in memory, with the crash behaviour of the real one.
 
+mod portable;
+
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -9,6 +11,8 @@ use lentic_types::{GroupId, Index, KeyRange, TableId};
 use crate::gc::{GcHandle, sweep};
 use crate::keys::{data, sys};
 use crate::store::{Batch, Bounds, Change, Cursor, Family, Pressure, Store, StoreError, View};
+
+pub use portable::{MemExport, MemImport};
 
 type Entries = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -26,6 +30,18 @@ struct State {
     families: [Arc<Entries>; Family::ALL.len()],
     durable: [Arc<Entries>; Family::ALL.len()],
     since_flush: Vec<Batch>,
+    interrupt_install: bool,
+}
+
+impl State {
+    fn entries(&mut self, family: Family) -> &mut Entries {
+        Arc::make_mut(&mut self.families[family as usize])
+    }
+
+    fn make_durable(&mut self) {
+        self.durable = self.families.clone();
+        self.since_flush.clear();
+    }
 }
 
 impl MemStore {
@@ -45,7 +61,7 @@ impl MemStore {
     #[must_use]
     pub fn crash(&self, batches: usize) -> Self {
         let state = self.read();
-        let mut after = State { families: state.durable.clone(), durable: state.durable.clone(), since_flush: vec![] };
+        let mut after = State { families: state.durable.clone(), ..State::default() };
         state.since_flush.iter().take(batches).for_each(|batch| apply(&mut after.families, batch));
         after.durable = after.families.clone();
         Self { state: RwLock::new(after) }
@@ -113,9 +129,7 @@ impl Store for MemStore {
     }
 
     fn flush(&self) -> Result<(), StoreError> {
-        let mut state = self.lock();
-        state.durable = state.families.clone();
-        state.since_flush.clear();
+        self.lock().make_durable();
         Ok(())
     }
 

@@ -1,8 +1,15 @@
 //! What the engine needs of an ordered byte store, and no more.
 
 mod batch;
+mod metric;
+pub mod portable;
+mod span;
 
 pub use batch::{Batch, Change};
+pub use metric::{Metric, MetricKind};
+pub use portable::{Export, Import, Portable, PortableFile, TransferError};
+pub use span::Span;
+
 use lentic_types::{GroupId, Index};
 
 /// The column families of a node's store. Numbers are part of the format and never reused.

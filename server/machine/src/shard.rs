@@ -8,6 +8,7 @@
 //! | `command`, `outcome` | what goes in and what comes out, with their bytes in `codec` |
 //! | `state` | the shard's replicated state, decoded: always what [`Shard::load`] would read from the store |
 //! | `fences`, `answers` | its two larger parts: who may write, and what was answered |
+//! | `spans` | where in a store all of it lies |
 //! | `heads` | a memo of what the store holds: it saves reads and never decides |
 //!
 //! Commands to come have their place beside these: prepare, decide, resolve and status with the transactions, split
@@ -25,6 +26,7 @@ mod merge;
 mod outcome;
 mod release;
 mod rollback;
+mod spans;
 mod state;
 mod watermark;
 mod write;
@@ -36,5 +38,6 @@ pub use command::{Acquire, Action, Command, Condition, Expected, Operation, Rele
 pub use fences::{Fence, Fences, Token};
 pub use heads::HeadsOptions;
 pub use outcome::{Outcome, Refusal};
+pub use spans::spans;
 pub(crate) use state::load_all;
 pub use state::{Descriptor, Shard};

@@ -3,12 +3,13 @@
 use std::fs;
 use std::path::Path;
 
+use lentic_engine::store::TransferError;
 use rocksdb::checkpoint::Checkpoint;
 
 use crate::identity::{Identity, State};
 use crate::open::DATABASE_NAME;
 use crate::store::RocksStore;
-use crate::transfer::TransferError;
+use crate::transfer::{io_error, rocks_error};
 
 impl RocksStore {
     /// Makes a copy of the store in `directory`, which must not exist yet: everything written so far is flushed, and
@@ -17,7 +18,7 @@ impl RocksStore {
     /// It is a store like this one, for a backup to copy from, and can be opened. Its identity is written last: what
     /// a crash leaves of it has none, and is refused.
     pub fn checkpoint(&self, directory: &Path) -> Result<(), TransferError> {
-        fs::create_dir(directory).map_err(TransferError::io("create directory", directory))?;
+        fs::create_dir(directory).map_err(io_error("create directory", directory))?;
         self.checkpoint_into(directory).inspect_err(|_| {
             // What is left of it is of no use; that it cannot be removed changes nothing about the error.
             let _ = fs::remove_dir_all(directory);
@@ -27,8 +28,8 @@ impl RocksStore {
     fn checkpoint_into(&self, directory: &Path) -> Result<(), TransferError> {
         Checkpoint::new(&self.db)
             .and_then(|checkpoint| checkpoint.create_checkpoint(directory.join(DATABASE_NAME)))
-            .map_err(TransferError::rocks("make a checkpoint in", directory))?;
+            .map_err(rocks_error("make a checkpoint in", directory))?;
         let identity = Identity { cluster: self.cluster, state: State::Ready };
-        identity.write(directory).map_err(TransferError::io("write the identity in", directory))
+        identity.write(directory).map_err(io_error("write the identity in", directory))
     }
 }

@@ -1,63 +1,88 @@
 //! Ranges of a store as files.
 //!
-//! All files are of one moment: a group's applied index, in family sys, says which. Memory is that of one file's index
-//! and filter, whatever the size of the range.
+//! Memory is that of one file's index and filter, whatever the size of the range. The moment is RocksDB's snapshot,
+//! which lasts until the files are written, not until they are sent.
 
-use std::fs::{self, File};
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use lentic_engine::Family;
+use bytes::Bytes;
+use lentic_engine::store::portable::{check_spans, file_name};
+use lentic_engine::store::{Export, PortableFile, TransferError};
+use lentic_engine::{Family, Span};
 use rocksdb::{DB, DBRawIterator, Options, ReadOptions, SnapshotWithThreadMode, SstFileWriter};
 
 use crate::error::store_error;
-use crate::span::Span;
+use crate::home::Scratch;
 use crate::store::RocksStore;
-use crate::transfer::{ExportedFile, TransferError, measure};
+use crate::transfer::{EXTENSION, io_error, measure, rocks_error};
 
 /// Read ahead of the cursor: an export reads each file once, from its start to its end.
 const READAHEAD_BYTES: usize = 2 << 20;
 
-impl RocksStore {
-    /// Writes the entries of `spans`, as they are at one moment, into files of about `bytes_per_file` in `directory`,
-    /// which must not exist yet. A file holds entries of one span only, and at least one.
-    ///
-    /// The files and their names are durable when it returns. After an error the directory is gone again.
-    pub fn export(
-        &self,
-        spans: &[Span],
-        directory: &Path,
-        bytes_per_file: u64,
-    ) -> Result<Vec<ExportedFile>, TransferError> {
-        if let Some(pair) = spans.windows(2).find(|pair| !pair[0].is_before(&pair[1])) {
-            return Err(TransferError::Ranges { found: pair[1].lower.clone() });
-        }
-        fs::create_dir(directory).map_err(TransferError::io("create directory", directory))?;
-        self.export_into(spans, directory, bytes_per_file).inspect_err(|_| {
-            // What is left of it is of no use; that it cannot be removed changes nothing about the error.
-            let _ = fs::remove_dir_all(directory);
-        })
+/// Files in the store's scratch space, of one moment.
+pub struct RocksExport {
+    scratch: Scratch,
+    files: Vec<PortableFile>,
+    values: Vec<Option<Vec<u8>>>,
+}
+
+impl Export for RocksExport {
+    fn files(&self) -> &[PortableFile] {
+        &self.files
     }
 
-    fn export_into(
+    fn values(&self) -> &[Option<Vec<u8>>] {
+        &self.values
+    }
+
+    fn read(&self, file: usize, offset: u64, bytes_max: usize) -> Result<Bytes, TransferError> {
+        let file = &self.files[file];
+        let rest = usize::try_from(file.bytes.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; rest.min(bytes_max)];
+        self.scratch.with(|directory| {
+            let path = directory.join(&file.name);
+            let read = File::open(&path).and_then(|file| file.read_exact_at(&mut bytes, offset));
+            read.map_err(io_error("read", &path))
+        })?;
+        Ok(bytes.into())
+    }
+}
+
+impl RocksStore {
+    /// Files of about the size of the store's own. A file holds entries of one span only, and at least one.
+    pub(crate) fn export_files(
         &self,
         spans: &[Span],
-        directory: &Path,
-        bytes_per_file: u64,
-    ) -> Result<Vec<ExportedFile>, TransferError> {
+        keys: &[(Family, Vec<u8>)],
+    ) -> Result<RocksExport, TransferError> {
+        check_spans(spans)?;
+        let scratch = self.home.scratch()?;
         let snapshot = self.db.snapshot();
+        let value = |(family, key): &(Family, Vec<u8>)| snapshot.get_cf(self.handle(*family), key).map_err(store_error);
+        let values = keys.iter().map(value).collect::<Result<_, _>>()?;
+        let files = scratch.with(|directory| self.write_files(spans, &snapshot, directory))?;
+        Ok(RocksExport { scratch, files, values })
+    }
+
+    fn write_files(
+        &self,
+        spans: &[Span],
+        snapshot: &SnapshotWithThreadMode<'_, DB>,
+        directory: &Path,
+    ) -> Result<Vec<PortableFile>, TransferError> {
         let mut files = Vec::new();
         for span in spans {
-            let mut rows = self.rows_of(span, &snapshot);
+            let mut rows = self.rows_of(span, snapshot);
             rows.seek(&span.lower);
             while rows.valid() {
-                let name = format!("{}-{:06}.sst", span.family.name(), files.len());
+                let name = file_name(span.family, files.len(), EXTENSION);
                 let options = &self.families[span.family as usize];
-                files.push(write_file(options, &mut rows, span.family, directory, name, bytes_per_file)?);
+                files.push(write_file(options, &mut rows, directory, name, self.options.file_bytes as u64)?);
             }
             rows.status().map_err(store_error)?;
         }
-        let sync = File::open(directory).and_then(|directory| directory.sync_all());
-        sync.map_err(TransferError::io("sync directory", directory))?;
         Ok(files)
     }
 
@@ -80,30 +105,21 @@ impl RocksStore {
 fn write_file(
     options: &Options,
     rows: &mut DBRawIterator<'_>,
-    family: Family,
     directory: &Path,
     name: String,
-    bytes_per_file: u64,
-) -> Result<ExportedFile, TransferError> {
+    file_bytes: u64,
+) -> Result<PortableFile, TransferError> {
     let path = directory.join(&name);
     let mut writer = SstFileWriter::create(options);
-    writer.open(&path).map_err(TransferError::rocks("create file", &path))?;
-    let (mut entries, mut smallest, mut largest) = (0, Vec::new(), Vec::new());
+    writer.open(&path).map_err(rocks_error("create file", &path))?;
     while let Some((key, value)) = rows.item() {
-        writer.put(key, value).map_err(TransferError::rocks("write file", &path))?;
-        if entries == 0 {
-            smallest.extend_from_slice(key);
-        }
-        largest.clear();
-        largest.extend_from_slice(key);
-        entries += 1;
+        writer.put(key, value).map_err(rocks_error("write file", &path))?;
         rows.next();
-        if writer.file_size() >= bytes_per_file {
+        if writer.file_size() >= file_bytes {
             break;
         }
     }
-    // It also syncs the file.
-    writer.finish().map_err(TransferError::rocks("finish file", &path))?;
-    let (bytes, crc32) = measure(&path).map_err(TransferError::io("read back", &path))?;
-    Ok(ExportedFile { family, name, entries, bytes, crc32, smallest, largest })
+    writer.finish().map_err(rocks_error("finish file", &path))?;
+    let (bytes, crc32) = measure(&path).map_err(io_error("read back", &path))?;
+    Ok(PortableFile { name, bytes, crc32 })
 }

@@ -11,13 +11,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lentic_engine::gc::{GcFilter, GcHandle, Verdict};
 use lentic_engine::record::DELETE_BYTES;
-use lentic_engine::{Batch, Bounds, Cursor as _, Family, Store as _, StoreError, View as _};
+use lentic_engine::{Batch, Bounds, Cursor as _, Family, Span, Store as _, StoreError, View as _};
 use rocksdb::CompactionDecision;
 use rocksdb::compaction_filter::CompactionFilter;
 use rocksdb::compaction_filter_factory::{CompactionFilterContext, CompactionFilterFactory};
 
 use crate::error::store_error;
-use crate::span::Span;
 use crate::store::RocksStore;
 
 /// Most keys remembered, and most bytes of them: a key may have 16 KiB.
@@ -140,7 +139,7 @@ impl Drop for Filter {
 
 impl RocksStore {
     /// Removes deletes that compactions left behind and that hide nothing any more, up to `limit` of those waiting;
-    /// answers how many went. Call it every few seconds; each candidate costs a seek.
+    /// answers how many went. Each candidate costs a seek.
     ///
     /// It is no command of any group, and need not be: a delete that is the oldest record of its key reads the same
     /// as no record at all, at every version.

@@ -4,6 +4,7 @@
 //! <directory>/LENTIC    what this directory is: format and cluster        identity
 //!             LOCK      held by the one process that has it open          lock
 //!             db/       RocksDB, with families data, lock and sys
+//!             scratch/  exports and imports under way                         home
 //! ```
 //!
 //! **There is no write-ahead log: the Raft log is it.** Each batch carries its group's applied index, all families are
@@ -22,23 +23,28 @@
 //! | `store`, `cursor` | the engine's `Store`, `View` and `Cursor` |
 //! | `pressure` | when to let less in |
 //! | `gc` | the engine's verdicts inside compactions, and the removal of deletes at the end of a key |
-//! | `export`, `ingest`, `checkpoint` | ranges as files, in both directions; the whole store as hard links |
+//! | `portable` | the engine's `Portable`: what else a node asks of its store |
+//! | `export`, `import`, `install` | ranges as files, in both directions |
+//! | `checkpoint` | the whole store as hard links |
 //! | `stats` | figures for an operator |
 //!
-//! Deliberately absent: threads, clocks and timers of our own. The node calls [`RocksStore::promote_gc`] and
-//! [`RocksStore::remove_buried`] from its own, and reads [`RocksStore::stats`] when it is asked for metrics.
+//! Deliberately absent: threads, clocks and timers of our own. The node calls
+//! [`maintain`](lentic_engine::Portable::maintain) from its own, and reads
+//! [`metrics`](lentic_engine::Portable::metrics) when it is asked for them.
 
 mod checkpoint;
 mod cursor;
 mod error;
 mod export;
 mod gc;
+mod home;
 mod identity;
-mod ingest;
+mod import;
+mod install;
 mod open;
 mod options;
+mod portable;
 mod pressure;
-mod span;
 mod stats;
 mod store;
 mod transfer;
@@ -46,9 +52,8 @@ mod tuning;
 
 pub use cursor::RocksCursor;
 pub use error::OpenError;
+pub use export::RocksExport;
 pub use identity::FORMAT_VERSION;
+pub use import::RocksImport;
 pub use options::{OptionsError, StoreOptions};
-pub use span::Span;
-pub use stats::{Kind, Metric};
 pub use store::RocksStore;
-pub use transfer::{ExportedFile, TransferError};

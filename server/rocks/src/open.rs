@@ -13,6 +13,7 @@ use rocksdb::{ColumnFamilyDescriptor, DB};
 
 use crate::error::OpenError;
 use crate::gc::{Buried, FilterFactory};
+use crate::home::Home;
 use crate::identity::{FORMAT_VERSION, IDENTITY_NAME, Identity, IdentityError, State};
 use crate::options::StoreOptions;
 use crate::store::{Parts, RocksStore};
@@ -41,7 +42,8 @@ impl RocksStore {
             write(State::Creating)?;
         }
         let create = found != Some(State::Ready);
-        let store = open_database(path, cluster, options, gc, create, lock)?;
+        let home = Home::new(path, lock).map_err(|error| OpenError::io(path, &error))?;
+        let store = open_database(path, cluster, options, gc, create, home)?;
         if create {
             // It also makes the name of the database's directory durable, which lies in the same directory.
             write(State::Ready)?;
@@ -108,7 +110,7 @@ fn open_database(
     options: &StoreOptions,
     gc: GcHandle,
     create: bool,
-    lock: DirectoryLock,
+    home: Arc<Home>,
 ) -> Result<RocksStore, OpenError> {
     let shared = Shared::new(options);
     let buried = Arc::new(Buried::default());
@@ -121,5 +123,5 @@ fn open_database(
         Family::ALL.map(|family| ColumnFamilyDescriptor::new(family.name(), families[family as usize].clone()));
     let db = DB::open_cf_descriptors(&database, path.join(DATABASE_NAME), descriptors)
         .map_err(|error| OpenError::rocks(path, error.as_ref()))?;
-    Ok(RocksStore::new(Parts { db, database, families, shared, gc, buried, options: options.clone(), cluster, lock }))
+    Ok(RocksStore::new(Parts { db, database, families, shared, gc, buried, options: options.clone(), cluster, home }))
 }

@@ -1,6 +1,7 @@
-//! Figures for an operator, as plain data: the node registers and renders them.
+//! Figures for an operator.
 
 use lentic_engine::Family;
+use lentic_engine::store::{Metric, MetricKind};
 use rocksdb::properties::{
     BACKGROUND_ERRORS, CUR_SIZE_ALL_MEM_TABLES, ESTIMATE_NUM_KEYS, ESTIMATE_PENDING_COMPACTION_BYTES,
     LIVE_SST_FILES_SIZE, NUM_RUNNING_COMPACTIONS, NUM_RUNNING_FLUSHES, NUM_SNAPSHOTS, PropName, TOTAL_SST_FILES_SIZE,
@@ -8,28 +9,6 @@ use rocksdb::properties::{
 use rocksdb::statistics::Ticker;
 
 use crate::store::RocksStore;
-
-/// How a figure behaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// It only rises, and begins at 0 when the store is opened.
-    Counter,
-    /// It goes up and down.
-    Gauge,
-}
-
-/// One figure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Metric {
-    /// Its name, with its unit at the end.
-    pub name: &'static str,
-    /// What it says, in a sentence.
-    pub help: &'static str,
-    /// How it behaves.
-    pub kind: Kind,
-    /// Its value now.
-    pub value: u64,
-}
 
 type Row<Source> = (&'static str, Source, &'static str);
 
@@ -115,11 +94,9 @@ const COUNTERS: [Row<&[Ticker]>; 15] = [
 ];
 
 impl RocksStore {
-    /// All figures of the store. It asks RocksDB some tens of questions: for a scrape, not for a request.
-    #[must_use]
-    pub fn stats(&self) -> Vec<Metric> {
-        let gauge = |name, help, value| Metric { name, help, kind: Kind::Gauge, value };
-        let counter = |name, help, value| Metric { name, help, kind: Kind::Counter, value };
+    pub(crate) fn all_metrics(&self) -> Vec<Metric> {
+        let gauge = |name, help, value| Metric { name, help, kind: MetricKind::Gauge, value };
+        let counter = |name, help, value| Metric { name, help, kind: MetricKind::Counter, value };
         let (waiting, forgotten) = self.buried.counts();
         let level_zero = Family::ALL.map(|family| self.level_zero_files(family)).into_iter().max().unwrap_or(0);
         let mut metrics = vec![

@@ -7,13 +7,13 @@ use lentic_engine::gc::GcHandle;
 use lentic_engine::keys::sys;
 use lentic_engine::store::Change;
 use lentic_engine::{Batch, Bounds, Family, Pressure, Store, StoreError, View};
-use lentic_files::DirectoryLock;
 use lentic_types::{ClusterId, GroupId, Index};
 use rocksdb::{ColumnFamily, DB, FlushOptions, Options, ReadOptions, ReadTier, WriteBatch, WriteOptions};
 
 use crate::cursor::RocksCursor;
 use crate::error::store_error;
 use crate::gc::Buried;
+use crate::home::Home;
 use crate::options::StoreOptions;
 use crate::pressure::Gauge;
 use crate::tuning::Shared;
@@ -43,7 +43,7 @@ pub struct RocksStore {
     gauge: Gauge,
     read: ReadOptions,
     persisted: ReadOptions,
-    _lock: DirectoryLock,
+    pub(crate) home: Arc<Home>,
 }
 
 /// What [`RocksStore::open`](crate::RocksStore::open) has made.
@@ -56,12 +56,12 @@ pub(crate) struct Parts {
     pub(crate) buried: Arc<Buried>,
     pub(crate) options: StoreOptions,
     pub(crate) cluster: ClusterId,
-    pub(crate) lock: DirectoryLock,
+    pub(crate) home: Arc<Home>,
 }
 
 impl RocksStore {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { db, database, families, shared, gc, buried, options, cluster, lock } = parts;
+        let Parts { db, database, families, shared, gc, buried, options, cluster, home } = parts;
         let mut no_log = WriteOptions::default();
         no_log.disable_wal(true);
         let mut persisted = ReadOptions::default();
@@ -79,16 +79,8 @@ impl RocksStore {
             gauge: Gauge::default(),
             read: ReadOptions::default(),
             persisted,
-            _lock: lock,
+            home,
         }
-    }
-
-    /// Starts a flush of everything written so far, and returns without waiting for it.
-    ///
-    /// For the log when it nears its byte cap: all groups share the memtables, so the oldest one is flushed with the
-    /// others. It may still wait for a moment if a flush now would stop the writers.
-    pub fn request_flush(&self) -> Result<(), StoreError> {
-        self.flush_families(false)
     }
 
     /// Memory of what is not flushed yet, and of what is being flushed, in bytes.
@@ -98,8 +90,8 @@ impl RocksStore {
     }
 
     /// Makes GC rules active whose command has become durable by a flush that RocksDB began by itself. Cheap when
-    /// none wait; call it every few seconds.
-    pub fn promote_gc(&self) -> Result<(), StoreError> {
+    /// none wait.
+    pub(crate) fn promote_gc(&self) -> Result<(), StoreError> {
         self.gc.promote(|group| self.durable_applied(group))
     }
 
@@ -107,7 +99,7 @@ impl RocksStore {
         self.db.cf_handle(family.name()).expect("every family was opened")
     }
 
-    fn flush_families(&self, wait: bool) -> Result<(), StoreError> {
+    pub(crate) fn flush_families(&self, wait: bool) -> Result<(), StoreError> {
         let mut options = FlushOptions::default();
         options.set_wait(wait);
         self.db.flush_cfs_opt(&Family::ALL.map(|family| self.handle(family)), &options).map_err(store_error)

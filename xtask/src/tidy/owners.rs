@@ -49,7 +49,11 @@ pub(crate) const OWNERS: &[Owner] = &[
     owner("tonic-prost-build", Users::Only(&["lentic-proto-codegen"]), "services from descriptors"),
     owner("protox", Users::Only(&["lentic-proto-codegen"]), "descriptors from .proto files, without protoc"),
     owner("rocksdb", Users::Only(&["lentic-rocks", BENCH]), "the store; benches measure against it bare"),
-    owner("crc32fast", Users::Only(&["lentic-log", "lentic-rocks"]), "checksums of records and of exported files"),
+    owner(
+        "crc32fast",
+        Users::Only(&["lentic-engine", "lentic-log", "lentic-rocks"]),
+        "checksums of records and of exported files",
+    ),
     owner("rustix", Users::Only(&["lentic-files", "lentic-log"]), "flock and fallocate without unsafe code"),
     owner("quick_cache", Users::Only(&["lentic-machine"]), "the bounded memo of newest records"),
     owner("goldenscript", Users::Tests, "scenarios as text files"),

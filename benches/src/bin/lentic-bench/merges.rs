@@ -4,9 +4,8 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use lentic_engine::{Family, Found, MergeOperator, ReadStats, Store};
+use lentic_engine::{Family, Found, MergeOperator, ReadStats, Span, Store};
 use lentic_machine::shard::{Condition, Expected, Operation, Write};
-use lentic_rocks::Span;
 use lentic_types::Version;
 
 use crate::Size;

@@ -49,7 +49,7 @@ fn loaded(directory: &std::path::Path, keys: u64, versions: u64) -> Subject {
         }
     }
     subject.store.flush().expect("the store works");
-    subject.store.compact(&lentic_rocks::Span::all(Family::Data)).expect("the store works");
+    subject.store.compact(&lentic_engine::Span::all(Family::Data)).expect("the store works");
     subject
 }
 

@@ -47,6 +47,25 @@ pub fn bounds(group: GroupId, kind: SysKind) -> Bounds {
     Bounds::Range { lower: key(group, kind, &[]), upper: Some(upper) }
 }
 
+/// The bounds of all of `group`'s state.
+#[must_use]
+pub fn group_bounds(group: GroupId) -> Bounds {
+    let upper = group.0.checked_add(1).map(|next| next.to_be_bytes().to_vec());
+    Bounds::Range { lower: group.0.to_be_bytes().to_vec(), upper }
+}
+
+/// The key of the mark that stands while `group`'s state is being replaced.
+#[must_use]
+pub fn installing_key(group: GroupId) -> Vec<u8> {
+    key(group, SysKind::Installing, &[])
+}
+
+/// Whether `group`'s state here is in parts: a crash has cut short its [install](crate::Portable::install). Nothing
+/// of it may be read; it is installed again, or cleared.
+pub fn is_installing(view: &impl View, group: GroupId) -> Result<bool, StoreError> {
+    Ok(view.get(Family::Sys, &installing_key(group))?.is_some())
+}
+
 /// The key of the applied index. A store reads it to know what a crash would come back with.
 #[must_use]
 pub fn applied_key(group: GroupId) -> Vec<u8> {

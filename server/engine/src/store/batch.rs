@@ -10,11 +10,11 @@ use super::Family;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
     bytes: Vec<u8>,
-    changes: Vec<Span>,
+    changes: Vec<Extent>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Span {
+struct Extent {
     family: Family,
     is_put: bool,
     start: usize,
@@ -54,24 +54,24 @@ impl Batch {
         key(&mut self.bytes);
         let key_end = self.bytes.len();
         value(&mut self.bytes);
-        self.changes.push(Span { family, is_put: true, start, key_end });
+        self.changes.push(Extent { family, is_put: true, start, key_end });
     }
 
     /// Removes `key`.
     pub fn delete(&mut self, family: Family, key: &[u8]) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(key);
-        self.changes.push(Span { family, is_put: false, start, key_end: self.bytes.len() });
+        self.changes.push(Extent { family, is_put: false, start, key_end: self.bytes.len() });
     }
 
     /// Adds all changes of `other` behind its own.
     pub fn append(&mut self, other: &Self) {
         let offset = self.bytes.len();
         self.bytes.extend_from_slice(&other.bytes);
-        self.changes.extend(other.changes.iter().map(|span| Span {
-            start: span.start + offset,
-            key_end: span.key_end + offset,
-            ..*span
+        self.changes.extend(other.changes.iter().map(|extent| Extent {
+            start: extent.start + offset,
+            key_end: extent.key_end + offset,
+            ..*extent
         }));
     }
 
@@ -86,12 +86,12 @@ impl Batch {
     /// If there are not so many.
     #[must_use]
     pub fn change(&self, position: usize) -> Change<'_> {
-        let span = self.changes[position];
-        let key = &self.bytes[span.start..span.key_end];
-        if span.is_put {
-            Change::Put(span.family, key, &self.bytes[self.value_of(position)])
+        let extent = self.changes[position];
+        let key = &self.bytes[extent.start..extent.key_end];
+        if extent.is_put {
+            Change::Put(extent.family, key, &self.bytes[self.value_of(position)])
         } else {
-            Change::Delete(span.family, key)
+            Change::Delete(extent.family, key)
         }
     }
 

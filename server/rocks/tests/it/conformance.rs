@@ -4,10 +4,10 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use lentic_engine::Family;
 use lentic_engine::gc::GcHandle;
-use lentic_engine::testing::{Subject, contract, run, steps};
-use lentic_rocks::{RocksStore, Span, StoreOptions};
+use lentic_engine::testing::{Subject, contract, run, steps, transfer};
+use lentic_engine::{Family, Span};
+use lentic_rocks::{RocksStore, StoreOptions};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -72,10 +72,12 @@ fn copy_files(from: &Path, to: &Path) {
 #[test]
 fn the_contract_is_kept() {
     let mut directories = Vec::new();
-    contract::check(|| {
+    let mut make = || {
         directories.push(tempfile::tempdir().unwrap());
         crate::support::open(directories.last().expect("one was pushed").path())
-    });
+    };
+    contract::check(&mut make);
+    transfer::check(&mut make);
 }
 
 proptest! {

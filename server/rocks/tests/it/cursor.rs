@@ -1,7 +1,7 @@
 //! Cursors against the model: the same moves over the same entries give the same answers.
 
-use lentic_engine::{Batch, Bounds, Cursor, Family, MemStore, Store, View};
-use lentic_rocks::{RocksStore, Span};
+use lentic_engine::{Batch, Bounds, Cursor, Family, MemStore, Span, Store, View};
+use lentic_rocks::RocksStore;
 use proptest::prelude::*;
 
 use crate::support::{open, record};

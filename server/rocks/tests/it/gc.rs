@@ -3,8 +3,8 @@
 use lentic_engine::gc::{GcHandle, GcRules};
 use lentic_engine::keys::sys;
 use lentic_engine::record::DELETE_BYTES;
-use lentic_engine::{Batch, Family, MaskSet, Store};
-use lentic_rocks::{RocksStore, Span};
+use lentic_engine::{Batch, Family, MaskSet, Portable, Span, Store};
+use lentic_rocks::RocksStore;
 use lentic_types::{Index, KeyRange, TableId, Version};
 
 use crate::support::{GROUP, entries, open_with, record};
@@ -46,7 +46,7 @@ fn rules_wait_for_their_command_to_be_durable() {
     store.compact(&Span::all(Family::Data)).unwrap();
     assert_eq!(keys(&store), [record(1, b"k", 30), record(1, b"k", 20), record(1, b"k", 10)]);
     write(&store, 2, &[]);
-    store.promote_gc().unwrap();
+    store.maintain().unwrap();
     assert_eq!(store.durable_applied(GROUP), Ok(Index(1)), "entry 2 is in memory only");
     store.compact(&Span::all(Family::Data)).unwrap();
     assert_eq!(keys(&store), [record(1, b"k", 30), record(1, b"k", 20)]);

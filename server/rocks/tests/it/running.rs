@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use lentic_engine::gc::GcHandle;
-use lentic_engine::{Bounds, Cursor, Family, Pressure, Store, View};
-use lentic_rocks::{Kind, RocksStore, StoreOptions};
+use lentic_engine::store::MetricKind;
+use lentic_engine::{Bounds, Cursor, Family, Portable, Pressure, Span, Store, View};
+use lentic_rocks::{RocksStore, StoreOptions};
 
 use crate::support::{CLUSTER, GROUP, entries, entry, open, record, small};
 
 fn value_of(store: &RocksStore, name: &str) -> u64 {
-    store.stats().iter().find(|metric| metric.name == name).unwrap_or_else(|| panic!("there is {name}")).value
+    store.metrics().iter().find(|metric| metric.name == name).unwrap_or_else(|| panic!("there is {name}")).value
 }
 
 /// Asked often enough that the answer is a fresh one.
@@ -37,7 +38,7 @@ fn pressure_rises_with_the_files_of_level_zero() {
     drop(store);
     // Compactions take the debt away.
     let store = open(directory.path());
-    store.compact(&lentic_rocks::Span::all(Family::Data)).unwrap();
+    store.compact(&Span::all(Family::Data)).unwrap();
     assert_eq!(entries(&store, Family::Data).len(), 12);
 }
 
@@ -105,7 +106,7 @@ fn nothing_is_written_to_a_log() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
     (1..=100).for_each(|index| store.write(&entry(index, &[0; 100])).unwrap());
-    store.clear_range(&lentic_rocks::Span::all(Family::Lock)).unwrap();
+    store.clear(GROUP, &[Span::all(Family::Lock)]).unwrap();
     for file in std::fs::read_dir(directory.path().join("db")).unwrap() {
         let file = file.unwrap();
         if file.path().extension().is_some_and(|extension| extension == "log") {
@@ -120,7 +121,7 @@ fn metrics_have_names_units_and_sentences() {
     let store = open(directory.path());
     (1..=100).for_each(|index| store.write(&entry(index, b"v")).unwrap());
     store.flush().unwrap();
-    let metrics = store.stats();
+    let metrics = store.metrics();
     let names: BTreeSet<_> = metrics.iter().map(|metric| metric.name).collect();
     assert_eq!(names.len(), metrics.len(), "names are unique");
     for metric in &metrics {
@@ -129,7 +130,7 @@ fn metrics_have_names_units_and_sentences() {
         assert!(metric.help.ends_with('.') && metric.help.starts_with(char::is_uppercase), "{}", metric.help);
     }
     let written = metrics.iter().find(|metric| metric.name == "lentic_rocks_flush_write_bytes").unwrap();
-    assert!(written.kind == Kind::Counter && written.value > 0);
+    assert!(written.kind == MetricKind::Counter && written.value > 0);
     assert_eq!(value_of(&store, "lentic_rocks_entries_count"), 201);
     assert!(value_of(&store, "lentic_rocks_live_files_bytes") > 0);
 }

@@ -1,17 +1,18 @@
-//! Ranges as files, out of one store and into another.
+//! Ranges as files: what is RocksDB's own beyond the contract that every store keeps.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use lentic_engine::keys::{data, sys};
-use lentic_engine::{Batch, Bounds, Family, Store, View};
-use lentic_rocks::{ExportedFile, OpenError, RocksStore, Span, TransferError};
+use lentic_engine::store::{Export, Import, TransferError};
+use lentic_engine::{Batch, Family, Portable, Span, Store, View};
+use lentic_rocks::{OpenError, RocksStore};
 use lentic_types::{ClusterId, GroupId, Index, KeyRange, TableId};
 
-use crate::support::{CLUSTER, GROUP, entries, entries_in, entry, open, record, small};
-
-const BYTES_PER_FILE: u64 = 16 << 10;
+use crate::support::{CLUSTER, GROUP, entries, entries_in, entry, open, record, role_directory, small, start_role};
 
 fn table(table: u32) -> Span {
     Span::new(Family::Data, data::bounds(TableId(table), &KeyRange::all()))
@@ -19,8 +20,7 @@ fn table(table: u32) -> Span {
 
 /// The state of a shard: its table and its group's part of sys.
 fn shard() -> Vec<Span> {
-    let group = |group: u64| group.to_be_bytes().to_vec();
-    vec![table(1), Span { family: Family::Sys, lower: group(GROUP.0), upper: Some(group(GROUP.0 + 1)) }]
+    vec![table(1), Span::of_group(GROUP)]
 }
 
 fn put(store: &RocksStore, table: u32, keys: std::ops::Range<u64>, value: &[u8]) {
@@ -31,54 +31,64 @@ fn put(store: &RocksStore, table: u32, keys: std::ops::Range<u64>, value: &[u8])
     }
 }
 
-/// A value that does not compress, so that files fill up.
-fn noise(seed: u64) -> Vec<u8> {
-    let step = |state: &u64| Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
-    std::iter::successors(Some(seed), step).skip(1).take(40).flat_map(u64::to_be_bytes).collect()
+fn content(store: &RocksStore, spans: &[Span]) -> Vec<Vec<(Vec<u8>, Vec<u8>)>> {
+    spans.iter().map(|span| entries_in(store, span.family, span.bounds())).collect()
 }
 
-fn content(store: &RocksStore, spans: &[Span]) -> Vec<Vec<(Vec<u8>, Vec<u8>)>> {
-    let bounds = |span: &Span| Bounds::Range { lower: span.lower.clone(), upper: span.upper.clone() };
-    spans.iter().map(|span| entries_in(store, span.family, bounds(span))).collect()
+/// Sends what an export holds into a store, and installs it.
+fn install(to: &RocksStore, export: &impl Export, spans: &[Span]) -> Result<(), TransferError> {
+    let mut import = to.import().unwrap();
+    for (position, file) in export.files().iter().enumerate() {
+        import.write(file, 0, &export.read(position, 0, usize::MAX).unwrap()).unwrap();
+    }
+    to.install(import, GROUP, spans, export.files())
+}
+
+fn is_empty(directory: &Path) -> bool {
+    fs::read_dir(directory).unwrap().next().is_none()
 }
 
 #[test]
-fn a_shard_goes_from_one_store_to_another() {
+fn what_came_in_is_there_after_a_restart_and_scratch_space_is_empty() {
     let directory = tempfile::tempdir().unwrap();
-    let (from, to) = (open(&directory.path().join("from")), open(&directory.path().join("to")));
-    (1..=300).for_each(|index| from.write(&entry(index, &noise(index))).unwrap());
-    put(&from, 2, 0..10, b"of another shard");
-    // What the receiver has in the range goes, also what is there in no other form than memory; its neighbours stay.
-    put(&to, 0, 0..50, b"before");
-    put(&to, 1, 100..900, b"old");
-    to.flush().unwrap();
-    put(&to, 1, 900..950, b"old and in memory");
-    put(&to, 2, 0..50, b"after");
-    let neighbours = content(&to, &[table(0), table(2)]);
-
-    let files = directory.path().join("files");
-    let exported = from.export(&shard(), &files, BYTES_PER_FILE).unwrap();
-    assert!(exported.len() > 3, "several files, {} it is", exported.len());
-    assert_eq!(exported.iter().map(|file| file.entries).sum::<u64>(), 301);
-    to.ingest(&files, &exported, &shard()).unwrap();
-    assert_eq!(content(&to, &shard()), content(&from, &shard()));
-    assert_eq!(content(&to, &[table(0), table(2)]), neighbours);
-    assert_eq!(to.durable_applied(GROUP), Ok(Index(300)));
-    assert_eq!(fs::read_dir(&files).unwrap().count(), 0, "the files are moved, not copied");
-
-    // What came in is there for point reads, for writes over it, and after a restart.
-    let key = record(1, &7u64.to_be_bytes(), 7);
-    assert_eq!(to.get(Family::Data, &key), Ok(Some(noise(7))));
+    let (from, path) = (open(&directory.path().join("from")), directory.path().join("to"));
+    let to = open(&path);
+    (1..=300).for_each(|index| from.write(&entry(index, b"v")).unwrap());
+    let export = from.export(&shard(), &[]).unwrap();
+    install(&to, &export, &shard()).unwrap();
+    assert!(is_empty(&path.join("scratch")));
+    let import = to.import().unwrap();
+    assert!(!is_empty(&path.join("scratch")));
+    drop((export, import));
+    assert!(is_empty(&path.join("scratch")));
+    assert!(is_empty(&directory.path().join("from/scratch")));
     to.write(&entry(301, b"new")).unwrap();
     drop(to);
-    let to = open(&directory.path().join("to"));
+    let to = open(&path);
     assert_eq!(sys::applied(&to, GROUP), Ok(Index(301)));
     assert_eq!(content(&to, &shard())[0].len(), 301);
-    assert_eq!(content(&to, &[table(0), table(2)]), neighbours);
+    let key = record(1, &7u64.to_be_bytes(), 7);
+    assert_eq!(to.get(Family::Data, &key), Ok(Some(b"v".to_vec())));
 }
 
 #[test]
-fn an_export_is_of_one_moment() {
+fn an_export_outlives_its_store_only_to_be_dropped() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    store.write(&entry(1, b"v")).unwrap();
+    let (export, mut import) = (store.export(&shard(), &[]).unwrap(), store.import().unwrap());
+    drop(store);
+    // The directory is free although they live, and their files are gone with the next to open it.
+    let store = open(directory.path());
+    assert!(matches!(export.read(0, 0, 1), Err(TransferError::Io { .. })));
+    assert!(matches!(import.write(&export.files()[0], 0, b""), Err(TransferError::Io { .. })));
+    let again = store.export(&shard(), &[]).unwrap();
+    drop((export, import));
+    again.read(0, 0, 1).unwrap();
+}
+
+#[test]
+fn an_export_is_of_one_moment_while_others_write() {
     let directory = tempfile::tempdir().unwrap();
     let (from, to) = (open(&directory.path().join("from")), open(&directory.path().join("to")));
     let done = AtomicBool::new(false);
@@ -91,98 +101,68 @@ fn an_export_is_of_one_moment() {
         while sys::applied(&from, GROUP).unwrap() < Index(100) {
             std::thread::yield_now();
         }
-        let files = directory.path().join("files");
-        let exported = from.export(&shard(), &files, BYTES_PER_FILE);
+        let export = from.export(&shard(), &[(Family::Sys, sys::applied_key(GROUP))]);
         done.store(true, Ordering::Relaxed);
-        to.ingest(&files, &exported.unwrap(), &shard()).unwrap();
+        let export = export.unwrap();
+        install(&to, &export, &shard()).unwrap();
+        assert_eq!(to.get(Family::Sys, &sys::applied_key(GROUP)).unwrap(), export.values()[0]);
     });
     let Index(applied) = sys::applied(&to, GROUP).unwrap();
     assert!(applied >= 100);
     assert_eq!(content(&to, &shard())[0].len() as u64, applied);
 }
 
+const KILLS: u32 = 10;
+const ROWS: u64 = 500;
+
+/// A process is killed while it installs one of two states over the other, again and again.
 #[test]
-fn nothing_changes_unless_every_file_is_good() {
+fn a_kill_leaves_one_state_or_the_other_or_the_mark() {
     let directory = tempfile::tempdir().unwrap();
-    let (from, to) = (open(&directory.path().join("from")), open(&directory.path().join("to")));
-    (1..=300).for_each(|index| from.write(&entry(index, &noise(index))).unwrap());
-    put(&to, 1, 0..10, b"old");
-    let before = entries(&to, Family::Data);
-    let files = directory.path().join("files");
-    let exported = from.export(&shard(), &files, BYTES_PER_FILE).unwrap();
-    let path = files.join(&exported[1].name);
-    let good = fs::read(&path).unwrap();
-    let refusal = |exported: &[ExportedFile]| {
-        let error = to.ingest(&files, exported, &shard()).unwrap_err();
-        assert_eq!(entries(&to, Family::Data), before, "{error}");
-        error
-    };
-
-    let mut flipped = good.clone();
-    flipped[good.len() / 2] ^= 1;
-    fs::write(&path, &flipped).unwrap();
-    assert!(matches!(refusal(&exported), TransferError::Checksum { path: found, .. } if found == path));
-    fs::write(&path, &good[1..]).unwrap();
-    let (expected, found) = (good.len() as u64, good.len() as u64 - 1);
-    assert_eq!(refusal(&exported), TransferError::Size { path: path.clone(), expected, found });
-    fs::remove_file(&path).unwrap();
-    assert_eq!(refusal(&exported), TransferError::Missing { path: path.clone() });
-    fs::write(&path, &good).unwrap();
-
-    let changed = |change: fn(&mut ExportedFile)| {
-        let mut exported = exported.clone();
-        change(&mut exported[1]);
-        exported
-    };
-    for described in [
-        changed(|file| file.name = format!("../files/{}", file.name)),
-        changed(|file| file.largest = record(9, b"elsewhere", 1)),
-        changed(|file| file.family = Family::Lock),
-        changed(|file| file.entries = 0),
-        [&exported[..2], &exported[1..]].concat(),
-    ] {
-        assert!(matches!(refusal(&described), TransferError::Description { .. }));
+    for seed in [1, 2] {
+        let store = open(&directory.path().join(format!("from-{seed}")));
+        (1..=ROWS * seed).for_each(|index| store.write(&entry(index, &[u8::try_from(seed).unwrap(); 40])).unwrap());
     }
-    to.ingest(&files, &exported, &shard()).unwrap();
-    assert_eq!(content(&to, &shard()), content(&from, &shard()));
+    let mut marks = 0;
+    for kill in 0..KILLS {
+        let mut child = start_role("transfer::role_installs", directory.path());
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let mut installs = lines.filter(|line| line.contains("install")).map(|_| Instant::now());
+        let (begin, end) = (installs.nth(2).unwrap(), installs.next().unwrap());
+        // As far into the next install as the number of the kill says.
+        while end.elapsed() < (end - begin) * kill / KILLS {
+            std::hint::spin_loop();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let to = open(&directory.path().join("to"));
+        if sys::is_installing(&to, GROUP).unwrap() {
+            marks += 1;
+            continue;
+        }
+        let Index(applied) = sys::applied(&to, GROUP).unwrap();
+        let rows = content(&to, &shard()).swap_remove(0);
+        assert!(applied == ROWS || applied == 2 * ROWS, "{applied} is neither state's");
+        assert_eq!(rows.len() as u64, applied);
+        let value = u8::try_from(applied / ROWS).unwrap();
+        assert!(rows.iter().all(|(_, found)| *found == [value; 40]), "rows of both states");
+    }
+    println!("{marks} of {KILLS} kills left the mark");
 }
 
-/// The bytes are those that were sent, and they are no file of entries.
 #[test]
-fn what_rocksdb_refuses_leaves_no_applied_index() {
-    let directory = tempfile::tempdir().unwrap();
-    let (from, to) = (open(&directory.path().join("from")), open(&directory.path().join("to")));
-    (1..=10).for_each(|index| from.write(&entry(index, b"v")).unwrap());
-    let files = directory.path().join("files");
-    let mut exported = from.export(&shard(), &files, BYTES_PER_FILE).unwrap();
-    let garbage = [7; 1_000];
-    fs::write(files.join(&exported[0].name), garbage).unwrap();
-    (exported[0].bytes, exported[0].crc32) = (1_000, crc32fast::hash(&garbage));
-    let error = to.ingest(&files, &exported, &shard()).unwrap_err();
-    assert!(matches!(error, TransferError::Io { .. }), "{error}");
-    assert_eq!(sys::applied(&to, GROUP), Ok(Index(0)));
-    // The store itself is well, and takes the same range from another export.
-    let again = directory.path().join("again");
-    let exported = from.export(&shard(), &again, BYTES_PER_FILE).unwrap();
-    to.ingest(&again, &exported, &shard()).unwrap();
-    assert_eq!(content(&to, &shard()), content(&from, &shard()));
-}
-
-#[test]
-fn an_export_leaves_nothing_behind_when_it_fails() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(&directory.path().join("store"));
-    put(&store, 1, 0..10, b"v");
-    let taken = directory.path().join("taken");
-    fs::create_dir(&taken).unwrap();
-    let error = store.export(&shard(), &taken, BYTES_PER_FILE).unwrap_err();
-    assert!(matches!(error, TransferError::Io { action: "create directory", .. }), "{error}");
-    let spans = [table(2), table(1)];
-    let files = directory.path().join("files");
-    let found = spans[1].lower.clone();
-    assert_eq!(store.export(&spans, &files, BYTES_PER_FILE), Err(TransferError::Ranges { found }));
-    assert!(!files.exists());
-    assert_eq!(store.export(&[table(5)], &files, BYTES_PER_FILE), Ok(vec![]));
+fn role_installs() {
+    let Some(directory) = role_directory() else { return };
+    let to = open(&directory.join("to"));
+    let exports = [1, 2].map(|seed| {
+        let store = open(&directory.join(format!("from-{seed}")));
+        let export = store.export(&shard(), &[]).unwrap();
+        (store, export)
+    });
+    for (_, export) in exports.iter().cycle() {
+        println!("install");
+        install(&to, export, &shard()).unwrap();
+    }
 }
 
 /// Deleted entries lie deep, their deletes above them, in files that the range holds whole.
@@ -207,7 +187,7 @@ fn a_cleared_range_brings_nothing_back() {
     }
     store.flush().unwrap();
     let neighbours = content(&store, &[table(0), table(2)]);
-    store.clear_range(&table(1)).unwrap();
+    store.clear(GROUP, &[table(1)]).unwrap();
     assert_eq!(content(&store, &[table(1)]), [vec![]]);
     assert_eq!(content(&store, &[table(0), table(2)]), neighbours);
     drop(store);
@@ -215,9 +195,9 @@ fn a_cleared_range_brings_nothing_back() {
     store.compact(&Span::all(Family::Data)).unwrap();
     assert_eq!(content(&store, &[table(1)]), [vec![]]);
     assert_eq!(content(&store, &[table(0), table(2)]), neighbours);
-    store.clear_range(&Span::all(Family::Data)).unwrap();
+    store.clear(GROUP, &[Span::all(Family::Data)]).unwrap();
     assert_eq!(entries(&store, Family::Data), []);
-    store.clear_range(&Span::all(Family::Data)).unwrap();
+    store.clear(GROUP, &[Span::all(Family::Data)]).unwrap();
 }
 
 /// RocksDB drops files whose last key is the end that it is given.
@@ -229,7 +209,8 @@ fn the_key_at_the_end_of_a_cleared_range_stays() {
     [b"a", b"b", b"c"].iter().for_each(|key| batch.put(Family::Lock, *key, b"v"));
     store.write(&batch).unwrap();
     store.compact(&Span::all(Family::Lock)).unwrap();
-    store.clear_range(&Span { family: Family::Lock, lower: b"a".to_vec(), upper: Some(b"c".to_vec()) }).unwrap();
+    let span = Span { family: Family::Lock, lower: b"a".to_vec(), upper: Some(b"c".to_vec()) };
+    store.clear(GROUP, &[span]).unwrap();
     assert_eq!(entries(&store, Family::Lock), [(b"c".to_vec(), b"v".to_vec())]);
 }
 
