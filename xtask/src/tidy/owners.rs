@@ -48,6 +48,9 @@ pub(crate) const OWNERS: &[Owner] = &[
     owner("prost-build", Users::Only(&["lentic-proto-codegen"]), "messages from descriptors"),
     owner("tonic-prost-build", Users::Only(&["lentic-proto-codegen"]), "services from descriptors"),
     owner("protox", Users::Only(&["lentic-proto-codegen"]), "descriptors from .proto files, without protoc"),
+    owner("openraft", Users::Only(&["lentic-raft"]), "consensus, behind Group"),
+    owner("openraft-rt-tokio", Users::Only(&["lentic-raft"]), "openraft's channels on tokio"),
+    owner("futures-util", Users::Only(&["lentic-raft"]), "streams, as openraft asks for them"),
     owner("rocksdb", Users::Only(&["lentic-rocks", BENCH]), "the store; benches measure against it bare"),
     owner(
         "crc32fast",

@@ -1,0 +1,278 @@
+//! The replication of one node: all its groups, its links to other nodes.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use lentic_log::Log;
+use lentic_net::{BoxFuture, Class, Link, Network};
+use lentic_proto::internal::message::Body;
+use lentic_types::{ClusterId, GroupId, NodeId};
+use tokio::sync::{Semaphore, watch};
+
+use crate::error::{AskError, StartError};
+use crate::group::{Core, Group};
+use crate::log_store::LogStore;
+use crate::machine::Machine;
+use crate::options::Options;
+use crate::peers::inbox::{self, Inbox};
+use crate::peers::lane::CallError;
+use crate::peers::network::Factory;
+use crate::peers::peer::{Directory, Peers};
+use crate::peers::serve;
+use crate::propose::Room;
+use crate::reads::{self, Reads};
+use crate::snapshot::{Holds, Receiver, Senders};
+use crate::stats::{Counters, Stats};
+use crate::status::{self, Status};
+use crate::store::Store;
+use crate::types::Raft;
+
+/// Answers questions that other nodes ask this one.
+pub trait Answer: Send + Sync + 'static {
+    /// Answers `question`; several at once. An error goes to the asker as [`AskError::Refused`].
+    fn answer(&self, from: NodeId, question: Bytes) -> BoxFuture<'static, Result<Bytes, String>>;
+}
+
+/// The replication of one node. Clones are the same host.
+///
+/// All its tasks are in the scope of whoever calls it; aborting the scope ends them as a crash does.
+#[derive(Clone)]
+pub struct Host(Arc<Shared>);
+
+/// What the groups and links of a node share.
+pub(crate) struct Shared {
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) receiver: Receiver,
+    pub(crate) answering: Arc<Semaphore>,
+    log: Log,
+    options: Arc<Options>,
+    senders: Arc<Senders>,
+    answerer: OnceLock<Arc<dyn Answer>>,
+    groups: Mutex<Groups>,
+}
+
+#[derive(Default)]
+struct Groups {
+    running: BTreeMap<GroupId, Entry>,
+    /// No group starts any more.
+    shut_down: bool,
+}
+
+enum Entry {
+    /// Its log and machine are being read.
+    Starting,
+    Running(Arc<Core>, Inbox),
+}
+
+impl Host {
+    /// The replication of `node`, without groups.
+    ///
+    /// `log` keeps their entries and votes; its writer must be run. `network` dials other nodes, whose addresses are in
+    /// `directory`.
+    #[must_use]
+    pub fn new(
+        node: NodeId,
+        cluster: ClusterId,
+        log: Log,
+        network: Arc<dyn Network>,
+        directory: Arc<dyn Directory>,
+        options: Options,
+    ) -> Self {
+        let peers = Arc::new(Peers::new(node, cluster, network, directory, Arc::new(Counters::default())));
+        let options = Arc::new(options);
+        Self(Arc::new(Shared {
+            senders: Arc::new(Senders::new(&options)),
+            receiver: Receiver::default(),
+            answering: serve::answering(),
+            peers,
+            log,
+            options,
+            answerer: OnceLock::new(),
+            groups: Mutex::default(),
+        }))
+    }
+
+    /// Starts a group from what its log and `machine` hold. A new group does nothing before
+    /// [`Group::initialize`], or before a leader elsewhere adds this node.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing was changed.
+    pub async fn start<M: Machine>(&self, group: GroupId, machine: M) -> Result<Group<M>, StartError> {
+        let config = Arc::new(self.0.options.config()?);
+        self.0.reserve(group)?;
+        match self.0.build(group, machine, config).await {
+            Ok((core, inbox)) => {
+                self.0.groups().running.insert(group, Entry::Running(Arc::clone(&core), inbox));
+                core.raft.run();
+                Ok(Group::new(core))
+            }
+            Err(error) => {
+                self.0.groups().running.remove(&group);
+                Err(error)
+            }
+        }
+    }
+
+    /// Stops a group, if it runs, and forgets its log. When it returns, the machine is dropped and nothing of the
+    /// group's entries and votes comes back.
+    ///
+    /// **Only for a replica that has left its group**: one that comes back has forgotten its votes.
+    ///
+    /// # Errors
+    /// The log has stopped: stop this process.
+    pub async fn remove(&self, group: GroupId) -> Result<(), StartError> {
+        let entry = self.0.groups().running.remove(&group);
+        let log = match entry {
+            Some(Entry::Running(core, inbox)) => {
+                drop(inbox);
+                core.stop().await;
+                core.log.clone()
+            }
+            _ => LogStore::new(self.0.log.clone(), group, self.0.options.append_bytes_max),
+        };
+        self.0.receiver.forget(group);
+        log.remove().await.map_err(|error| StartError::Failed { group, reason: error.to_string() })
+    }
+
+    /// Serves a link that another node has dialled, until it is gone. The other end has to introduce itself as a node
+    /// of this cluster that means this node; or it is told why it is not served.
+    pub fn accept(&self, class: Class, link: Link) -> BoxFuture<'static, ()> {
+        Box::pin(serve::serve(Arc::clone(&self.0), class, link))
+    }
+
+    /// Asks another node, over the link that also carries votes and heartbeats: for small things. Asking this node
+    /// itself takes no link.
+    ///
+    /// # Errors
+    /// See [`AskError`]. The question may have arrived.
+    pub async fn ask(&self, node: NodeId, question: Bytes, timeout: Duration) -> Result<Bytes, AskError> {
+        let asked = async {
+            if node == self.0.peers.node {
+                let Some(answerer) = self.0.answerer() else {
+                    return Err(AskError::Refused(format!("{node} does not answer questions yet")));
+                };
+                return answerer.answer(node, question).await.map_err(AskError::Refused);
+            }
+            match self.0.peers.call(node, Class::Control, 0, Body::Ask(question)).await {
+                Ok(Body::Answer(answer)) => Ok(answer),
+                Ok(_) => Err(AskError::Refused(format!("{node} gave no answer; all nodes run the same release"))),
+                Err(CallError::Refused(reason)) => Err(AskError::Refused(reason)),
+                Err(error) => Err(AskError::Unreachable(error.to_string())),
+            }
+        };
+        tokio::time::timeout(timeout, asked).await.unwrap_or(Err(AskError::Timeout(node)))
+    }
+
+    /// Sets who answers questions. Only the first call counts.
+    pub fn on_ask(&self, answerer: Arc<dyn Answer>) {
+        let _ = self.0.answerer.set(answerer);
+    }
+
+    /// Stops all groups and links. When it returns, all machines are dropped.
+    pub async fn shutdown(&self) {
+        let running = {
+            let mut groups = self.0.groups();
+            groups.shut_down = true;
+            std::mem::take(&mut groups.running)
+        };
+        let stops = running.into_values().filter_map(|entry| match entry {
+            Entry::Running(core, _inbox) => Some(async move { core.stop().await }),
+            Entry::Starting => None,
+        });
+        futures_util::future::join_all(stops).await;
+        self.0.peers.shutdown();
+    }
+
+    /// What replication has done since it began.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.0.peers.counters.stats()
+    }
+}
+
+impl Shared {
+    fn groups(&self) -> MutexGuard<'_, Groups> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn inbox(&self, group: GroupId) -> Option<Inbox> {
+        match self.groups().running.get(&group) {
+            Some(Entry::Running(_, inbox)) => Some(inbox.clone()),
+            Some(Entry::Starting) | None => None,
+        }
+    }
+
+    pub(crate) fn core(&self, group: GroupId) -> Option<Arc<Core>> {
+        match self.groups().running.get(&group) {
+            Some(Entry::Running(core, _)) => Some(Arc::clone(core)),
+            Some(Entry::Starting) | None => None,
+        }
+    }
+
+    pub(crate) fn answerer(&self) -> Option<Arc<dyn Answer>> {
+        self.answerer.get().cloned()
+    }
+
+    fn reserve(&self, group: GroupId) -> Result<(), StartError> {
+        let mut groups = self.groups();
+        if groups.shut_down {
+            return Err(StartError::ShutDown);
+        }
+        if groups.running.contains_key(&group) {
+            return Err(StartError::Running(group));
+        }
+        groups.running.insert(group, Entry::Starting);
+        Ok(())
+    }
+
+    async fn build<M: Machine>(
+        self: &Arc<Self>,
+        group: GroupId,
+        machine: M,
+        config: Arc<openraft::Config>,
+    ) -> Result<(Arc<Core>, Inbox), StartError> {
+        let failed = |reason: String| StartError::Failed { group, reason };
+        let log = LogStore::new(self.log.clone(), group, self.options.append_bytes_max);
+        let opened = Store::open(Box::new(machine), log.clone());
+        let (store, gone) = opened.map_err(|fault| StartError::Machine { group, fault })?;
+        let durable = store.durable().map_err(|fault| StartError::Machine { group, fault })?;
+        let purged = log.purged().map_err(|error| failed(error.to_string()))?;
+        if let Some(purged) = purged.filter(|purged| purged.index > durable.0) {
+            let purged = lentic_types::Index(purged.index);
+            return Err(StartError::StoreBehindLog { group, durable, purged });
+        }
+        let network = Factory {
+            peers: Arc::clone(&self.peers),
+            group,
+            senders: Arc::clone(&self.senders),
+            append_timeout: self.options.append_timeout,
+            holds: Arc::new(Holds::default()),
+        };
+        let holds = Arc::clone(&network.holds);
+        let raft = Raft::build(self.peers.node.0, config, network, log.clone(), store).await;
+        let raft = raft.map_err(|fatal| failed(fatal.to_string()))?;
+        let (status_sender, status) = watch::channel(Status::default());
+        let (reads, asks) = Reads::new();
+        let (inbox, waiting) = Inbox::new();
+        let tasks = vec![
+            lentic_runtime::spawn(status::follow(raft.clone(), status_sender)).abort_handle(),
+            lentic_runtime::spawn(reads::rounds(raft.clone(), asks, Arc::clone(&self.peers.counters))).abort_handle(),
+            lentic_runtime::spawn(inbox::answer(raft.clone(), waiting)).abort_handle(),
+        ];
+        let core = Core {
+            id: group,
+            raft,
+            log,
+            status,
+            room: Room::new(self.options.submit_bytes_max),
+            reads,
+            options: Arc::clone(&self.options),
+            holds,
+            tasks: Mutex::new(tasks),
+            machine_gone: tokio::sync::Mutex::new(Some(gone)),
+        };
+        Ok((Arc::new(core), inbox))
+    }
+}
