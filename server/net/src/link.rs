@@ -5,8 +5,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use tokio::sync::mpsc;
+use lentic_types::limits::{CATALOG_BYTES_MAX, ENTRY_BYTES_MAX, REQUEST_BYTES_MAX};
+
+use crate::queue::{LinkReceiver, LinkSender, queue};
 
 /// A boxed future, so that the seam can be a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -43,7 +44,24 @@ pub enum Class {
 impl Class {
     /// Every class.
     pub const ALL: [Self; 4] = [Self::Pipe, Self::Control, Self::Append, Self::Snapshot];
+
+    /// Largest frame in bytes. A larger one breaks the link: both ends are told the reason.
+    #[must_use]
+    pub const fn frame_bytes_max(self) -> usize {
+        match self {
+            Self::Pipe => REQUEST_BYTES_MAX + FRAME_SLACK_BYTES,
+            Self::Append => ENTRY_BYTES_MAX + FRAME_SLACK_BYTES,
+            Self::Control => CATALOG_BYTES_MAX + FRAME_SLACK_BYTES,
+            Self::Snapshot => SNAPSHOT_PART_BYTES_MAX + FRAME_SLACK_BYTES,
+        }
+    }
 }
+
+/// What a frame may need beside its largest content.
+const FRAME_SLACK_BYTES: usize = 1 << 20;
+
+/// Largest part of a snapshot in one frame, in bytes. Smaller parts cost more frames; larger ones hold more memory.
+pub const SNAPSHOT_PART_BYTES_MAX: usize = 4 << 20;
 
 /// Why a link could not be opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,7 +78,11 @@ pub struct DialError {
 #[error("the connection is closed")]
 pub struct LinkClosed;
 
-/// One end of a bidirectional stream of frames. Dropping either half tells the other end.
+/// One end of a bidirectional stream of frames.
+///
+/// The dialling end that drops its sender has said all it will say, and what the other end still says arrives. In every
+/// other case dropping a half ends the link: what was sent before is still delivered if it can be, then the other end
+/// sees that the link is gone.
 #[derive(Debug)]
 pub struct Link {
     /// To the other end.
@@ -69,61 +91,13 @@ pub struct Link {
     pub receiver: LinkReceiver,
 }
 
-/// Sends frames, in order. Clones send on the same link.
-#[derive(Clone, Debug)]
-pub struct LinkSender(mpsc::Sender<Bytes>);
-
-/// Receives frames, in order.
-#[derive(Debug)]
-pub struct LinkReceiver(mpsc::Receiver<Bytes>);
-
 impl Link {
-    /// A link from the two channels of a transport: what is sent goes into `outgoing`, what is received comes from
-    /// `incoming`. The transport closes both when the stream breaks.
-    #[must_use]
-    pub fn new(outgoing: mpsc::Sender<Bytes>, incoming: mpsc::Receiver<Bytes>) -> Self {
-        Self { sender: LinkSender(outgoing), receiver: LinkReceiver(incoming) }
-    }
-
     /// Two ends that are connected to each other, each way holding `frames` frames before a sender waits.
     #[must_use]
     pub fn pair(frames: usize) -> (Self, Self) {
-        let (here, from_here) = mpsc::channel(frames);
-        let (there, from_there) = mpsc::channel(frames);
-        (Self::new(here, from_there), Self::new(there, from_here))
-    }
-}
-
-impl LinkSender {
-    /// Sends a frame; waits while the link is full.
-    ///
-    /// # Errors
-    /// The link is gone: dial again.
-    pub async fn send(&self, frame: Bytes) -> Result<(), LinkClosed> {
-        self.0.send(frame).await.map_err(|_| LinkClosed)
-    }
-
-    /// Whether the other end is gone.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.0.is_closed()
-    }
-
-    /// Waits until the other end is gone.
-    pub async fn closed(&self) {
-        self.0.closed().await;
-    }
-}
-
-impl LinkReceiver {
-    /// The next frame, or `None` when the link is gone.
-    pub async fn recv(&mut self) -> Option<Bytes> {
-        self.0.recv().await
-    }
-
-    /// Up to `limit` frames that are there, after waiting for the first; 0 when the link is gone.
-    pub async fn recv_many(&mut self, frames: &mut Vec<Bytes>, limit: usize) -> usize {
-        self.0.recv_many(frames, limit).await
+        let (here, from_here) = queue(frames);
+        let (there, from_there) = queue(frames);
+        (Self { sender: here, receiver: from_there }, Self { sender: there, receiver: from_here })
     }
 }
 
@@ -145,6 +119,7 @@ pub trait Accept: Send + Sync + 'static {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
 
     #[tokio::test]
     async fn a_pair_is_two_ends_of_one_link() {

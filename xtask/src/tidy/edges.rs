@@ -33,6 +33,8 @@ pub(crate) const EDGES: &[Edge] = &[
     edge("lentic-rocks", "lentic-machine", Reach::Tests, "the same scripts and models run on both stores"),
     edge("lentic-proto", "lentic-types", Reach::Product, "failures, ranges and ends of values in the words of all"),
     edge("lentic-net", "lentic-runtime", Reach::Product, "its tasks belong to the scope of their node"),
+    edge("lentic-net", "lentic-types", Reach::Product, "the limits of what a frame holds"),
+    edge("lentic-net", "lentic-proto", Reach::Tests, "an ordinary client of the wire contract can open a pipe"),
     edge("lentic-raft", "lentic-types", Reach::Product, "ids, indexes and codec primitives"),
     edge("lentic-raft", "lentic-log", Reach::Product, "entries and votes of its groups are kept there"),
     edge("lentic-raft", "lentic-net", Reach::Product, "its messages travel on links"),

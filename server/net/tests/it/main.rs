@@ -1,0 +1,8 @@
+//! Links over gRPC, between sockets of this machine, and over the simulated network.
+
+#![expect(clippy::unwrap_used, reason = "a test that meets an error there has failed")]
+
+mod bounds;
+mod ends;
+mod links;
+mod stand;
