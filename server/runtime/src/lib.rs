@@ -22,5 +22,5 @@ mod scope;
 
 pub use blocking::blocking;
 pub use clock::{Clock, SimClock, SystemClock};
-pub use random::{Random, rng};
+pub use random::{Random, random, rng};
 pub use scope::{Scope, spawn};

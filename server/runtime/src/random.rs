@@ -37,3 +37,9 @@ impl Random {
 pub fn rng() -> SmallRng {
     SmallRng::seed_from_u64(Scope::current().map_or_else(rand::random, |scope| scope.random().next_seed()))
 }
+
+/// A random number, from where [`rng`] draws.
+#[must_use]
+pub fn random() -> u64 {
+    rng().next_u64()
+}

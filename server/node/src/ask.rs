@@ -1,0 +1,130 @@
+//! What nodes ask each other.
+//!
+//! Questions and answers travel as opaque bytes over the control links of replication: a tag, then what the kind adds.
+//! They are no part of the wire contract; all nodes of a cluster speak the same release or the one before.
+
+use bytes::Bytes;
+use lentic_machine::oracle::Ticks;
+use lentic_types::codec::{DecodeError, Reader, put_bytes, put_varint};
+use lentic_types::{NodeId, Version};
+
+/// A question to another node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Question {
+    /// Ticks, of the oracle.
+    Ticks { count: u32 },
+    /// The catalog, if it is newer than a revision; answered when it is, or after a while all the same.
+    Catalog { newer_than: u64 },
+    /// The asker is alive, and leads so many shards.
+    Alive { leaders: u32 },
+    /// Which nodes were heard from lately.
+    Nodes,
+}
+
+/// The answer to a question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Ticks(Ticks),
+    /// The catalog, encoded; empty if it has not changed.
+    Catalog(Bytes),
+    Done,
+    /// Nodes, whether they were heard from lately, and how many shards they lead.
+    Nodes(Vec<(NodeId, (bool, u32))>),
+    /// Not here: the meta group's leader, if the node knows it.
+    NotLeader(Option<NodeId>),
+}
+
+impl Question {
+    pub(crate) fn encode(&self) -> Bytes {
+        let mut out = Vec::new();
+        match self {
+            Self::Ticks { count } => {
+                out.push(1);
+                put_varint(&mut out, u64::from(*count));
+            }
+            Self::Catalog { newer_than } => {
+                out.push(3);
+                put_varint(&mut out, *newer_than);
+            }
+            Self::Alive { leaders } => {
+                out.push(4);
+                put_varint(&mut out, u64::from(*leaders));
+            }
+            Self::Nodes => out.push(5),
+        }
+        out.into()
+    }
+
+    pub(crate) fn decode(input: &Bytes) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(input);
+        let question = match reader.u8("question")? {
+            1 => Self::Ticks { count: small(reader.varint("count")?)? },
+            3 => Self::Catalog { newer_than: reader.varint("revision")? },
+            4 => Self::Alive { leaders: small(reader.varint("leaders")?)? },
+            5 => Self::Nodes,
+            tag => return Err(DecodeError::UnknownTag { field: "question", tag }),
+        };
+        reader.finish("question")?;
+        Ok(question)
+    }
+}
+
+impl Answer {
+    pub(crate) fn encode(&self) -> Bytes {
+        let mut out = Vec::new();
+        match self {
+            Self::Ticks(ticks) => {
+                out.push(1);
+                put_varint(&mut out, ticks.first.0);
+                put_varint(&mut out, u64::from(ticks.count));
+            }
+            Self::Catalog(catalog) => {
+                out.push(3);
+                put_bytes(&mut out, catalog);
+            }
+            Self::Done => out.push(4),
+            Self::Nodes(nodes) => {
+                out.push(6);
+                put_varint(&mut out, nodes.len() as u64);
+                for (NodeId(node), (alive, leaders)) in nodes {
+                    put_varint(&mut out, *node);
+                    out.push(u8::from(*alive));
+                    put_varint(&mut out, u64::from(*leaders));
+                }
+            }
+            Self::NotLeader(leader) => {
+                out.push(5);
+                put_varint(&mut out, leader.map_or(0, |NodeId(node)| node));
+            }
+        }
+        out.into()
+    }
+
+    pub(crate) fn decode(input: &Bytes) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(input);
+        let answer = match reader.u8("answer")? {
+            1 => {
+                let (first, count) = (Version(reader.varint("tick")?), small(reader.varint("count")?)?);
+                Self::Ticks(Ticks { first, count })
+            }
+            3 => Self::Catalog(input.slice_ref(reader.bytes("catalog")?)),
+            4 => Self::Done,
+            5 => Self::NotLeader(Some(NodeId(reader.varint("leader")?)).filter(|node| node.0 != 0)),
+            6 => {
+                let count = reader.count(3, "nodes")?;
+                let node = |reader: &mut Reader<'_>| {
+                    let node = NodeId(reader.varint("node")?);
+                    Ok((node, (reader.bool("alive")?, small(reader.varint("leaders")?)?)))
+                };
+                Self::Nodes((0..count).map(|_| node(&mut reader)).collect::<Result<_, DecodeError>>()?)
+            }
+            tag => return Err(DecodeError::UnknownTag { field: "answer", tag }),
+        };
+        reader.finish("answer")?;
+        Ok(answer)
+    }
+}
+
+fn small(number: u64) -> Result<u32, DecodeError> {
+    u32::try_from(number).map_err(|_| DecodeError::Invalid { field: "count" })
+}

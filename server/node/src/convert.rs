@@ -1,0 +1,125 @@
+//! From the wire to the machine, and back.
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use lentic_engine::{Found, MergeOperator};
+use lentic_machine::shard::{Condition, Expected, Operation, RequestKey, Token, Write};
+use lentic_proto::v1::{self, Failure};
+use lentic_types::{ClientId, Expiry, KeyRange, Version};
+
+use crate::failure;
+use crate::shard::queue::Cost;
+
+/// What a small operation costs in memory beyond its bytes.
+const OPERATION_BYTES: usize = 64;
+
+static EMPTY: LazyLock<Bytes> = LazyLock::new(Bytes::new);
+
+/// A write, with what it costs.
+pub(crate) fn write(request: v1::WriteRequest) -> Result<(Option<RequestKey>, Write, Cost), Failure> {
+    let key = request.key.as_ref().map(request_key).transpose()?;
+    let mut cost = Cost { bytes: 64, operations: request.operations.len() + request.conditions.len() };
+    let mut conditions = Vec::with_capacity(request.conditions.len());
+    for (position, condition) in request.conditions.into_iter().enumerate() {
+        cost.bytes += OPERATION_BYTES + condition.key.len();
+        conditions.push(self::condition(condition).ok_or_else(|| missing("condition", position))?);
+    }
+    let mut operations = Vec::with_capacity(request.operations.len());
+    for (position, operation) in request.operations.into_iter().enumerate() {
+        let operation = operation.operation.ok_or_else(|| missing("operation", position))?;
+        let operation = self::operation(operation, position)?;
+        cost.bytes += OPERATION_BYTES + bytes_of(&operation);
+        operations.push(operation);
+    }
+    let fence = request.fence.map(|token| Token(Version(token)));
+    Ok((key, Write { fence, conditions, operations }, cost))
+}
+
+fn request_key(key: &v1::RequestKey) -> Result<RequestKey, Failure> {
+    if key.issued == 0 {
+        return Err(failure::invalid("the key's `issued` is 0; give the newest version known when it was made"));
+    }
+    if key.acked_below > key.sequence {
+        return Err(failure::invalid("the key's `acked_below` is above its `sequence`; it is at most the sequence"));
+    }
+    Ok(RequestKey {
+        client: ClientId(key.client),
+        sequence: key.sequence,
+        acked_below: key.acked_below,
+        issued: Version(key.issued),
+    })
+}
+
+fn condition(condition: v1::Condition) -> Option<Condition> {
+    use v1::condition::Expected as Wire;
+    let expected = match condition.expected? {
+        Wire::Exists(_) => Expected::Exists,
+        Wire::Absent(_) => Expected::Absent,
+        Wire::VersionIs(version) => Expected::VersionIs(Version(version)),
+        Wire::ValueIs(value) => Expected::ValueIs(value),
+    };
+    Some(Condition { key: condition.key, expected })
+}
+
+fn operation(operation: v1::operation::Operation, position: usize) -> Result<Operation, Failure> {
+    use v1::operation::Operation as Wire;
+    Ok(match operation {
+        Wire::Put(put) => {
+            Operation::Put { key: put.key, value: put.value, expiry: expiry(put.expires_unix_ms, position)? }
+        }
+        Wire::Delete(delete) => Operation::Delete { key: delete.key },
+        Wire::DeleteRange(range) => Operation::DeleteRange { range: self::range(range.start, range.end)? },
+        Wire::Merge(merge) => Operation::Merge {
+            operator: operator(merge.operator).ok_or_else(|| missing("merge operator", position))?,
+            key: merge.key,
+            operand: merge.operand,
+            expiry: expiry(merge.expires_unix_ms, position)?,
+        },
+    })
+}
+
+fn operator(number: i32) -> Option<MergeOperator> {
+    MergeOperator::from_tag(u8::try_from(number).ok()?)
+}
+
+fn expiry(unix_ms: Option<u64>, position: usize) -> Result<Option<Expiry>, Failure> {
+    let Some(unix_ms) = unix_ms else { return Ok(None) };
+    match unix_ms.checked_sub(Version::UNIX_MS_AT_ZERO) {
+        Some(ms) if ms <= Version::MS_MAX => Ok(Some(Expiry(ms))),
+        _ => {
+            let mut failure = failure::invalid("expires_unix_ms is before 2020 or after 2159; leave it out for never");
+            failure.position = u32::try_from(position).ok();
+            Err(failure)
+        }
+    }
+}
+
+/// The range of a request; an empty one is refused.
+pub(crate) fn range(start: Bytes, end: Option<Bytes>) -> Result<KeyRange, Failure> {
+    KeyRange::new(start, end).map_err(|error| failure::invalid(error.to_string()))
+}
+
+/// A value, as the wire has it.
+pub(crate) fn value(found: Found) -> v1::Value {
+    v1::Value {
+        value: found.value,
+        version: found.version.0,
+        expires_unix_ms: found.expiry.map(|Expiry(ms)| ms + Version::UNIX_MS_AT_ZERO),
+    }
+}
+
+fn bytes_of(operation: &Operation) -> usize {
+    match operation {
+        Operation::Put { key, value, .. } => key.len() + value.len(),
+        Operation::Delete { key } => key.len(),
+        Operation::DeleteRange { range } => range.start().len() + range.end().unwrap_or(&EMPTY).len(),
+        Operation::Merge { key, operand, .. } => key.len() + operand.len(),
+    }
+}
+
+fn missing(what: &str, position: usize) -> Failure {
+    let mut failure = failure::invalid(format!("{what} {position} says nothing this release knows; check the client"));
+    failure.position = u32::try_from(position).ok();
+    failure
+}

@@ -1,0 +1,66 @@
+//! Failures as clients see them.
+
+use lentic_machine::Refusal;
+use lentic_machine::shard::Token;
+use lentic_proto::v1::Failure;
+use lentic_types::{ErrorKind, Version};
+
+/// How long a caller waits before it asks again while a leader is being elected, in milliseconds.
+pub(crate) const ELECTION_PAUSE_MS: u32 = 50;
+
+/// The failure that a refusal is to its caller.
+pub(crate) fn of_refusal(refusal: &Refusal) -> Failure {
+    let mut failure = Failure::new(refusal.kind(), refusal.to_string());
+    match refusal {
+        Refusal::ConditionFailed { position, found } => {
+            failure.position = Some(*position);
+            failure.version = found.map(|Version(version)| version);
+        }
+        Refusal::WrongKind { position } | Refusal::TooLarge { position } => failure.position = Some(*position),
+        Refusal::Fenced { newest } => failure.version = newest.map(|Token(version)| version.0),
+        Refusal::VersionTooOld { watermark } => failure.version = Some(watermark.0),
+        Refusal::VersionTooNew { newest } => failure.version = Some(newest.0),
+        Refusal::Invalid(_)
+        | Refusal::Owned { .. }
+        | Refusal::AnswerForgotten
+        | Refusal::WrongEpoch { .. }
+        | Refusal::OutOfRange => {}
+    }
+    failure
+}
+
+pub(crate) fn invalid(message: impl Into<String>) -> Failure {
+    Failure::new(ErrorKind::Invalid, message.into())
+}
+
+pub(crate) fn not_found(message: impl Into<String>) -> Failure {
+    Failure::new(ErrorKind::NotFound, message.into())
+}
+
+/// The request may have had its effect.
+pub(crate) fn unknown(message: impl Into<String>) -> Failure {
+    Failure::new(ErrorKind::Unknown, message.into())
+}
+
+pub(crate) fn internal(message: impl Into<String>) -> Failure {
+    Failure::new(ErrorKind::Internal, message.into())
+}
+
+/// A fault of this replica: its group stops.
+pub(crate) fn fault(error: impl std::fmt::Display) -> lentic_raft::Fault {
+    lentic_raft::Fault::new(error.to_string())
+}
+
+/// Too much to do; nothing was begun.
+pub(crate) fn throttled(message: impl Into<String>, retry_after_ms: u32) -> Failure {
+    let mut failure = Failure::new(ErrorKind::Throttled, message.into());
+    failure.retry_after_ms = retry_after_ms;
+    failure
+}
+
+/// This node does not lead the shard. The caller adds the route.
+pub(crate) fn not_leader() -> Failure {
+    let mut failure = Failure::new(ErrorKind::NotLeader, "this node does not lead the shard; send to its leader");
+    failure.retry_after_ms = ELECTION_PAUSE_MS;
+    failure
+}

@@ -1,0 +1,79 @@
+//! Tables.
+
+use bytes::Bytes;
+use lentic_engine::Portable;
+use lentic_machine::meta::{Catalog, MetaCommand, MetaOutcome, Table, TableOptions};
+use lentic_proto::v1::{self, Failure};
+use lentic_types::NodeId;
+
+use super::Gateway;
+use crate::failure;
+
+impl<S: Portable> Gateway<S> {
+    /// A table and its shards, as this node knows them.
+    pub(crate) fn describe_table(
+        &self,
+        request: &v1::DescribeTableRequest,
+    ) -> Result<v1::DescribeTableResponse, Failure> {
+        let catalog = self.meta.catalog();
+        let table = catalog.table_named(&request.name).ok_or_else(|| no_table(&request.name))?;
+        Ok(v1::DescribeTableResponse { table: Some(message(table)), shards: self.shards_of(&catalog, table) })
+    }
+
+    /// All tables this node knows.
+    pub(crate) fn list_tables(&self) -> v1::ListTablesResponse {
+        v1::ListTablesResponse { tables: self.meta.catalog().tables.values().map(message).collect() }
+    }
+
+    /// Makes a table; this node leads the meta group.
+    pub(crate) async fn create_table(
+        &self,
+        request: v1::CreateTableRequest,
+    ) -> Result<v1::CreateTableResponse, Failure> {
+        let options = request.options.unwrap_or_default();
+        let options = TableOptions {
+            shards: options.shards,
+            split_points: options.split_points,
+            retention_ms: options.retention_ms,
+            replicas: options.replicas,
+        };
+        let alive = self.meta.alive();
+        let avoid: Vec<NodeId> = alive.iter().filter(|(_, (alive, _))| !alive).map(|(node, _)| *node).collect();
+        let command = MetaCommand::CreateTable { name: request.name.clone(), options, avoid };
+        let MetaOutcome::Table { table, .. } = self.meta.propose(&command).await? else {
+            return Err(failure::internal("the meta group answered something else"));
+        };
+        let catalog = self.meta.catalog_after_apply();
+        let table = catalog.tables.get(&table).ok_or_else(|| no_table(&request.name))?;
+        Ok(v1::CreateTableResponse { table: Some(message(table)), shards: self.shards_of(&catalog, table) })
+    }
+
+    /// Removes a table; this node leads the meta group.
+    pub(crate) async fn drop_table(&self, request: v1::DropTableRequest) -> Result<v1::DropTableResponse, Failure> {
+        self.meta.propose(&MetaCommand::DropTable { name: request.name }).await?;
+        Ok(v1::DropTableResponse {})
+    }
+
+    fn shards_of(&self, catalog: &Catalog, table: &Table) -> Vec<v1::Shard> {
+        catalog.shards_of(table.table).map(|place| self.routes.shard(catalog, place)).collect()
+    }
+}
+
+fn message(table: &Table) -> v1::Table {
+    let options = &table.options;
+    let split_points: Vec<Bytes> = options.split_points.clone();
+    v1::Table {
+        table: table.table.0,
+        name: table.name.clone(),
+        options: Some(v1::TableOptions {
+            shards: options.shards,
+            split_points,
+            retention_ms: options.retention_ms,
+            replicas: options.replicas,
+        }),
+    }
+}
+
+fn no_table(name: &str) -> Failure {
+    failure::not_found(format!("there is no table {name}; create it, or check the name"))
+}

@@ -1,0 +1,166 @@
+//! Nodes, clients and time; and requests that only the meta group's leader answers.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use lentic_engine::Portable;
+use lentic_machine::meta::{MetaCommand, MetaOutcome};
+use lentic_net::Address;
+use lentic_proto::v1::pipe_request::Request;
+use lentic_proto::v1::pipe_response::Response;
+use lentic_proto::v1::{self, Failure};
+use lentic_types::{ErrorKind, NodeId, ShardId};
+use tokio::time::{Instant, sleep};
+
+use super::Gateway;
+use super::pipe::Caller;
+use crate::failure;
+use crate::ticks::last_of;
+
+/// The pause before the meta group's leader is looked for again.
+const PAUSE: Duration = Duration::from_millis(50);
+
+impl<S: Portable> Gateway<S> {
+    /// A version above every write acknowledged before.
+    pub(crate) async fn now(&self) -> Result<v1::NowResponse, Failure> {
+        let ticks = self.shards.shared.ticks.fetch(1).await.map_err(|_| failure::not_leader())?;
+        Ok(v1::NowResponse { version: last_of(ticks).0 })
+    }
+
+    /// What the cluster is made of.
+    pub(crate) async fn status(&self, request: &v1::StatusRequest) -> Result<v1::StatusResponse, Failure> {
+        let catalog = self.meta.catalog();
+        let leader = self.meta.leader();
+        let alive = if self.meta.leads() { self.meta.alive() } else { self.meta.ask_alive().await };
+        let nodes = catalog.nodes.iter().map(|(id, node)| {
+            let (alive, leaders) = alive.get(id).copied().unwrap_or((false, 0));
+            v1::Node {
+                node: id.0,
+                address: node.address.to_string(),
+                http_address: node.http_address.to_string(),
+                alive,
+                replicas: u32::try_from(catalog.shards_on(*id).count()).unwrap_or(u32::MAX),
+                leaders,
+            }
+        });
+        let shards = catalog.shards.values().filter(|_| request.shards).map(|place| v1::ShardStatus {
+            shard: Some(self.routes.shard(&catalog, place)),
+            table: catalog.tables.get(&place.table).map_or_else(String::new, |table| table.name.clone()),
+        });
+        Ok(v1::StatusResponse {
+            cluster: Bytes::copy_from_slice(&catalog.cluster.0),
+            node: self.meta.node.0,
+            meta_leader: leader.map(|node| node.0),
+            nodes: nodes.collect(),
+            tables: u32::try_from(catalog.tables.len()).unwrap_or(u32::MAX),
+            shards: shards.collect(),
+            release: env!("CARGO_PKG_VERSION").to_owned(),
+        })
+    }
+
+    /// Hands a shard over, if this node leads it.
+    pub(crate) async fn transfer_leader(
+        &self,
+        request: &v1::TransferLeaderRequest,
+    ) -> Result<v1::TransferLeaderResponse, Failure> {
+        let shard = ShardId(request.shard);
+        let replica = self.shards.get(shard).filter(|replica| replica.serves());
+        let Some(replica) = replica else { return Err(self.routes.add_to(self.routes.elsewhere(shard), shard)) };
+        let status = replica.status();
+        let to = match request.to {
+            0 => status.voters.iter().copied().find(|node| *node != self.meta.node),
+            to => Some(NodeId(to)).filter(|node| status.voters.contains(node)),
+        };
+        let to = to.ok_or_else(|| failure::invalid("no other voter of the shard is there to take over"))?;
+        replica.group.transfer_leader(to).await.map_err(|error| failure::internal(error.to_string()))?;
+        Ok(v1::TransferLeaderResponse {})
+    }
+
+    /// Answers what only the meta group's leader can, here or by asking there, until the deadline.
+    pub(crate) async fn ask_meta(
+        &self,
+        request: Request,
+        caller: Caller,
+        deadline: Instant,
+    ) -> Result<Response, Failure> {
+        if caller == Caller::Node {
+            return self.answer_as_meta(request).await;
+        }
+        loop {
+            let result = if self.meta.leads() {
+                self.answer_as_meta(request.clone()).await
+            } else {
+                match self.meta_address() {
+                    Some(address) => self.forwarder.ask(&address, request.clone(), deadline).await,
+                    None => Err(failure::not_leader()),
+                }
+            };
+            // All of these may be asked twice: a name is made or removed once, a block of ids may go unused.
+            let again = matches!(
+                result.as_ref().map_err(Failure::kind),
+                Err(v1::ErrorKind::NotLeader | v1::ErrorKind::Unknown | v1::ErrorKind::Throttled)
+            );
+            if !again || Instant::now() + PAUSE >= deadline {
+                return result;
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// Where the meta group's leader is.
+    fn meta_address(&self) -> Option<Address> {
+        let leader = self.meta.leader().filter(|leader| *leader != self.meta.node)?;
+        self.meta.catalog().nodes.get(&leader).map(|node| Address::from(&*node.address))
+    }
+
+    /// Makes a node a member, or tells the cluster its new addresses; the id that the cluster knows it by.
+    pub(crate) async fn join_as(&self, request: Request, deadline: Instant) -> Result<NodeId, Failure> {
+        match self.ask_meta(request, Caller::Client, deadline).await? {
+            Response::Join(response) => Ok(NodeId(response.node)),
+            _ => Err(failure::internal("the meta group answered something else")),
+        }
+    }
+
+    async fn answer_as_meta(&self, request: Request) -> Result<Response, Failure> {
+        Ok(match request {
+            Request::CreateTable(request) => Response::CreateTable(self.create_table(request).await?),
+            Request::DropTable(request) => Response::DropTable(self.drop_table(request).await?),
+            Request::IssueClient(_) => Response::IssueClient(self.issue_client().await?),
+            Request::Join(request) => Response::Join(self.join(request).await?),
+            _ => return Err(failure::internal("this is no question for the meta group")),
+        })
+    }
+
+    async fn issue_client(&self) -> Result<v1::IssueClientResponse, Failure> {
+        let version = self.now().await?.version;
+        match self.meta.propose(&MetaCommand::IssueClients { count: 1 }).await? {
+            MetaOutcome::Clients { first, .. } => Ok(v1::IssueClientResponse { client: first.0, version }),
+            outcome => Err(failure::internal(format!("the meta group answered {outcome:?}"))),
+        }
+    }
+
+    async fn join(&self, request: v1::JoinRequest) -> Result<v1::JoinResponse, Failure> {
+        let incarnation = <[u8; 16]>::try_from(&request.incarnation[..])
+            .map_err(|_| failure::invalid("an incarnation has 16 bytes"))?;
+        let v1::JoinRequest { address, http_address, .. } = request;
+        // A node that is known by its incarnation tells where it is now.
+        let node = self.meta.catalog_after_apply().node_of_incarnation(&incarnation);
+        let command = MetaCommand::RegisterNode { node, address, http_address, incarnation };
+        let MetaOutcome::Node(node) = self.meta.propose(&command).await? else {
+            return Err(v1::Failure::new(ErrorKind::Internal, "the meta group answered something else".to_owned()));
+        };
+        self.meta.heard_from(node, 0);
+        let catalog = self.meta.catalog_after_apply();
+        let nodes = catalog.nodes.iter().map(|(id, node)| v1::Node {
+            node: id.0,
+            address: node.address.to_string(),
+            http_address: node.http_address.to_string(),
+            ..v1::Node::default()
+        });
+        Ok(v1::JoinResponse {
+            cluster: Bytes::copy_from_slice(&catalog.cluster.0),
+            node: node.0,
+            nodes: nodes.collect(),
+        })
+    }
+}

@@ -1,0 +1,139 @@
+//! Keys and values at the shards of this node.
+
+use lentic_engine::Portable;
+use lentic_engine::{Direction, ScanLimits};
+use lentic_machine::shard::Action;
+use lentic_machine::{Outcome, Request};
+use lentic_proto::v1::{self, Failure};
+use lentic_types::{Epoch, ShardId, Version, limits};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+use super::Gateway;
+use crate::shard::queue::{Proposal, Reply};
+use crate::shard::reader::{PointRead, Scan};
+use crate::shard::replica::Replica;
+use crate::{convert, failure};
+
+/// Bytes of a page of a scan that asks for none.
+const PAGE_BYTES: usize = 1 << 20;
+/// Most keys of one multi-get.
+const MULTI_GET_KEYS_MAX: usize = 100_000;
+
+impl<S: Portable> Gateway<S> {
+    /// Writes to a shard of this node.
+    pub(crate) fn write(
+        &self,
+        request: v1::WriteRequest,
+        deadline: Instant,
+        answer: impl FnOnce(Result<v1::WriteResponse, Failure>) + Send + 'static,
+    ) {
+        let (replica, epoch) = match self.replica(request.route) {
+            Ok(found) => found,
+            Err(failure) => return answer(Err(failure)),
+        };
+        let (key, write, cost) = match convert::write(request) {
+            Ok(converted) => converted,
+            Err(failure) => return answer(Err(failure)),
+        };
+        // Checked as it will be in apply, but against this node's limits, and before any work is done.
+        let request = Request { version: Version::MAX, key, action: Action::Write(write) };
+        if let Err(refusal) = request.check(&self.options.limits) {
+            return answer(Err(failure::of_refusal(&refusal)));
+        }
+        let (routes, shard) = (Arc::clone(&self.routes), replica.shard);
+        let reply = Reply::new(move |result| {
+            answer(match result {
+                Ok(Outcome::Committed { version }) => Ok(v1::WriteResponse { version: version.0 }),
+                Ok(Outcome::Refused(refusal)) => Err(routes.add_to(failure::of_refusal(&refusal), shard)),
+                Ok(outcome) => Err(failure::internal(format!("a write was answered by {outcome:?}"))),
+                Err(failure) => Err(routes.add_to(failure, shard)),
+            });
+        });
+        replica.propose(Proposal { epoch, key, action: request.action, cost, deadline, reply });
+    }
+
+    /// Reads a key of a shard of this node.
+    pub(crate) fn get(
+        &self,
+        request: v1::GetRequest,
+        deadline: Instant,
+        answer: impl FnOnce(Result<v1::GetResponse, Failure>) + Send + 'static,
+    ) {
+        let (replica, epoch) = match self.replica(request.route) {
+            Ok(found) => found,
+            Err(failure) => return answer(Err(failure)),
+        };
+        let (routes, shard) = (Arc::clone(&self.routes), replica.shard);
+        let reply = move |result: Result<Option<_>, Failure>| {
+            let result = result.map(|found| v1::GetResponse { value: found.map(convert::value) });
+            answer(result.map_err(|failure| routes.add_to(failure, shard)));
+        };
+        match request.at {
+            None => replica.reader.get(PointRead { epoch, key: request.key, reply: Box::new(reply) }),
+            Some(at) => {
+                let reader = replica.reader.clone();
+                lentic_runtime::spawn(async move {
+                    let read = reader.multi_get(epoch, vec![request.key], Version(at));
+                    let found = tokio::time::timeout_at(deadline, read).await;
+                    let found = found.unwrap_or_else(|_| Err(failure::throttled("the deadline passed", 0)));
+                    reply(found.map(|mut values| values.pop().flatten()));
+                });
+            }
+        }
+    }
+
+    /// Reads keys of a shard of this node, all at one version.
+    pub(crate) async fn multi_get(&self, request: v1::MultiGetRequest) -> Result<v1::MultiGetResponse, Failure> {
+        if request.keys.len() > MULTI_GET_KEYS_MAX {
+            return Err(failure::invalid("a multi-get has at most 100,000 keys; split it"));
+        }
+        let (replica, epoch) = self.replica(request.route)?;
+        let at = self.version_for(request.at).await?;
+        let found = replica.reader.multi_get(epoch, request.keys, at).await;
+        let found = found.map_err(|failure| self.routes.add_to(failure, replica.shard))?;
+        let values = found.into_iter().map(|found| v1::GetResponse { value: found.map(convert::value) }).collect();
+        Ok(v1::MultiGetResponse { values, at: at.0 })
+    }
+
+    /// Reads a page of a range of a shard of this node.
+    pub(crate) async fn scan(&self, request: v1::ScanRequest) -> Result<v1::ScanResponse, Failure> {
+        let (replica, epoch) = self.replica(request.route)?;
+        let range = convert::range(request.start, request.end)?;
+        let at = self.version_for(request.at).await?;
+        let bytes_max = match usize::try_from(request.page_bytes).unwrap_or(usize::MAX) {
+            0 => PAGE_BYTES,
+            bytes => bytes.min(limits::SCAN_BYTES_MAX),
+        };
+        let rows_max = match usize::try_from(request.limit).unwrap_or(usize::MAX) {
+            0 => limits::SCAN_ROWS_MAX,
+            rows => rows.min(limits::SCAN_ROWS_MAX),
+        };
+        let direction = if request.backward { Direction::Reverse } else { Direction::Forward };
+        let scan = Scan { range, direction, limits: ScanLimits { rows_max, bytes_max, ..ScanLimits::default() } };
+        let page = replica.reader.scan(epoch, scan, at).await;
+        let page = page.map_err(|failure| self.routes.add_to(failure, replica.shard))?;
+        let rows = page.rows.into_iter().map(|row| v1::Row { key: row.key, value: Some(convert::value(row.found)) });
+        let rest = page.rest.map(|rest| v1::Rest { start: rest.start().clone(), end: rest.end().cloned() });
+        Ok(v1::ScanResponse { rows: rows.collect(), at: at.0, rest })
+    }
+
+    /// The version asked for, or a fresh one.
+    pub(super) async fn version_for(&self, at: Option<u64>) -> Result<Version, Failure> {
+        match at {
+            Some(at) => Ok(Version(at)),
+            None => Ok(Version(self.now().await?.version)),
+        }
+    }
+
+    /// The replica that a route names.
+    fn replica(&self, route: Option<v1::Route>) -> Result<(Arc<Replica<S>>, Epoch), Failure> {
+        let route =
+            route.ok_or_else(|| failure::invalid("requests of a pipe carry a route; ask for the table's shards"))?;
+        let shard = ShardId(route.shard);
+        match self.shards.get(shard) {
+            Some(replica) => Ok((replica, Epoch(route.epoch))),
+            None => Err(self.routes.add_to(self.routes.elsewhere(shard), shard)),
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! A client's pipe: many requests in one stream, answered as they are done.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use lentic_engine::Portable;
+use lentic_net::{Link, LinkSender};
+use lentic_proto::v1::{Failure, Hello, PipeRequest, PipeResponse, pipe_request, pipe_response};
+use lentic_runtime::spawn;
+use lentic_types::ErrorKind;
+use prost::Message as _;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{Instant, timeout};
+
+use super::Gateway;
+use super::answers::{Open, Responder, Waiting};
+use crate::failure;
+
+/// How long a client may take to say hello.
+const HELLO_WITHIN: Duration = Duration::from_secs(10);
+/// Requests taken from a pipe at once.
+const FRAMES_AT_ONCE: usize = 256;
+/// What a request weighs at least, in bytes.
+const REQUEST_BYTES_MIN: usize = 256;
+
+/// Who is at the other end of a pipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// A client: what it asks is passed on if need be.
+    Client,
+    /// A node that passes on what a client asked: it is answered here or not at all, so that nothing goes in circles.
+    Node,
+}
+
+impl<S: Portable> Gateway<S> {
+    /// Serves a pipe until it is gone.
+    pub(crate) async fn serve_pipe(self, mut link: Link) {
+        let hello = timeout(HELLO_WITHIN, link.receiver.recv()).await;
+        let Ok(Some(frame)) = hello else { return };
+        let (answer, caller) = self.greet(&frame);
+        let refused = matches!(answer.response, Some(pipe_response::Response::Failure(_)));
+        if link.sender.send(answer.encode_to_vec().into()).await.is_err() || refused {
+            return;
+        }
+        let options = self.options;
+        let (out, waiting) = mpsc::channel(options.pipe_requests_max);
+        spawn(send_all(link.sender, waiting));
+        let requests = Arc::new(Semaphore::new(options.pipe_requests_max));
+        let bytes = Arc::new(Semaphore::new(options.pipe_request_bytes_max));
+        let budget = self.budget.part(options.pipe_answer_bytes_max);
+        let mut frames = Vec::new();
+        while link.receiver.recv_many(&mut frames, FRAMES_AT_ONCE).await > 0 {
+            for frame in frames.drain(..) {
+                let weight = frame.len().clamp(REQUEST_BYTES_MIN, options.pipe_request_bytes_max);
+                let weight = u32::try_from(weight).unwrap_or(u32::MAX);
+                let open =
+                    (Arc::clone(&requests).acquire_owned().await, Arc::clone(&bytes).acquire_many_owned(weight).await);
+                let (Ok(_request), Ok(_bytes)) = open else { return };
+                let Ok(request) = PipeRequest::decode(frame) else {
+                    // What follows a frame that is no request has no meaning either.
+                    return;
+                };
+                let (out, budget) = (out.clone(), Arc::clone(&budget));
+                let responder = Responder { id: request.id, open: Open { _request, _bytes }, budget, out };
+                self.handle(request, caller, responder);
+            }
+        }
+    }
+
+    fn greet(&self, frame: &Bytes) -> (PipeResponse, Caller) {
+        let request = PipeRequest::decode(frame.clone());
+        let id = request.as_ref().map_or(0, |request| request.id);
+        let mut caller = Caller::Client;
+        let response = match request.map(|request| request.request) {
+            Ok(Some(pipe_request::Request::Hello(hello))) => {
+                if hello.node != 0 {
+                    caller = Caller::Node;
+                }
+                self.hello(&hello).map_or_else(pipe_response::Response::Failure, pipe_response::Response::Hello)
+            }
+            _ => pipe_response::Response::Failure(failure::invalid("the first message of a pipe is a hello")),
+        };
+        (PipeResponse { id, response: Some(response) }, caller)
+    }
+
+    fn hello(&self, hello: &Hello) -> Result<Hello, Failure> {
+        let catalog = self.meta.catalog();
+        let cluster = catalog.cluster;
+        if !hello.cluster.is_empty() && hello.cluster != cluster.0.as_slice() {
+            let message = format!("this node belongs to cluster {cluster}; check the address");
+            return Err(Failure::new(ErrorKind::Invalid, message));
+        }
+        Ok(Hello {
+            cluster: Bytes::copy_from_slice(&cluster.0),
+            node: self.meta.node.0,
+            release: env!("CARGO_PKG_VERSION").to_owned(),
+            request_bytes_max: u64::try_from(self.options.limits.request_bytes_max).unwrap_or(u64::MAX),
+            addresses: catalog.nodes.values().map(|node| node.address.to_string()).collect(),
+        })
+    }
+
+    /// Begins a request; its responder answers it, now or later.
+    fn handle(&self, request: PipeRequest, caller: Caller, responder: Responder) {
+        use pipe_request::Request;
+        use pipe_response::Response;
+        let deadline = match request.deadline_ms {
+            0 => self.options.deadline,
+            ms => Duration::from_millis(u64::from(ms)),
+        };
+        let deadline = Instant::now() + deadline;
+        let Some(request) = request.request else {
+            return responder.send(Err(failure::invalid("the request is of a kind this release does not know")));
+        };
+        match request {
+            Request::Hello(_) => responder.send(Err(failure::invalid("hello is said once, at the beginning"))),
+            Request::Write(write) if write.route.is_some() => {
+                self.write(write, deadline, move |result| responder.send(result.map(Response::Write)));
+            }
+            Request::Get(get) if get.route.is_some() => {
+                self.get(get, deadline, move |result| responder.send(result.map(Response::Get)))
+            }
+            other => {
+                let gateway = self.clone();
+                spawn(async move { responder.send(gateway.answer(other, caller, deadline).await) });
+            }
+        }
+    }
+
+    /// Answers a request that takes a task of its own.
+    pub(crate) async fn answer(
+        &self,
+        request: pipe_request::Request,
+        caller: Caller,
+        deadline: Instant,
+    ) -> Result<pipe_response::Response, Failure> {
+        match tokio::time::timeout_at(deadline, self.answer_in_time(request, caller, deadline)).await {
+            Ok(result) => result,
+            Err(_) => Err(failure::unknown("the deadline passed; the request may have had its effect")),
+        }
+    }
+
+    async fn answer_in_time(
+        &self,
+        request: pipe_request::Request,
+        caller: Caller,
+        deadline: Instant,
+    ) -> Result<pipe_response::Response, Failure> {
+        use pipe_request::Request;
+        use pipe_response::Response;
+        let has_route = match &request {
+            Request::Write(request) => request.route.is_some(),
+            Request::Get(request) => request.route.is_some(),
+            Request::MultiGet(request) => request.route.is_some(),
+            Request::Scan(request) => request.route.is_some(),
+            _ => true,
+        };
+        if !has_route {
+            return self.relay(request, deadline).await;
+        }
+        Ok(match request {
+            Request::MultiGet(request) => Response::MultiGet(self.multi_get(request).await?),
+            Request::Scan(request) => Response::Scan(self.scan(request).await?),
+            Request::Now(_) => Response::Now(self.now().await?),
+            Request::Status(request) => Response::Status(self.status(&request).await?),
+            Request::DescribeTable(request) => Response::DescribeTable(self.describe_table(&request)?),
+            Request::ListTables(_) => Response::ListTables(self.list_tables()),
+            Request::TransferLeader(request) => Response::TransferLeader(self.transfer_leader(&request).await?),
+            Request::CreateTable(_) | Request::DropTable(_) | Request::IssueClient(_) | Request::Join(_) => {
+                self.ask_meta(request, caller, deadline).await?
+            }
+            Request::Write(_) | Request::Get(_) => return self.answer_here(request, deadline).await,
+            Request::Hello(_) => return Err(failure::invalid("hello is said once, at the beginning")),
+        })
+    }
+}
+
+async fn send_all(link: LinkSender, mut waiting: mpsc::Receiver<Waiting>) {
+    while let Some(answer) = waiting.recv().await {
+        if link.send(answer.frame.clone()).await.is_err() {
+            return;
+        }
+    }
+}

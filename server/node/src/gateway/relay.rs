@@ -1,0 +1,210 @@
+//! Requests that name a table and no route: this node finds the shard, here or at the node that leads it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use lentic_engine::Portable;
+use lentic_machine::meta::ShardPlace;
+use lentic_net::Address;
+use lentic_proto::v1::pipe_request::Request;
+use lentic_proto::v1::pipe_response::Response;
+use lentic_proto::v1::{self, Failure};
+use lentic_types::KeyRange;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
+
+use super::Gateway;
+use super::pipe::Caller;
+use crate::{convert, failure};
+
+/// The pause before a leader is looked for again, unless the failure says another.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What is asked of the shard of a key.
+type Routed = dyn Fn(v1::Route) -> Request + Send + Sync;
+
+impl<S: Portable> Gateway<S> {
+    /// Answers a request by the name of its table.
+    pub(super) async fn relay(&self, request: Request, deadline: Instant) -> Result<Response, Failure> {
+        match request {
+            Request::Write(write) => {
+                // Without a key nobody can tell whether a lost request had its effect: it is not sent twice.
+                let (table, key, again) = (write.table.clone(), first_key(&write), write.key.is_some());
+                let ask = move |route| Request::Write(v1::WriteRequest { route: Some(route), ..write.clone() });
+                self.ask_shard(&table, &key, again, &ask, deadline).await
+            }
+            Request::Get(get) => {
+                let (table, key) = (get.table.clone(), get.key.clone());
+                let ask = move |route| Request::Get(v1::GetRequest { route: Some(route), ..get.clone() });
+                self.ask_shard(&table, &key, true, &ask, deadline).await
+            }
+            Request::MultiGet(request) => self.relay_multi_get(request, deadline).await.map(Response::MultiGet),
+            Request::Scan(request) => self.relay_page(request, deadline).await.map(Response::Scan),
+            _ => Err(failure::internal("this request is not about a table's keys")),
+        }
+    }
+
+    async fn relay_multi_get(
+        &self,
+        request: v1::MultiGetRequest,
+        deadline: Instant,
+    ) -> Result<v1::MultiGetResponse, Failure> {
+        let at = self.version_for(request.at).await?.0;
+        let mut parts: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+        for (position, key) in request.keys.iter().enumerate() {
+            parts.entry(self.place(&request.table, key)?.shard.0).or_default().push(position);
+        }
+        let mut values = vec![v1::GetResponse::default(); request.keys.len()];
+        for positions in parts.values() {
+            let keys: Vec<Bytes> = positions.iter().map(|position| request.keys[*position].clone()).collect();
+            let first = keys.first().cloned().unwrap_or_default();
+            let ask = move |route| {
+                let (keys, table) = (keys.clone(), String::new());
+                Request::MultiGet(v1::MultiGetRequest { table, route: Some(route), keys, at: Some(at) })
+            };
+            match self.ask_shard(&request.table, &first, true, &ask, deadline).await? {
+                Response::MultiGet(part) => {
+                    positions.iter().zip(part.values).for_each(|(position, value)| values[*position] = value);
+                }
+                _ => return Err(failure::internal("a multi-get was answered by something else")),
+            }
+        }
+        Ok(v1::MultiGetResponse { values, at })
+    }
+
+    /// One page, of one shard; what is left of the whole range comes with it.
+    async fn relay_page(&self, mut request: v1::ScanRequest, deadline: Instant) -> Result<v1::ScanResponse, Failure> {
+        request.at = Some(self.version_for(request.at).await?.0);
+        let wanted = convert::range(request.start.clone(), request.end.clone())?;
+        let (part, beyond) = self.part_of(&request.table, &wanted, request.backward)?;
+        (request.start, request.end) = (part.start().clone(), part.end().cloned());
+        let (table, backward) = (request.table.clone(), request.backward);
+        let ask = move |route| Request::Scan(v1::ScanRequest { route: Some(route), ..request.clone() });
+        let Response::Scan(mut page) = self.ask_shard(&table, part.start(), true, &ask, deadline).await? else {
+            return Err(failure::internal("a scan was answered by something else"));
+        };
+        page.rest = join(page.rest.take(), beyond, backward);
+        Ok(page)
+    }
+
+    /// Asks the leader of the shard of `key`, looking for it until the deadline.
+    async fn ask_shard(
+        &self,
+        table: &str,
+        key: &[u8],
+        again: bool,
+        ask: &Routed,
+        deadline: Instant,
+    ) -> Result<Response, Failure> {
+        let mut hint = None;
+        loop {
+            let place = self.place(table, key)?;
+            let route = v1::Route { shard: place.shard.0, epoch: place.epoch.0 };
+            let failure = match self.ask_place(&place, hint.take(), ask(route), deadline).await {
+                Ok(response) => return Ok(response),
+                Err(failure) => failure,
+            };
+            let pause = match failure.kind() {
+                v1::ErrorKind::NotLeader | v1::ErrorKind::WrongEpoch | v1::ErrorKind::Throttled => {
+                    hint = failure.shard.as_ref().map(|shard| Address::from(&*shard.leader_address));
+                    Duration::from_millis(u64::from(failure.retry_after_ms)).max(PAUSE)
+                }
+                v1::ErrorKind::Unknown if again => PAUSE,
+                _ => return Err(failure),
+            };
+            if Instant::now() + pause >= deadline {
+                return Err(failure);
+            }
+            sleep(pause).await;
+        }
+    }
+
+    async fn ask_place(
+        &self,
+        place: &ShardPlace,
+        hint: Option<Address>,
+        request: Request,
+        deadline: Instant,
+    ) -> Result<Response, Failure> {
+        let here = self.shards.get(place.shard);
+        if here.as_ref().is_some_and(|replica| replica.serves()) {
+            return self.answer_here(request, deadline).await;
+        }
+        let leader = match here {
+            Some(replica) => replica.status().leader,
+            None => place.replicas.first().copied(),
+        };
+        let catalog = self.meta.catalog();
+        let known = leader.filter(|leader| *leader != self.meta.node).and_then(|leader| catalog.nodes.get(&leader));
+        let known = known.map(|node| Address::from(&*node.address));
+        match hint.filter(|hint| !hint.0.is_empty()).or(known) {
+            Some(address) => self.forwarder.ask(&address, request, deadline).await,
+            None => Err(failure::not_leader()),
+        }
+    }
+
+    /// Answers a request for a shard of this node.
+    pub(super) async fn answer_here(&self, request: Request, deadline: Instant) -> Result<Response, Failure> {
+        let lost = || failure::unknown("the node is stopping");
+        match request {
+            Request::Write(write) => {
+                let (reply, answer) = oneshot::channel();
+                // Who no longer waits needs no answer.
+                self.write(write, deadline, move |result| drop(reply.send(result)));
+                answer.await.map_err(|_| lost())?.map(Response::Write)
+            }
+            Request::Get(get) => {
+                let (reply, answer) = oneshot::channel();
+                self.get(get, deadline, move |result| drop(reply.send(result)));
+                answer.await.map_err(|_| lost())?.map(Response::Get)
+            }
+            other => Box::pin(self.answer(other, Caller::Node, deadline)).await,
+        }
+    }
+
+    fn place(&self, table: &str, key: &[u8]) -> Result<ShardPlace, Failure> {
+        let catalog = self.meta.catalog();
+        let table =
+            catalog.table_named(table).ok_or_else(|| failure::not_found(format!("there is no table {table}")))?;
+        let place = catalog.shard_for(table.table, key).ok_or_else(|| failure::internal("no shard has the key"))?;
+        Ok(place.clone())
+    }
+
+    /// The part of a range that lies in its first shard (its last one, backward), and what is beyond.
+    fn part_of(&self, table: &str, wanted: &KeyRange, backward: bool) -> Result<(KeyRange, Option<v1::Rest>), Failure> {
+        let catalog = self.meta.catalog();
+        let table =
+            catalog.table_named(table).ok_or_else(|| failure::not_found(format!("there is no table {table}")))?;
+        let mut places = catalog.shards_of(table.table).filter(|place| place.range.overlaps(wanted));
+        let place = if backward { places.next_back() } else { places.next() };
+        let place = place.ok_or_else(|| failure::internal("no shard has the range"))?;
+        let part = place.range.intersection(wanted).ok_or_else(|| failure::internal("no shard has the range"))?;
+        let rest = |range: &KeyRange| v1::Rest { start: range.start().clone(), end: range.end().cloned() };
+        let others = wanted.without(&part);
+        let beyond = others.iter().find(|other| (other.start() < part.start()) == backward);
+        let beyond = beyond.map(rest);
+        Ok((part, beyond))
+    }
+}
+
+/// What is left: the rest of a page, and what lies beyond its shard.
+fn join(page: Option<v1::Rest>, beyond: Option<v1::Rest>, backward: bool) -> Option<v1::Rest> {
+    match (page, beyond) {
+        (Some(page), Some(beyond)) if backward => Some(v1::Rest { start: beyond.start, end: page.end }),
+        (Some(page), Some(beyond)) => Some(v1::Rest { start: page.start, end: beyond.end }),
+        (page, beyond) => page.or(beyond),
+    }
+}
+
+fn first_key(write: &v1::WriteRequest) -> Bytes {
+    use v1::operation::Operation;
+    let operation = write.operations.first().and_then(|operation| operation.operation.as_ref());
+    let condition = || write.conditions.first().map_or_else(Bytes::new, |condition| condition.key.clone());
+    operation.map_or_else(condition, |operation| match operation {
+        Operation::Put(put) => put.key.clone(),
+        Operation::Delete(delete) => delete.key.clone(),
+        Operation::DeleteRange(range) => range.start.clone(),
+        Operation::Merge(merge) => merge.key.clone(),
+    })
+}

@@ -1,0 +1,64 @@
+//! Where shards are, for callers who asked in the wrong place.
+
+use std::sync::Arc;
+
+use lentic_engine::Portable;
+use lentic_machine::meta::{Catalog, ShardPlace};
+use lentic_proto::v1::{self, Failure};
+use lentic_types::{ErrorKind, NodeId, ShardId};
+
+use crate::failure;
+use crate::meta::service::MetaService;
+use crate::shards::Shards;
+
+/// What this node knows of routes.
+pub(crate) struct Routes<S: Portable> {
+    pub(crate) shards: Arc<Shards<S>>,
+    pub(crate) meta: Arc<MetaService<S>>,
+}
+
+impl<S: Portable> Routes<S> {
+    /// A shard as a router needs to know it.
+    pub(crate) fn shard(&self, catalog: &Catalog, place: &ShardPlace) -> v1::Shard {
+        let leader = match self.shards.leader(place.shard) {
+            Some((_, leader)) => leader,
+            // Nothing is known of the leader where there is no replica: the preferred one knows.
+            None => place.replicas.first().copied(),
+        };
+        v1::Shard {
+            shard: place.shard.0,
+            epoch: place.epoch.0,
+            table: place.table.0,
+            start: place.range.start().clone(),
+            end: place.range.end().cloned(),
+            replicas: place.replicas.iter().map(|node| node.0).collect(),
+            leader: leader.map(|node| node.0),
+            leader_address: leader.map_or_else(String::new, |node| address(catalog, node)),
+        }
+    }
+
+    /// The failure of a request for a shard that has no replica here.
+    pub(crate) fn elsewhere(&self, shard: ShardId) -> Failure {
+        if self.meta.catalog().shards.contains_key(&shard) {
+            return failure::not_leader();
+        }
+        Failure::new(ErrorKind::WrongEpoch, "there is no such shard any more; ask for the table's shards")
+    }
+
+    /// Adds the right route to the failures that are about routes.
+    pub(crate) fn add_to(&self, mut failure: Failure, shard: ShardId) -> Failure {
+        if matches!(failure.kind(), v1::ErrorKind::NotLeader | v1::ErrorKind::WrongEpoch) {
+            let catalog = self.meta.catalog();
+            failure.shard = catalog.shards.get(&shard).map(|place| Box::new(self.shard(&catalog, place)));
+            // Who knows the leader need not wait.
+            if failure.shard.as_ref().is_some_and(|shard| shard.leader.is_some_and(|node| node != self.meta.node.0)) {
+                failure.retry_after_ms = 0;
+            }
+        }
+        failure
+    }
+}
+
+fn address(catalog: &Catalog, node: NodeId) -> String {
+    catalog.nodes.get(&node).map_or_else(String::new, |node| node.address.to_string())
+}

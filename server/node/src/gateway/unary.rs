@@ -1,0 +1,119 @@
+//! Unary calls, for callers that keep no pipe and no routes: the same handlers.
+
+use std::pin::Pin;
+
+use lentic_engine::Portable;
+use lentic_proto::v1::pipe_request::Request;
+use lentic_proto::v1::pipe_response::Response;
+use lentic_proto::v1::{self, Failure};
+use lentic_runtime::spawn;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request as Call, Response as Reply, Status};
+
+use super::Gateway;
+use super::pipe::Caller;
+use crate::failure;
+
+/// Pages of a scan that wait for a slow reader.
+const PAGES_WAITING_MAX: usize = 1;
+
+impl<S: Portable> Gateway<S> {
+    /// Answers a call as if it had come through a pipe.
+    async fn ask_anyone(&self, request: Request) -> Result<Response, Failure> {
+        self.answer(request, Caller::Client, Instant::now() + self.options.deadline).await
+    }
+
+    async fn scan_pages(
+        &self,
+        mut request: v1::ScanRequest,
+        pages: &mpsc::Sender<Result<v1::ScanResponse, Status>>,
+    ) -> Result<(), Failure> {
+        let limit = request.limit;
+        loop {
+            let Response::Scan(mut page) = self.ask_anyone(Request::Scan(request.clone())).await? else {
+                return Err(failure::internal("a scan was answered by something else"));
+            };
+            let rows = u64::try_from(page.rows.len()).unwrap_or(u64::MAX);
+            request.at = Some(page.at);
+            if limit > 0 {
+                request.limit = request.limit.saturating_sub(rows);
+                page.rest = page.rest.filter(|_| request.limit > 0);
+            }
+            let rest = page.rest.clone();
+            if pages.send(Ok(page)).await.is_err() {
+                return Ok(());
+            }
+            let Some(rest) = rest else { return Ok(()) };
+            (request.start, request.end) = (rest.start, rest.end);
+        }
+    }
+}
+
+macro_rules! answer {
+    ($result:expr, $kind:ident) => {
+        match $result {
+            Ok(Response::$kind(response)) => Ok(Reply::new(response)),
+            Ok(_) => Err(Status::from(failure::internal("the request was answered by something else"))),
+            Err(failure) => Err(Status::from(failure)),
+        }
+    };
+}
+
+#[tonic::async_trait]
+impl<S: Portable> v1::kv_server::Kv for Gateway<S> {
+    async fn write(&self, call: Call<v1::WriteRequest>) -> Result<Reply<v1::WriteResponse>, Status> {
+        answer!(self.ask_anyone(Request::Write(call.into_inner())).await, Write)
+    }
+
+    async fn get(&self, call: Call<v1::GetRequest>) -> Result<Reply<v1::GetResponse>, Status> {
+        answer!(self.ask_anyone(Request::Get(call.into_inner())).await, Get)
+    }
+
+    async fn multi_get(&self, call: Call<v1::MultiGetRequest>) -> Result<Reply<v1::MultiGetResponse>, Status> {
+        answer!(self.ask_anyone(Request::MultiGet(call.into_inner())).await, MultiGet)
+    }
+
+    type ScanStream = Pin<Box<dyn Stream<Item = Result<v1::ScanResponse, Status>> + Send>>;
+
+    async fn scan(&self, call: Call<v1::ScanRequest>) -> Result<Reply<Self::ScanStream>, Status> {
+        let (pages, receiver) = mpsc::channel(PAGES_WAITING_MAX);
+        let gateway = self.clone();
+        spawn(async move {
+            if let Err(failure) = gateway.scan_pages(call.into_inner(), &pages).await {
+                // A reader that is gone needs no reason.
+                let _ = pages.send(Err(failure.into())).await;
+            }
+        });
+        Ok(Reply::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+}
+
+/// A service all of whose calls any node answers.
+macro_rules! ask_anyone {
+    ($service:path: $($name:ident($request:ty) -> $response:ty as $kind:ident;)*) => {
+        #[tonic::async_trait]
+        impl<S: Portable> $service for Gateway<S> {
+            $(async fn $name(&self, call: Call<$request>) -> Result<Reply<$response>, Status> {
+                answer!(self.ask_anyone(Request::$kind(call.into_inner())).await, $kind)
+            })*
+        }
+    };
+}
+
+ask_anyone! { v1::tables_server::Tables:
+    create(v1::CreateTableRequest) -> v1::CreateTableResponse as CreateTable;
+    drop(v1::DropTableRequest) -> v1::DropTableResponse as DropTable;
+    describe(v1::DescribeTableRequest) -> v1::DescribeTableResponse as DescribeTable;
+    list(v1::ListTablesRequest) -> v1::ListTablesResponse as ListTables;
+}
+
+ask_anyone! { v1::cluster_server::Cluster:
+    status(v1::StatusRequest) -> v1::StatusResponse as Status;
+    issue_client(v1::IssueClientRequest) -> v1::IssueClientResponse as IssueClient;
+    now(v1::NowRequest) -> v1::NowResponse as Now;
+    transfer_leader(v1::TransferLeaderRequest) -> v1::TransferLeaderResponse as TransferLeader;
+    join(v1::JoinRequest) -> v1::JoinResponse as Join;
+}

@@ -1,0 +1,28 @@
+//! A node as a library: everything of the process that is not a disk, a socket or a command line.
+//!
+//! ```text
+//!   clients ──► gateway ──► shard: queue ─► proposer ─► group ─► log, followers ─► machine ─► store
+//!                  │               reader ─► group (read index) ──────────────────────────► store
+//!                  └──────► meta: catalog, oracle ─► group
+//! ```
+//!
+//! What is not deterministic comes from outside, in [`Seams`]: in production RocksDB, files, sockets and clocks; in a
+//! simulation their doubles, under one seed. Nothing here knows which.
+
+mod ask;
+mod convert;
+mod failure;
+mod gateway;
+mod join;
+mod meta;
+mod node;
+mod options;
+mod shard;
+mod shards;
+mod ticks;
+mod transfer;
+mod upkeep;
+
+pub use join::{JoinError, Joined, join};
+pub use node::{Identity, Membership, Node, Seams, StartError};
+pub use options::NodeOptions;

@@ -1,0 +1,5 @@
+//! The meta group on a node: its machine over the store, the oracle, and how the rest of the node speaks to it.
+
+pub(crate) mod machine;
+pub(crate) mod oracle;
+pub(crate) mod service;

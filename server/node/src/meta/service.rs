@@ -1,0 +1,204 @@
+//! The meta group on this node: proposing to it, following it, asking its leader.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use lentic_engine::Portable;
+use lentic_machine::meta::{Catalog, MetaCommand, MetaOutcome};
+use lentic_machine::oracle::Ticks;
+use lentic_net::BoxFuture;
+use lentic_proto::v1::Failure;
+use lentic_raft::{Group, Host, ProposeError};
+use lentic_types::NodeId;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::machine::{MetaMachine, Shown};
+use super::oracle::{LocalOracle, NotHere};
+use crate::ask::{Answer, Question};
+use crate::failure;
+use crate::ticks::Oracle;
+
+/// How long one question to another node may take. A paused leader is left for its successor after this.
+const ASK_TIMEOUT: Duration = Duration::from_millis(500);
+/// A node is taken for dead after it was not heard from for this long.
+pub(crate) const ALIVE_FOR: Duration = Duration::from_secs(5);
+
+/// The meta group, as the rest of the node sees it.
+pub(crate) struct MetaService<S: Portable> {
+    pub(crate) node: NodeId,
+    pub(crate) group: Group<MetaMachine<S>>,
+    pub(crate) host: Host,
+    pub(crate) oracle: LocalOracle,
+    shown: watch::Receiver<Shown>,
+    /// The newest catalog this node knows, from its own replica or from another node.
+    pub(crate) catalog: watch::Sender<Arc<Catalog>>,
+    /// Who was last known to lead; 0 if nobody.
+    leader: AtomicU64,
+    heard: Mutex<Heard>,
+}
+
+/// Who was heard from, while this node leads.
+#[derive(Debug, Default)]
+struct Heard {
+    term: u64,
+    since: Option<Instant>,
+    nodes: BTreeMap<NodeId, (Instant, u32)>,
+}
+
+impl<S: Portable> MetaService<S> {
+    pub(crate) fn new(
+        node: NodeId,
+        group: Group<MetaMachine<S>>,
+        host: Host,
+        oracle: LocalOracle,
+        shown: watch::Receiver<Shown>,
+        catalog: Arc<Catalog>,
+    ) -> Self {
+        let (catalog, _) = watch::channel(catalog);
+        Self { node, group, host, oracle, shown, catalog, leader: AtomicU64::new(0), heard: Mutex::default() }
+    }
+
+    /// The newest catalog this node knows.
+    pub(crate) fn catalog(&self) -> Arc<Catalog> {
+        Arc::clone(&self.catalog.borrow())
+    }
+
+    /// The catalog of this node's own replica, which holds what was just proposed here.
+    pub(crate) fn catalog_after_apply(&self) -> Arc<Catalog> {
+        Arc::clone(&self.shown.borrow().catalog)
+    }
+
+    /// Who leads the meta group, as far as this node knows.
+    pub(crate) fn leader(&self) -> Option<NodeId> {
+        let here = self.group.watch().borrow().leader;
+        here.or_else(|| Some(NodeId(self.leader.load(Ordering::Relaxed))).filter(|node| node.0 != 0))
+    }
+
+    /// Whether this node leads it.
+    pub(crate) fn leads(&self) -> bool {
+        self.group.watch().borrow().is_leader
+    }
+
+    /// Proposes to the meta group, which this node must lead.
+    pub(crate) async fn propose(&self, command: &MetaCommand) -> Result<MetaOutcome, Failure> {
+        let status = self.group.watch().borrow().clone();
+        if !status.is_leader {
+            return Err(failure::not_leader());
+        }
+        let pending = self.group.submit(status.term, command.encode().into()).await;
+        let result = match pending {
+            Ok(pending) => pending.await.map(|(_, outcome)| outcome),
+            Err(error) => Err(error),
+        };
+        match result {
+            Ok(MetaOutcome::Refused(refusal)) => Err(Failure::new(refusal.kind(), refusal.to_string())),
+            Ok(outcome) => Ok(outcome),
+            Err(ProposeError::NotLeader { .. }) => Err(failure::not_leader()),
+            Err(ProposeError::Full { .. }) => Err(failure::throttled("the log's queue is full; nothing was done", 20)),
+            Err(ProposeError::Lost) => Err(failure::unknown("the meta group's leader changed; ask again")),
+            Err(ProposeError::Stopped(reason)) => {
+                Err(failure::internal(format!("the meta group has stopped on this node: {reason}")))
+            }
+        }
+    }
+
+    /// Follows this node's own replica of the catalog. It ends with the group.
+    pub(crate) async fn follow_replica(&self) {
+        let mut shown = self.shown.clone();
+        loop {
+            let catalog = Arc::clone(&shown.borrow_and_update().catalog);
+            self.learn(catalog);
+            if shown.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Takes a catalog if it is newer.
+    pub(crate) fn learn(&self, catalog: Arc<Catalog>) {
+        self.catalog.send_if_modified(|known| {
+            let is_newer = catalog.revision > known.revision;
+            if is_newer {
+                *known = catalog;
+            }
+            is_newer
+        });
+    }
+
+    /// Asks whoever leads the meta group.
+    pub(crate) async fn ask_leader(&self, question: &Question) -> Option<Answer> {
+        let leader = self.leader().filter(|leader| *leader != self.node).or_else(|| self.anyone())?;
+        let answer = self.host.ask(leader, question.encode(), ASK_TIMEOUT).await.ok();
+        let answer = answer.and_then(|bytes| Answer::decode(&bytes).ok());
+        let known = match &answer {
+            Some(Answer::NotLeader(leader)) => leader.map_or(0, |NodeId(node)| node),
+            Some(_) => leader.0,
+            None => 0,
+        };
+        self.leader.store(known, Ordering::Relaxed);
+        answer.filter(|answer| !matches!(answer, Answer::NotLeader(_)))
+    }
+
+    /// Some other node, for who knows nobody in particular.
+    fn anyone(&self) -> Option<NodeId> {
+        let catalog = self.catalog();
+        let others: Vec<_> = catalog.nodes.keys().copied().filter(|node| *node != self.node).collect();
+        let chosen = usize::try_from(lentic_runtime::random()).ok()?;
+        others.get(chosen.checked_rem(others.len())?).copied()
+    }
+
+    /// A node said that it is alive.
+    pub(crate) fn heard_from(&self, node: NodeId, leaders: u32) {
+        self.heard().nodes.insert(node, (Instant::now(), leaders));
+    }
+
+    /// As [`Self::alive`], asked of the leader; empty if it is not reached.
+    pub(crate) async fn ask_alive(&self) -> BTreeMap<NodeId, (bool, u32)> {
+        match self.ask_leader(&Question::Nodes).await {
+            Some(Answer::Nodes(nodes)) => nodes.into_iter().collect(),
+            _ => BTreeMap::new(),
+        }
+    }
+
+    /// Whether each node was heard from lately, and how many shards it leads. Only the leader knows.
+    pub(crate) fn alive(&self) -> BTreeMap<NodeId, (bool, u32)> {
+        let catalog = self.catalog();
+        let heard = self.heard();
+        let is_new = heard.since.is_none_or(|since| since.elapsed() < ALIVE_FOR);
+        let alive = |node: &NodeId| match heard.nodes.get(node) {
+            Some((at, leaders)) => (is_new || at.elapsed() < ALIVE_FOR, *leaders),
+            None => (is_new || *node == self.node, 0),
+        };
+        catalog.nodes.keys().map(|node| (*node, alive(node))).collect()
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let term = self.group.watch().borrow().term;
+        if heard.term != term {
+            *heard = Heard { term, since: Some(Instant::now()), nodes: BTreeMap::new() };
+        }
+        heard
+    }
+}
+
+impl<S: Portable> Oracle for Arc<MetaService<S>> {
+    fn fetch(&self, count: u32) -> BoxFuture<'_, Option<Ticks>> {
+        Box::pin(async move {
+            if self.leads() {
+                match self.oracle.ticks(count).await {
+                    Ok(ticks) => return Some(ticks),
+                    Err(NotHere(Some(leader))) => self.leader.store(leader.0, Ordering::Relaxed),
+                    Err(NotHere(None)) => {}
+                }
+            }
+            match self.ask_leader(&Question::Ticks { count }).await {
+                Some(Answer::Ticks(ticks)) => Some(ticks),
+                _ => None,
+            }
+        })
+    }
+}

@@ -1,0 +1,291 @@
+//! A node: everything put together.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use lentic_engine::Portable;
+use lentic_engine::gc::GcHandle;
+use lentic_log::Log;
+use lentic_machine::meta::{self, Catalog};
+use lentic_net::{Accept, Address, BoxFuture, Class, Link, Network};
+use lentic_proto::v1::cluster_server::ClusterServer;
+use lentic_proto::v1::kv_server::KvServer;
+use lentic_proto::v1::tables_server::TablesServer;
+use lentic_raft::{Directory, Group, Host, Machine, Options as RaftOptions};
+use lentic_runtime::{Clock, Scope};
+use lentic_types::{ClusterId, GroupId, NodeId};
+use tokio::sync::watch;
+use tracing::info;
+
+use crate::ask::{Answer, Question};
+use crate::gateway::{Budget, Forwarder, Gateway, Routes};
+use crate::meta::machine::MetaMachine;
+use crate::meta::oracle::LocalOracle;
+use crate::meta::service::MetaService;
+use crate::options::NodeOptions;
+use crate::shard::replica::Shared;
+use crate::shards::Shards;
+use crate::ticks::TickSource;
+use crate::upkeep;
+
+/// Who a node is: fixed when its data directory is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// Its id, issued by the meta group; the first node of a cluster is 1.
+    pub node: NodeId,
+    /// Random bytes, made once: asking for an id again gives the same one.
+    pub incarnation: [u8; 16],
+}
+
+/// What is not deterministic, and what keeps bytes: given to a node, so that a simulation can give others.
+pub struct Seams<S> {
+    /// The tasks of the node.
+    pub scope: Scope,
+    /// Wall time.
+    pub clock: Arc<dyn Clock>,
+    /// The way to others.
+    pub network: Arc<dyn Network>,
+    /// The log, open, with its writer running.
+    pub log: Log,
+    /// The store, open.
+    pub store: Arc<S>,
+    /// The rules of garbage collection that the store was opened with.
+    pub gc: GcHandle,
+}
+
+/// How a node comes to its cluster.
+#[derive(Clone, Debug)]
+pub struct Membership {
+    /// Who it is.
+    pub identity: Identity,
+    /// Where others speak to it.
+    pub address: String,
+    /// Where its HTTP pages are, or empty.
+    pub http_address: String,
+    /// Whether it is the first of a new cluster, and so begins the meta group by itself.
+    pub founds: bool,
+    /// Nodes known before the first catalog, with their addresses.
+    pub peers: BTreeMap<NodeId, Address>,
+}
+
+/// A running node. Clones are the same node.
+pub struct Node<S: Portable> {
+    gateway: Gateway<S>,
+    host: Host,
+    scope: Scope,
+}
+
+impl<S: Portable> Clone for Node<S> {
+    fn clone(&self) -> Self {
+        Self { gateway: self.gateway.clone(), host: self.host.clone(), scope: self.scope.clone() }
+    }
+}
+
+/// A node could not start.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the node cannot start: {0}")]
+pub struct StartError(pub String);
+
+/// Where nodes are: by the catalog, and before there is one by what the node was told.
+struct Addresses {
+    catalog: Mutex<Option<watch::Receiver<Arc<Catalog>>>>,
+    peers: BTreeMap<NodeId, Address>,
+}
+
+impl Directory for Addresses {
+    fn address(&self, node: NodeId) -> Option<Address> {
+        let catalog = self.catalog.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = catalog
+            .as_ref()
+            .and_then(|catalog| catalog.borrow().nodes.get(&node).map(|node| Address::from(&*node.address)));
+        known.or_else(|| self.peers.get(&node).cloned())
+    }
+}
+
+impl<S: Portable> Node<S> {
+    /// Starts a node on what its log and store hold.
+    ///
+    /// # Errors
+    /// The log or the store is damaged, or is behind the other: the message names what.
+    pub async fn start(
+        seams: Seams<S>,
+        membership: Membership,
+        options: NodeOptions,
+        raft: RaftOptions,
+    ) -> Result<Self, StartError> {
+        let scope = seams.scope.clone();
+        scope.run(Self::start_in_scope(seams, membership, options, raft)).await
+    }
+
+    async fn start_in_scope(
+        seams: Seams<S>,
+        membership: Membership,
+        options: NodeOptions,
+        raft: RaftOptions,
+    ) -> Result<Self, StartError> {
+        let Seams { scope, clock, network, log, store, gc } = seams;
+        let Membership { identity, address, http_address, founds, peers } = membership;
+        let (node, cluster) = (identity.node, identity.cluster);
+        let addresses = Arc::new(Addresses { catalog: Mutex::new(None), peers });
+        let host = Host::new(node, cluster, log, Arc::clone(&network), Arc::clone(&addresses) as _, raft);
+
+        let machine = MetaMachine::open(Arc::clone(&store), cluster).map_err(|fault| StartError(fault.to_string()))?;
+        let shown = machine.watch();
+        let group: Group<MetaMachine<S>> =
+            host.start(meta::GROUP, machine).await.map_err(|error| StartError(error.to_string()))?;
+        if founds {
+            group.initialize([node].into()).await.map_err(|error| StartError(error.to_string()))?;
+        }
+        let oracle = LocalOracle::start(group.clone(), shown.clone(), clock);
+        let catalog = Arc::clone(&shown.borrow().catalog);
+        let meta = Arc::new(MetaService::new(node, group, host.clone(), oracle, shown, catalog));
+        *addresses.catalog.lock().unwrap_or_else(PoisonError::into_inner) = Some(meta.catalog.subscribe());
+
+        let ticks = TickSource::new(Arc::new(Arc::clone(&meta)));
+        let shared = Shared { node, host: host.clone(), store, gc, ticks, options };
+        let shards = Arc::new(Shards::new(shared));
+        let routes = Arc::new(Routes { shards: Arc::clone(&shards), meta: Arc::clone(&meta) });
+        let forwarder = Arc::new(Forwarder::new(network, node, cluster));
+        let budget = Budget::new(options.answer_bytes_max);
+        let gateway = Gateway { shards, meta, routes, forwarder, budget, options };
+        host.on_ask(Arc::new(Answers(gateway.clone())));
+        upkeep::start(&gateway, upkeep::Registration { identity, address, http_address });
+        info!(node = node.0, %cluster, "node started");
+        Ok(Self { gateway, host, scope })
+    }
+
+    /// Who the node is.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.gateway.meta.node
+    }
+
+    /// The services of the wire contract that are not streams of frames, for the server beside the pipes.
+    #[must_use]
+    pub fn services(&self) -> tonic::service::Routes {
+        let bytes_max = self.gateway.options.limits.request_bytes_max;
+        let kv = KvServer::new(self.gateway.clone()).max_decoding_message_size(bytes_max);
+        tonic::service::Routes::new(kv)
+            .add_service(TablesServer::new(self.gateway.clone()))
+            .add_service(ClusterServer::new(self.gateway.clone()))
+    }
+
+    /// Why the node is not ready to serve; empty if it is.
+    #[must_use]
+    pub fn not_ready(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        if self.gateway.meta.leader().is_none() {
+            reasons.push("the meta group has no leader that this node knows of".to_owned());
+        }
+        let catalog = self.gateway.meta.catalog();
+        if !catalog.nodes.contains_key(&self.id()) {
+            reasons.push("the node is not registered with the cluster yet".to_owned());
+        }
+        for place in catalog.shards_on(self.id()) {
+            match self.gateway.shards.get(place.shard).map(|replica| replica.status()) {
+                None => reasons.push(format!("the replica of shard {} is not started", place.shard)),
+                Some(status) if status.leader.is_none() => {
+                    reasons.push(format!("shard {} has no leader that this node knows of", place.shard));
+                }
+                Some(_) => {}
+            }
+        }
+        reasons
+    }
+
+    /// What has stopped on this node and needs a person; empty if all is well.
+    #[must_use]
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        if let Some(fault) = self.gateway.meta.group.watch().borrow().fault.clone() {
+            faults.push(format!("meta group: {fault}"));
+        }
+        for replica in self.gateway.shards.all() {
+            faults.extend(replica.status().fault.map(|fault| format!("shard {}: {fault}", replica.shard)));
+        }
+        faults
+    }
+
+    /// The log names a group that holds it: flush the store, then let go of what is durable.
+    pub async fn release_log(&self, group: GroupId) {
+        upkeep::release(&self.gateway, group, true).await;
+    }
+
+    /// Hands over what this node leads, then stops. Nothing that was acknowledged depends on it.
+    pub async fn shutdown(&self) {
+        for replica in self.gateway.shards.all() {
+            hand_over(self.id(), &replica.group).await;
+        }
+        hand_over(self.id(), &self.gateway.meta.group).await;
+        self.host.shutdown().await;
+        self.scope.abort();
+    }
+}
+
+/// Asks another voter to lead, and waits a little for it.
+async fn hand_over<M: Machine>(node: NodeId, group: &Group<M>) {
+    const WITHIN: Duration = Duration::from_secs(1);
+    let mut status = group.watch();
+    let to = {
+        let status = status.borrow();
+        // The one that has most of the log is the first to be ready.
+        let others = status.voters.iter().copied().filter(|voter| *voter != node);
+        others.filter(|_| status.is_leader).max_by_key(|voter| status.matched.get(voter).copied())
+    };
+    let Some(to) = to else { return };
+    if group.transfer_leader(to).await.is_ok() {
+        let _ = tokio::time::timeout(WITHIN, status.wait_for(|status| !status.is_leader)).await;
+    }
+}
+
+impl<S: Portable> Accept for Node<S> {
+    fn accept(&self, class: Class, link: Link) -> BoxFuture<'static, ()> {
+        let (scope, gateway, host) = (self.scope.clone(), self.gateway.clone(), self.host.clone());
+        Box::pin(async move {
+            match class {
+                Class::Pipe => scope.run(gateway.serve_pipe(link)).await,
+                Class::Control | Class::Append | Class::Snapshot => scope.run(host.accept(class, link)).await,
+            }
+        })
+    }
+}
+
+/// Answers other nodes.
+struct Answers<S: Portable>(Gateway<S>);
+
+/// How long a question for a newer catalog waits for one.
+const CATALOG_WAIT: Duration = Duration::from_millis(400);
+
+impl<S: Portable> lentic_raft::Answer for Answers<S> {
+    fn answer(&self, from: NodeId, question: Bytes) -> BoxFuture<'static, Result<Bytes, String>> {
+        let meta = Arc::clone(&self.0.meta);
+        Box::pin(async move {
+            let question = Question::decode(&question).map_err(|error| error.to_string())?;
+            let answer = match question {
+                Question::Ticks { count } => match meta.oracle.ticks(count).await {
+                    Ok(ticks) => Answer::Ticks(ticks),
+                    Err(not_here) => Answer::NotLeader(not_here.0),
+                },
+                Question::Alive { .. } | Question::Nodes if !meta.leads() => Answer::NotLeader(meta.leader()),
+                Question::Alive { leaders } => {
+                    meta.heard_from(from, leaders);
+                    Answer::Done
+                }
+                Question::Nodes => Answer::Nodes(meta.alive().into_iter().collect()),
+                Question::Catalog { newer_than } => {
+                    let mut catalog = meta.catalog.subscribe();
+                    let newer = catalog.wait_for(|catalog| catalog.revision > newer_than);
+                    match tokio::time::timeout(CATALOG_WAIT, newer).await {
+                        Ok(Ok(catalog)) => Answer::Catalog(catalog.encode()),
+                        _ => Answer::Catalog(Bytes::new()),
+                    }
+                }
+            };
+            Ok(answer.encode())
+        })
+    }
+}

@@ -1,0 +1,58 @@
+//! The knobs of a node.
+
+use std::time::Duration;
+
+use lentic_machine::shard::HeadsOptions;
+use lentic_types::Limits;
+
+/// The knobs of a node; each has a default that serves.
+#[derive(Clone, Copy, Debug)]
+pub struct NodeOptions {
+    /// Limits of requests.
+    pub limits: Limits,
+    /// Most bytes of requests in one log entry; a larger request has an entry of its own. Small: more entries, each
+    /// with its round. Large: a round takes longer, and all in it wait for it.
+    pub entry_bytes_max: usize,
+    /// Most operations in one log entry: decoding multiplies the bytes of small ones.
+    pub entry_operations_max: usize,
+    /// Most bytes of requests that wait for a shard's proposer; beyond it callers are asked to come again.
+    pub queue_bytes_max: usize,
+    /// Log entries of a shard on their way at once. 1: the disk and the network take turns. Many: small entries.
+    pub entries_in_flight_max: usize,
+    /// How long a request waits that says nothing of a deadline.
+    pub deadline: Duration,
+    /// Requests of one pipe that are open at once; the node reads no more of them until some are answered.
+    pub pipe_requests_max: usize,
+    /// Bytes of requests of one pipe that are open at once.
+    pub pipe_request_bytes_max: usize,
+    /// Bytes of answers that wait for one slow reader; beyond it reads are refused.
+    pub pipe_answer_bytes_max: usize,
+    /// Bytes of answers that wait for all readers of the node.
+    pub answer_bytes_max: usize,
+    /// How often the log is shortened and the store looked after.
+    pub upkeep_every: Duration,
+    /// How many nodes the meta group has, if there are so many: 1, 3 or 5.
+    pub meta_replicas: usize,
+    /// The memo of newest records of a shard.
+    pub heads: HeadsOptions,
+}
+
+impl Default for NodeOptions {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            entry_bytes_max: 1 << 20,
+            entry_operations_max: 20_000,
+            queue_bytes_max: 64 << 20,
+            entries_in_flight_max: 3,
+            deadline: Duration::from_secs(30),
+            pipe_requests_max: 4_096,
+            pipe_request_bytes_max: 128 << 20,
+            pipe_answer_bytes_max: 64 << 20,
+            answer_bytes_max: 512 << 20,
+            upkeep_every: Duration::from_secs(1),
+            meta_replicas: 3,
+            heads: HeadsOptions::default(),
+        }
+    }
+}

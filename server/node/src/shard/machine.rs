@@ -1,0 +1,169 @@
+//! A shard's state machine as replication sees it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use lentic_engine::gc::GcHandle;
+use lentic_engine::keys::sys::{self, SysKind};
+use lentic_engine::{Batch, Family, MaskSet, Portable};
+use lentic_machine::shard::{Descriptor, HeadsOptions};
+use lentic_machine::{Command, Event, Outcome, Overlay, Shard};
+use lentic_raft::{Committed, Fault, Machine, Transfer};
+use lentic_types::{GroupId, Index, Version};
+
+use crate::failure::fault;
+use crate::transfer::StoreTransfer;
+
+/// From this size a run of entries is applied as blocking work: below it, handing the thread over costs more.
+const BLOCKING_BYTES_MIN: usize = 64 << 10;
+
+/// A shard over a store.
+pub(crate) struct ShardMachine<S> {
+    group: GroupId,
+    store: Arc<S>,
+    gc: GcHandle,
+    heads: HeadsOptions,
+    shard: Shard,
+    shown: Arc<Shown>,
+}
+
+/// What readers see of a shard: always as of an entry whose batch is written.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    rules: Mutex<Arc<Rules>>,
+    newest: AtomicU64,
+}
+
+/// What a read must know. Records of later entries do no harm to it, for it reads at a version.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    pub(crate) descriptor: Descriptor,
+    pub(crate) masks: MaskSet,
+}
+
+impl Shown {
+    fn new(shard: &Shard) -> Self {
+        Self { rules: Mutex::new(Arc::new(Rules::of(shard))), newest: AtomicU64::new(shard.newest().0) }
+    }
+
+    /// The rules now.
+    pub(crate) fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The newest stamp applied.
+    pub(crate) fn newest(&self) -> Version {
+        Version(self.newest.load(Ordering::Acquire))
+    }
+
+    fn show(&self, shard: &Shard, rules_changed: bool) {
+        if rules_changed {
+            *self.rules.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(Rules::of(shard));
+        }
+        self.newest.store(shard.newest().0, Ordering::Release);
+    }
+}
+
+impl Rules {
+    fn of(shard: &Shard) -> Self {
+        Self { descriptor: shard.descriptor().clone(), masks: shard.masks().clone() }
+    }
+}
+
+impl<S: Portable> ShardMachine<S> {
+    /// The shard of `group` as the store has it, or a new one of the shape of `descriptor`.
+    pub(crate) fn open(
+        group: GroupId,
+        descriptor: &Descriptor,
+        store: Arc<S>,
+        gc: GcHandle,
+        heads: HeadsOptions,
+    ) -> Result<Self, Fault> {
+        let shard = match Shard::load(&*store, group, &heads).map_err(fault)? {
+            Some(shard) => shard,
+            None => {
+                let mut batch = Batch::new();
+                Shard::create(&mut batch, group, descriptor);
+                store.write(&batch).map_err(fault)?;
+                Shard::load(&*store, group, &heads)
+                    .map_err(fault)?
+                    .ok_or_else(|| Fault::new("the store lost a shard that was just created"))?
+            }
+        };
+        gc.stage(group, shard.applied(), Some(shard.gc_rules()));
+        let shown = Arc::new(Shown::new(&shard));
+        Ok(Self { group, store, gc, heads, shard, shown })
+    }
+
+    pub(crate) fn shown(&self) -> Arc<Shown> {
+        Arc::clone(&self.shown)
+    }
+
+    fn apply_all(&mut self, entries: &[Committed], replica: &[u8]) -> Result<Vec<Vec<Outcome>>, Fault> {
+        let store = Arc::clone(&self.store);
+        let mut overlay = Overlay::new(&*store);
+        let (mut replies, mut rules) = (Vec::with_capacity(entries.len()), None);
+        for entry in entries {
+            let command = match &entry.command {
+                Some(bytes) => Command::decode(bytes).map_err(fault)?,
+                None => Command { epoch: self.shard.descriptor().epoch, requests: Vec::new() },
+            };
+            let applied = self.shard.apply(entry.index, &command, &overlay).map_err(fault)?;
+            overlay.batch().append(&applied.batch);
+            if entry.command.is_some() {
+                replies.push(applied.replies);
+            }
+            for Event::GcRulesChanged(changed) in applied.events {
+                rules = Some((entry.index, changed));
+            }
+        }
+        let mut batch = overlay.into_batch();
+        batch.put(Family::Sys, &sys::key(self.group, SysKind::Replica, &[]), replica);
+        self.store.write(&batch).map_err(fault)?;
+        self.shown.show(&self.shard, rules.is_some());
+        if let Some((index, rules)) = rules {
+            self.gc.stage(self.group, index, Some(rules));
+        }
+        Ok(replies)
+    }
+}
+
+impl<S: Portable> Machine for ShardMachine<S> {
+    type Reply = Vec<Outcome>;
+
+    fn replica(&self) -> Result<Option<Bytes>, Fault> {
+        let key = sys::key(self.group, SysKind::Replica, &[]);
+        Ok(self.store.get(Family::Sys, &key).map_err(fault)?.map(Bytes::from))
+    }
+
+    fn apply(&mut self, entries: Vec<Committed>, replica: Bytes) -> Result<Vec<Self::Reply>, Fault> {
+        let bytes: usize = entries.iter().filter_map(|entry| entry.command.as_ref()).map(Bytes::len).sum();
+        if bytes < BLOCKING_BYTES_MIN {
+            return self.apply_all(&entries, &replica);
+        }
+        lentic_runtime::blocking(|| self.apply_all(&entries, &replica))
+    }
+
+    fn durable(&self) -> Result<Index, Fault> {
+        self.store.durable_applied(self.group).map_err(fault)
+    }
+
+    fn request_flush(&self) -> Result<(), Fault> {
+        self.store.request_flush().map_err(fault)
+    }
+
+    fn transfer(&self) -> Arc<dyn Transfer> {
+        let spans = lentic_machine::shard::spans(self.group, self.shard.descriptor());
+        Arc::new(StoreTransfer::new(self.group, Arc::clone(&self.store), spans))
+    }
+
+    fn reload(&mut self) -> Result<(), Fault> {
+        self.shard = Shard::load(&*self.store, self.group, &self.heads)
+            .map_err(fault)?
+            .ok_or_else(|| Fault::new("the snapshot that was installed holds no shard"))?;
+        self.gc.stage(self.group, self.shard.applied(), Some(self.shard.gc_rules()));
+        self.shown.show(&self.shard, true);
+        Ok(())
+    }
+}

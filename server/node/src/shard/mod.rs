@@ -1,0 +1,8 @@
+//! A shard on a node: its machine over the store, the proposer, the reader.
+
+pub(crate) mod machine;
+pub(crate) mod proposer;
+pub(crate) mod queue;
+pub(crate) mod reader;
+pub(crate) mod replica;
+pub(crate) mod stamps;

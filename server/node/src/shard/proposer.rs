@@ -1,0 +1,153 @@
+//! The proposer of a shard: gather, tick, stamp, submit.
+//!
+//! ```text
+//!   queue ──gather──► tick ──► stamp ──► entry ──submit──► fsync on a quorum ──► apply ──► answers
+//!            n + 2     n + 1                                     n
+//! ```
+//!
+//! While one entry is being replicated the next one gathers and fetches its tick, so under load the fetch costs nothing.
+//! A few entries are in flight at once; more would only make them smaller.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use lentic_engine::Portable;
+use lentic_machine::{Command, Outcome};
+use lentic_raft::{Group, ProposeError};
+use lentic_runtime::spawn;
+use lentic_types::Epoch;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::machine::{ShardMachine, Shown};
+use super::queue::{Proposal, Queue, QueueLimits, Reply};
+use super::stamps::Stamps;
+use crate::failure;
+use crate::ticks::{Stopped, TickSource, last_of};
+
+/// One tick stamps this many requests.
+const STAMPS_PER_TICK: usize = 256;
+
+/// What the proposer works with.
+pub(crate) struct Proposer<S: Portable> {
+    pub(crate) group: Group<ShardMachine<S>>,
+    pub(crate) shown: Arc<Shown>,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) stamps: Arc<Stamps>,
+    pub(crate) ticks: TickSource,
+    pub(crate) limits: QueueLimits,
+    pub(crate) entries_in_flight_max: usize,
+}
+
+/// Requests on their way through the proposer. Dropped before they were submitted, they say that they were not.
+struct Gathered(Vec<Proposal>);
+
+impl Drop for Gathered {
+    fn drop(&mut self) {
+        refuse(self.0.drain(..));
+    }
+}
+
+/// Tells requests that were never submitted that this node does not lead.
+fn refuse(proposals: impl IntoIterator<Item = Proposal>) {
+    proposals.into_iter().for_each(|proposal| proposal.reply.send(Err(failure::not_leader())));
+}
+
+impl<S: Portable> Proposer<S> {
+    /// Proposes whenever this node leads, until the group stops.
+    pub(crate) async fn run(self) {
+        let mut status = self.group.watch();
+        loop {
+            let Ok(leading) = status.wait_for(|status| status.is_leader).await.map(|status| status.term) else { break };
+            let mut changes = status.clone();
+            let lost = changes.wait_for(|status| !status.is_leader || status.term != leading);
+            tokio::select! {
+                biased;
+                _ = lost => {}
+                _ = self.lead(leading) => break,
+            }
+            refuse(self.queue.close());
+            // What is still in flight commits or not; a later term of this node reads only after it knows.
+            self.stamps.abandon();
+        }
+        refuse(self.queue.close());
+    }
+
+    /// Proposes in one term. It ends only with the node.
+    async fn lead(&self, term: u64) -> Result<(), Stopped> {
+        // Rule F. The tick is fetched as leader of this term, after everything of earlier terms was applied.
+        let first = self.ticks.fetch(1).await?;
+        self.stamps.lead(last_of(first), self.shown.newest());
+        self.queue.open();
+        let in_flight = Arc::new(Semaphore::new(self.entries_in_flight_max));
+        loop {
+            let permit = Arc::clone(&in_flight).acquire_owned().await.map_err(|_| Stopped)?;
+            let mut gathered = Gathered(self.queue.gather(&self.limits).await);
+            self.let_go(&mut gathered.0);
+            if gathered.0.is_empty() {
+                continue;
+            }
+            let stamped = loop {
+                let count = gathered.0.len();
+                let wanted = u32::try_from(count.div_ceil(STAMPS_PER_TICK)).unwrap_or(u32::MAX);
+                let ticks = self.ticks.fetch(wanted).await?;
+                if let Some(stamped) = self.stamps.take(count, &ticks) {
+                    break stamped;
+                }
+            };
+            let number = stamped.number();
+            let epoch = self.epoch();
+            let proposals = std::mem::take(&mut gathered.0);
+            let (requests, replies): (Vec<_>, Vec<_>) = proposals
+                .into_iter()
+                .zip(stamped.versions)
+                .map(|(proposal, version)| proposal.stamped(version))
+                .unzip();
+            let entry = Bytes::from(Command { epoch, requests }.encode());
+            let submitted = self.group.submit(term, entry).await;
+            let stamps = Arc::clone(&self.stamps);
+            spawn(async move {
+                let result = match submitted {
+                    Ok(pending) => pending.await.map(|(_, outcomes)| outcomes),
+                    Err(error) => Err(error),
+                };
+                drop(permit);
+                stamps.done(number);
+                answer(replies, result);
+            });
+        }
+    }
+
+    /// Answers what needs no entry: requests nobody waits for any more, and those routed by another shape.
+    fn let_go(&self, gathered: &mut Vec<Proposal>) {
+        let (now, epoch) = (Instant::now(), self.epoch());
+        let late = |proposal: &mut Proposal| proposal.deadline <= now || proposal.epoch != epoch;
+        for proposal in gathered.extract_if(.., late) {
+            let failure = if proposal.deadline <= now {
+                failure::throttled("the request waited until its deadline; nothing was done", 0)
+            } else {
+                failure::of_refusal(&lentic_machine::Refusal::WrongEpoch { epoch })
+            };
+            proposal.reply.send(Err(failure));
+        }
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.shown.rules().descriptor.epoch
+    }
+}
+
+fn answer(replies: Vec<Reply>, result: Result<Vec<Outcome>, ProposeError>) {
+    match result {
+        Ok(outcomes) => replies.into_iter().zip(outcomes).for_each(|(reply, outcome)| reply.send(Ok(outcome))),
+        Err(error) => {
+            let failure = match error {
+                ProposeError::NotLeader { .. } => failure::not_leader(),
+                ProposeError::Full { .. } => failure::throttled("the log's queue is full; nothing was done", 20),
+                ProposeError::Lost => failure::unknown("the leader changed; send again with the same key"),
+                ProposeError::Stopped(reason) => failure::unknown(format!("the group has stopped: {reason}")),
+            };
+            replies.into_iter().for_each(|reply| reply.send(Err(failure.clone())));
+        }
+    }
+}

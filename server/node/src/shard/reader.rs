@@ -1,0 +1,204 @@
+//! Reads of a shard at its leader.
+//!
+//! A read of the newest state: confirm that this node leads by a round begun after the read arrived, then read. A read
+//! at a version T: raise the floor of stamps to T, wait for what was stamped at or below T, confirm, then read; nothing
+//! at or below T can appear afterwards, here or on a later leader (rules R and F).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use lentic_engine::{Direction, Found, Portable, ReadAt, ReadError, ReadStats, ScanLimits, ScanPage};
+use lentic_machine::Refusal;
+use lentic_proto::v1::Failure;
+use lentic_raft::{Group, ReadError as LostLead};
+use lentic_runtime::{blocking, spawn};
+use lentic_types::{Epoch, KeyRange, Version};
+use tokio::sync::mpsc;
+
+use super::machine::{Rules, ShardMachine, Shown};
+use super::queue::Queue;
+use super::stamps::Stamps;
+use crate::failure;
+use crate::ticks::{TickSource, last_of};
+
+/// Point reads that wait for a round; beyond it a caller is asked to come again.
+const WAITING_MAX: usize = 16_384;
+/// From so many keys on a read is blocking work.
+const BLOCKING_KEYS_MIN: usize = 64;
+
+/// Reads of one shard. Clones read the same shard.
+pub(crate) struct Reader<S: Portable> {
+    at: Arc<Place<S>>,
+    newest: mpsc::Sender<PointRead>,
+}
+
+impl<S: Portable> Clone for Reader<S> {
+    fn clone(&self) -> Self {
+        Self { at: Arc::clone(&self.at), newest: self.newest.clone() }
+    }
+}
+
+/// Where reads are done.
+pub(crate) struct Place<S: Portable> {
+    pub(crate) group: Group<ShardMachine<S>>,
+    pub(crate) store: Arc<S>,
+    pub(crate) shown: Arc<Shown>,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) stamps: Arc<Stamps>,
+    pub(crate) ticks: TickSource,
+}
+
+/// A read of the newest value of a key.
+pub(crate) struct PointRead {
+    pub(crate) epoch: Epoch,
+    pub(crate) key: Bytes,
+    pub(crate) reply: Box<dyn FnOnce(Result<Option<Found>, Failure>) + Send>,
+}
+
+/// A part of a range to read.
+#[derive(Clone, Debug)]
+pub(crate) struct Scan {
+    pub(crate) range: KeyRange,
+    pub(crate) direction: Direction,
+    pub(crate) limits: ScanLimits,
+}
+
+impl<S: Portable> Reader<S> {
+    /// Starts the task that gathers point reads; it ends with the last clone.
+    pub(crate) fn start(at: Place<S>) -> Self {
+        let at = Arc::new(at);
+        let (newest, waiting) = mpsc::channel(WAITING_MAX);
+        spawn(serve(Arc::clone(&at), waiting));
+        Self { at, newest }
+    }
+
+    /// Queues a read of the newest value; all that wait share a round.
+    pub(crate) fn get(&self, read: PointRead) {
+        if let Err(error) = self.newest.try_send(read) {
+            let read = error.into_inner();
+            (read.reply)(Err(failure::throttled("too many reads wait for this shard; send again", 10)));
+        }
+    }
+
+    /// The values of keys at `at`.
+    pub(crate) async fn multi_get(
+        &self,
+        epoch: Epoch,
+        keys: Vec<Bytes>,
+        at: Version,
+    ) -> Result<Vec<Option<Found>>, Failure> {
+        let place = &self.at;
+        place.settle(at).await?;
+        let rules = place.rules(epoch, at)?;
+        if !keys.iter().all(|key| rules.descriptor.range.contains(key)) {
+            return Err(failure::of_refusal(&Refusal::OutOfRange));
+        }
+        let found = place.read(&rules, at, keys.len(), |read, stats| read.multi_get(&*place.store, &keys, stats));
+        place.rules(epoch, at)?;
+        found
+    }
+
+    /// A page of a range at `at`.
+    pub(crate) async fn scan(&self, epoch: Epoch, scan: Scan, at: Version) -> Result<ScanPage, Failure> {
+        let place = &self.at;
+        place.settle(at).await?;
+        let rules = place.rules(epoch, at)?;
+        if !rules.descriptor.range.covers(&scan.range) {
+            return Err(failure::of_refusal(&Refusal::OutOfRange));
+        }
+        let Scan { range, direction, limits } = scan;
+        let page = place
+            .read(&rules, at, usize::MAX, |read, stats| read.scan(&*place.store, &range, direction, &limits, stats));
+        place.rules(epoch, at)?;
+        page
+    }
+}
+
+async fn serve<S: Portable>(at: Arc<Place<S>>, mut waiting: mpsc::Receiver<PointRead>) {
+    let mut reads = Vec::new();
+    while waiting.recv_many(&mut reads, WAITING_MAX).await > 0 {
+        let confirmed = at.confirm().await;
+        let together = std::mem::take(&mut reads);
+        match confirmed {
+            Ok(()) => at.answer(together),
+            Err(failure) => together.into_iter().for_each(|read| (read.reply)(Err(failure.clone()))),
+        }
+    }
+}
+
+impl<S: Portable> Place<S> {
+    /// This node leads, and everything acknowledged before is applied.
+    async fn confirm(&self) -> Result<(), Failure> {
+        match self.group.read_index().await {
+            Ok(_) => Ok(()),
+            Err(LostLead::NotLeader { .. } | LostLead::NotConfirmed) => Err(failure::not_leader()),
+            Err(LostLead::Stopped(reason)) => Err(failure::internal(format!("the group has stopped: {reason}"))),
+        }
+    }
+
+    /// Nothing at or below `at` can appear any more.
+    async fn settle(&self, at: Version) -> Result<(), Failure> {
+        // Before a leader has fetched its first tick it may not promise anything about versions.
+        if !self.queue.is_open() {
+            return Err(failure::not_leader());
+        }
+        if at > self.ticks.newest() {
+            let now = self.ticks.fetch(1).await.map_err(|_| failure::not_leader())?;
+            if at > last_of(now) {
+                return Err(failure::of_refusal(&Refusal::VersionTooNew { newest: last_of(now) }));
+            }
+        }
+        self.stamps.read_at(at).await;
+        self.confirm().await?;
+        // A leader that lost its term and won another meanwhile has a new floor, above `at`.
+        if self.queue.is_open() { Ok(()) } else { Err(failure::not_leader()) }
+    }
+
+    /// The rules for a read at `at`, unless it may not be read. Asked before a read and again after it: the watermark
+    /// may have risen meanwhile, and then the answer may have holes.
+    fn rules(&self, epoch: Epoch, at: Version) -> Result<Arc<Rules>, Failure> {
+        let rules = self.shown.rules();
+        if rules.descriptor.epoch != epoch {
+            return Err(failure::of_refusal(&Refusal::WrongEpoch { epoch: rules.descriptor.epoch }));
+        }
+        if at < rules.descriptor.watermark {
+            return Err(failure::of_refusal(&Refusal::VersionTooOld { watermark: rules.descriptor.watermark }));
+        }
+        Ok(rules)
+    }
+
+    fn read<T>(
+        &self,
+        rules: &Rules,
+        at: Version,
+        keys: usize,
+        read: impl FnOnce(&ReadAt<'_>, &mut ReadStats) -> Result<T, ReadError>,
+    ) -> Result<T, Failure> {
+        let read_at = ReadAt { table: rules.descriptor.table, version: at, masks: &rules.masks };
+        let mut stats = ReadStats::default();
+        let found =
+            if keys < BLOCKING_KEYS_MIN { read(&read_at, &mut stats) } else { blocking(|| read(&read_at, &mut stats)) };
+        found.map_err(|error| failure::internal(error.to_string()))
+    }
+
+    /// Answers point reads with the newest values.
+    fn answer(&self, reads: Vec<PointRead>) {
+        let rules = self.shown.rules();
+        let (epoch, range) = (rules.descriptor.epoch, &rules.descriptor.range);
+        // Time goes on without writes: what has ended by the newest tick is over.
+        let at = self.shown.newest().max(self.ticks.newest());
+        let (good, bad): (Vec<_>, Vec<_>) =
+            reads.into_iter().partition(|read| read.epoch == epoch && range.contains(&read.key));
+        for read in bad {
+            let refusal = if read.epoch == epoch { Refusal::OutOfRange } else { Refusal::WrongEpoch { epoch } };
+            (read.reply)(Err(failure::of_refusal(&refusal)));
+        }
+        let mut good = good;
+        good.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+        let keys: Vec<Bytes> = good.iter().map(|read| read.key.clone()).collect();
+        match self.read(&rules, at, keys.len(), |read, stats| read.multi_get(&*self.store, &keys, stats)) {
+            Ok(found) => good.into_iter().zip(found).for_each(|(read, found)| (read.reply)(Ok(found))),
+            Err(failure) => good.into_iter().for_each(|read| (read.reply)(Err(failure.clone()))),
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! A replica of a shard on this node.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use lentic_engine::gc::GcHandle;
+use lentic_engine::{Portable, Pressure};
+use lentic_machine::meta::ShardPlace;
+use lentic_machine::shard::Descriptor;
+use lentic_proto::v1::Failure;
+use lentic_raft::{Group, Host, Status};
+use lentic_runtime::spawn;
+use lentic_types::{GroupId, NodeId, ShardId, Version};
+
+use super::machine::{ShardMachine, Shown};
+use super::proposer::Proposer;
+use super::queue::{Proposal, Queue, QueueLimits, Refused};
+use super::reader::{Place, Reader};
+use super::stamps::Stamps;
+use crate::failure;
+use crate::options::NodeOptions;
+use crate::ticks::TickSource;
+
+/// How long a caller waits while the store catches up, in milliseconds.
+const STORE_PAUSE_MS: u32 = 100;
+/// How long a caller waits for the queue of a shard, in milliseconds.
+const QUEUE_PAUSE_MS: u32 = 20;
+/// While the store falls behind, this part of a queue may fill.
+const SLOW_QUEUE_PART: usize = 8;
+
+/// A replica of a shard.
+pub(crate) struct Replica<S: Portable> {
+    pub(crate) shard: ShardId,
+    pub(crate) group: Group<ShardMachine<S>>,
+    pub(crate) reader: Reader<S>,
+    store: Arc<S>,
+    shown: Arc<Shown>,
+    queue: Arc<Queue>,
+    limits: QueueLimits,
+}
+
+/// What every replica of a node shares.
+pub(crate) struct Shared<S> {
+    pub(crate) node: NodeId,
+    pub(crate) host: Host,
+    pub(crate) store: Arc<S>,
+    pub(crate) gc: GcHandle,
+    pub(crate) ticks: TickSource,
+    pub(crate) options: NodeOptions,
+}
+
+impl<S: Portable> Replica<S> {
+    /// Starts the replica, from what the node has of it or from nothing.
+    pub(crate) async fn start(shared: &Shared<S>, place: &ShardPlace) -> Result<Self, String> {
+        let group = GroupId::from(place.shard);
+        let descriptor =
+            Descriptor { table: place.table, range: place.range.clone(), epoch: place.epoch, watermark: Version::ZERO };
+        let (store, heads) = (Arc::clone(&shared.store), shared.options.heads);
+        let machine = ShardMachine::open(group, &descriptor, Arc::clone(&store), shared.gc.clone(), heads)
+            .map_err(|fault| fault.to_string())?;
+        let shown = machine.shown();
+        let group = shared.host.start(group, machine).await.map_err(|error| error.to_string())?;
+        // One replica begins; the others hear from it. Were each to begin by itself, one that lost its disk would too.
+        if place.replicas.first() == Some(&shared.node) {
+            let members: BTreeSet<_> = place.replicas.iter().copied().collect();
+            group.initialize(members).await.map_err(|error| error.to_string())?;
+        }
+        let options = &shared.options;
+        let limits = QueueLimits {
+            waiting_bytes_max: options.queue_bytes_max,
+            entry_bytes_max: options.entry_bytes_max,
+            entry_operations_max: options.entry_operations_max,
+        };
+        let (queue, stamps) = (Arc::new(Queue::default()), Arc::new(Stamps::default()));
+        let proposer = Proposer {
+            group: group.clone(),
+            shown: Arc::clone(&shown),
+            queue: Arc::clone(&queue),
+            stamps: Arc::clone(&stamps),
+            ticks: shared.ticks.clone(),
+            limits,
+            entries_in_flight_max: options.entries_in_flight_max,
+        };
+        spawn(proposer.run());
+        let reader = Reader::start(Place {
+            group: group.clone(),
+            store: Arc::clone(&store),
+            shown: Arc::clone(&shown),
+            queue: Arc::clone(&queue),
+            stamps,
+            ticks: shared.ticks.clone(),
+        });
+        Ok(Self { shard: place.shard, group, reader, store, shown, queue, limits })
+    }
+
+    /// Queues a request, or refuses it before any work is done.
+    pub(crate) fn propose(&self, proposal: Proposal) {
+        let pressure = self.store.pressure();
+        if pressure == Pressure::Stop {
+            return proposal.reply.send(Err(failure::throttled("the store is catching up", STORE_PAUSE_MS)));
+        }
+        let mut limits = self.limits;
+        if pressure == Pressure::Slow {
+            limits.waiting_bytes_max /= SLOW_QUEUE_PART;
+        }
+        if let Err(refused) = self.queue.offer(proposal, &limits) {
+            let (proposal, refused) = *refused;
+            let failure: Failure = match refused {
+                Refused::NotLeader => failure::not_leader(),
+                Refused::Full => failure::throttled("the shard's queue is full; nothing was done", QUEUE_PAUSE_MS),
+            };
+            proposal.reply.send(Err(failure));
+        }
+    }
+
+    /// Where replication stands.
+    pub(crate) fn status(&self) -> Status {
+        self.group.watch().borrow().clone()
+    }
+
+    /// Whether this node leads the shard and takes requests.
+    pub(crate) fn serves(&self) -> bool {
+        self.queue.is_open()
+    }
+
+    /// What the shard is.
+    pub(crate) fn descriptor(&self) -> Descriptor {
+        self.shown.rules().descriptor.clone()
+    }
+}

@@ -1,0 +1,185 @@
+//! What a node does by itself, all the time.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lentic_engine::Portable;
+use lentic_machine::meta::{self, Catalog};
+use lentic_proto::v1::JoinRequest;
+use lentic_proto::v1::pipe_request::Request;
+use lentic_raft::{Group, Machine};
+use lentic_runtime::{blocking, spawn};
+use lentic_types::{GroupId, NodeId, ShardId};
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{debug, error, info, warn};
+
+use crate::ask::{Answer, Question};
+use crate::gateway::Gateway;
+use crate::meta::service::MetaService;
+use crate::node::Identity;
+
+/// How often a node says that it is alive.
+const ALIVE_EVERY: Duration = Duration::from_secs(1);
+/// How often the meta group's leader looks after its members.
+const MEMBERS_EVERY: Duration = Duration::from_millis(500);
+/// How long a registration may take before it is tried anew.
+const REGISTER_WITHIN: Duration = Duration::from_secs(5);
+/// How long a change of members may take before it is looked at anew.
+const CHANGE_WITHIN: Duration = Duration::from_secs(10);
+
+/// What a node tells the cluster of itself.
+pub(crate) struct Registration {
+    pub(crate) identity: Identity,
+    pub(crate) address: String,
+    pub(crate) http_address: String,
+}
+
+/// Starts all of it. The tasks end with the scope.
+pub(crate) fn start<S: Portable>(gateway: &Gateway<S>, registration: Registration) {
+    let meta = Arc::clone(&gateway.meta);
+    spawn(async move { meta.follow_replica().await });
+    let meta = Arc::clone(&gateway.meta);
+    spawn(async move { follow_others(&meta).await });
+    let shards = Arc::clone(&gateway.shards);
+    let catalog = gateway.meta.catalog.subscribe();
+    spawn(async move { shards.follow(catalog).await });
+    let register = gateway.clone();
+    spawn(async move { self::register(&register, registration).await });
+    let alive = gateway.clone();
+    spawn(async move { say_alive(&alive).await });
+    let members = gateway.clone();
+    spawn(async move { keep_members(&members).await });
+    let store = gateway.clone();
+    spawn(async move { keep_store(&store).await });
+}
+
+/// Tells the cluster where this node is, until it is heard.
+async fn register<S: Portable>(gateway: &Gateway<S>, registration: Registration) {
+    let Registration { identity, address, http_address } = registration;
+    loop {
+        let catalog = gateway.meta.catalog();
+        let is_known = catalog
+            .nodes
+            .get(&identity.node)
+            .is_some_and(|node| *node.address == *address && *node.http_address == *http_address);
+        if is_known {
+            return;
+        }
+        let request = JoinRequest {
+            incarnation: identity.incarnation.to_vec().into(),
+            address: address.clone(),
+            http_address: http_address.clone(),
+        };
+        let deadline = Instant::now() + REGISTER_WITHIN;
+        match gateway.join_as(Request::Join(request), deadline).await {
+            Ok(node) if node == identity.node => {}
+            Ok(node) => {
+                error!(
+                    expected = identity.node.0,
+                    found = node.0,
+                    "the cluster knows this data directory by another id"
+                );
+                return;
+            }
+            Err(failure) => warn!(reason = failure.message, "not registered with the cluster yet"),
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Follows the catalog of others, for a node that has no replica of the meta group or lags behind.
+async fn follow_others<S: Portable>(meta: &MetaService<S>) {
+    loop {
+        let is_member = {
+            let status = meta.group.watch();
+            let status = status.borrow();
+            status.voters.contains(&meta.node) || status.learners.contains(&meta.node)
+        };
+        if is_member {
+            sleep(ALIVE_EVERY).await;
+            continue;
+        }
+        let newer_than = meta.catalog().revision;
+        match meta.ask_leader(&Question::Catalog { newer_than }).await {
+            Some(Answer::Catalog(bytes)) if bytes.is_empty() => {}
+            Some(Answer::Catalog(bytes)) => match Catalog::decode(&bytes) {
+                Ok(catalog) => meta.learn(Arc::new(catalog)),
+                Err(reason) => warn!(%reason, "another node's catalog was not understood"),
+            },
+            _ => sleep(Duration::from_millis(100)).await,
+        }
+    }
+}
+
+/// Says that this node is alive.
+async fn say_alive<S: Portable>(gateway: &Gateway<S>) {
+    loop {
+        let leaders = gateway.shards.leading();
+        if gateway.meta.leads() {
+            gateway.meta.heard_from(gateway.meta.node, leaders);
+        } else {
+            gateway.meta.ask_leader(&Question::Alive { leaders }).await;
+        }
+        sleep(ALIVE_EVERY).await;
+    }
+}
+
+/// While this node leads the meta group: gives it, and shards that have too few, more replicas when there are nodes.
+async fn keep_members<S: Portable>(gateway: &Gateway<S>) {
+    loop {
+        sleep(MEMBERS_EVERY).await;
+        let meta = &gateway.meta;
+        let status = meta.group.watch().borrow().clone();
+        if !status.is_leader || status.voters.len() >= gateway.options.meta_replicas {
+            continue;
+        }
+        let alive = meta.alive();
+        let next = alive.iter().find(|(node, (alive, _))| *alive && !status.voters.contains(*node));
+        let Some((&node, _)) = next else { continue };
+        if !status.voters.is_empty() && meta.catalog().nodes.contains_key(&node) {
+            match timeout(CHANGE_WITHIN, add_voter(&meta.group, node)).await {
+                Ok(Ok(())) => info!(node = node.0, "the meta group has a new member"),
+                Ok(Err(reason)) => warn!(node = node.0, reason, "the meta group did not take a new member"),
+                Err(_) => warn!(node = node.0, "a new member of the meta group does not catch up"),
+            }
+        }
+    }
+}
+
+/// Adds a voter: as a learner first, so that the group does not wait for it.
+async fn add_voter<M: Machine>(group: &Group<M>, node: NodeId) -> Result<(), String> {
+    group.add_learner(node).await.map_err(|error| error.to_string())?;
+    let mut voters = BTreeSet::clone(&group.watch().borrow().voters);
+    voters.insert(node);
+    group.change_voters(voters).await.map_err(|error| error.to_string())
+}
+
+/// Looks after the store, and lets go of what the log need not keep.
+async fn keep_store<S: Portable>(gateway: &Gateway<S>) {
+    loop {
+        sleep(gateway.options.upkeep_every).await;
+        let store = &gateway.shards.shared.store;
+        if let Err(error) = blocking(|| store.maintain()) {
+            error!(%error, "the store failed");
+        }
+        release(gateway, meta::GROUP, false).await;
+        for replica in gateway.shards.all() {
+            release(gateway, GroupId::from(replica.shard), false).await;
+        }
+    }
+}
+
+/// Lets go of what a group's log need not keep; pressed, as much as can be.
+pub(crate) async fn release<S: Portable>(gateway: &Gateway<S>, group: GroupId, pressed: bool) {
+    let released = if group == meta::GROUP {
+        gateway.meta.group.release_log(pressed).await
+    } else if let Some(replica) = gateway.shards.get(ShardId(group.0)) {
+        replica.group.release_log(pressed).await
+    } else {
+        Ok(())
+    };
+    if let Err(error) = released {
+        debug!(group = group.0, %error, "the log was not shortened");
+    }
+}
