@@ -24,13 +24,14 @@
 //! - A clock that is ahead by more is never followed. If it is right, a person extends the window, in steps of 400 days,
 //!   and has another leader begin.
 //! - A time before [`CLOCK_MS_MIN`] (2026) says nothing: no clock of a running Lentic is right there. A leap from it is
-//!   followed, whatever its length, and so is the first clock of a new cluster.
+//!   followed, and so is the first clock of a new cluster, up to [`CLOCK_MS_MAX`] (2100).
 //!
 //! [`Oracle::clock_ahead_ms`] says when a clock is not followed: a reason to alert a person.
 
 use lentic_types::Version;
 use lentic_types::limits::{
-    CLOCK_DOUBT_MS, CLOCK_LEAP_MS_MAX, CLOCK_MS_MIN, TICKS_PER_TAKE_MAX, WINDOW_IDLE_MS, WINDOW_LEAP_MS_MAX, WINDOW_MS,
+    CLOCK_DOUBT_MS, CLOCK_LEAP_MS_MAX, CLOCK_MS_MAX, CLOCK_MS_MIN, TICKS_PER_TAKE_MAX, WINDOW_IDLE_MS,
+    WINDOW_LEAP_MS_MAX, WINDOW_MS, WINDOW_STEP_MS,
 };
 
 /// From one tick to the next: the sequence counts up, and carries into the millisecond.
@@ -43,6 +44,8 @@ pub struct Oracle {
     next: Version,
     /// All ticks handed out are below, and will be until the end is raised.
     window_end: Version,
+    /// What the clock showed when it was followed last, in milliseconds since 2020. It may be behind the ticks.
+    clock_ms: u64,
     /// What the clock showed last, if it is ahead and not followed.
     doubt: Option<Doubt>,
     /// Whether somebody has asked for ticks since the window was raised.
@@ -102,7 +105,7 @@ impl Oracle {
     pub fn lead(window_end: Version, unix_ms: u64) -> Self {
         // Version 0 is before every commit, so it is no tick. At the end, `next` is no tick either.
         let next = Version(window_end.0.max(1).checked_next_multiple_of(STEP).unwrap_or(u64::MAX));
-        let mut oracle = Self { next, window_end, doubt: None, is_used: true };
+        let mut oracle = Self { next, window_end, clock_ms: 0, doubt: None, is_used: true };
         oracle.observe(unix_ms, WINDOW_LEAP_MS_MAX);
         oracle
     }
@@ -140,11 +143,13 @@ impl Oracle {
     /// clock while nobody takes ticks: then it asks only once an hour.
     pub fn wants_extension(&mut self, unix_ms: u64) -> Option<Version> {
         self.observe(unix_ms, CLOCK_LEAP_MS_MAX);
+        let needed = if self.is_used {
+            self.end_after(self.next, WINDOW_MS / 2, WINDOW_STEP_MS / 2)
+        } else {
+            Version::tick(self.clock_ms.saturating_sub(WINDOW_IDLE_MS), 0).expect("no more than the clock")
+        };
         let until = self.extension(self.next);
-        let left_ms = self.window_end.ms().saturating_sub(self.next.ms());
-        let behind_ms = self.next.ms().saturating_sub(self.window_end.ms());
-        let is_time = if self.is_used { left_ms < WINDOW_MS / 2 } else { behind_ms >= WINDOW_IDLE_MS };
-        (is_time && until > self.window_end).then_some(until)
+        (needed > self.window_end && until > self.window_end).then_some(until)
     }
 
     /// By how many milliseconds the clock was last seen ahead of the ticks without being followed, if it was: look at the
@@ -156,16 +161,22 @@ impl Oracle {
 
     /// An end of the window that leaves time for `next` and what follows it, as far as one extension may go.
     fn extension(&self, next: Version) -> Version {
-        add_ms(next, WINDOW_MS).min(furthest_end(self.window_end))
+        self.end_after(next, WINDOW_MS, WINDOW_STEP_MS).min(furthest_end(self.window_end))
+    }
+
+    /// So far beyond the clock, and so far beyond `next`.
+    fn end_after(&self, next: Version, clock_ms: u64, step_ms: u64) -> Version {
+        let clock = Version::tick(self.clock_ms, 0).expect("no more than the largest millisecond");
+        add_ms(clock, clock_ms).max(add_ms(next, step_ms))
     }
 
     /// Follows the clock, or keeps in mind that it has leapt.
     fn observe(&mut self, unix_ms: u64, leap_ms_max: u64) {
         let ms = unix_ms.saturating_sub(Version::UNIX_MS_AT_ZERO).min(Version::MS_MAX);
         let ahead_ms = ms.saturating_sub(self.next.ms());
-        let is_first = self.next.ms() < CLOCK_MS_MIN;
+        let is_first = self.next.ms() < CLOCK_MS_MIN && ms < CLOCK_MS_MAX;
         if is_first || ahead_ms <= leap_ms_max || self.has_gone_on(ms) && ahead_ms <= WINDOW_LEAP_MS_MAX {
-            self.doubt = None;
+            (self.clock_ms, self.doubt) = (ms, None);
             let now = Version::tick(ms, 0).expect("no more than the largest millisecond");
             self.next = self.next.max(now);
         }
@@ -185,9 +196,13 @@ impl Oracle {
 /// It is judged in apply, so that not even a fault in a leader takes version time further.
 #[must_use]
 pub fn furthest_end(window_end: Version) -> Version {
-    if window_end.ms() < CLOCK_MS_MIN { Version::MAX } else { add_ms(window_end, WINDOW_LEAP_MS_MAX) }
+    let from = if window_end.ms() < CLOCK_MS_MIN { add_ms(Version::ZERO, CLOCK_MS_MAX) } else { window_end };
+    add_ms(from, WINDOW_LEAP_MS_MAX)
 }
 
 fn add_ms(version: Version, ms: u64) -> Version {
     Version::tick(version.ms() + ms, 0).unwrap_or(Version::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,22 +61,27 @@ pub const CLIENTS_PER_BLOCK_MAX: u32 = 65_536;
 /// Most ticks that the oracle hands out at once.
 pub const TICKS_PER_TAKE_MAX: u32 = 65_536;
 /// How far ahead of the clock the oracle asks for its window to end, in milliseconds. A new leader begins at the window's
-/// end: versions run ahead of the clock by at most this after a fail-over.
+/// end, so after a fail-over versions are ahead of the clock by up to this.
 pub const WINDOW_MS: u64 = 3_000;
+/// How far beyond its ticks the oracle asks for its window to end while they are ahead of the clock, in milliseconds of
+/// 16,384 ticks each. Many fail-overs in a row take versions ahead by this each.
+pub const WINDOW_STEP_MS: u64 = 100;
 /// How long the oracle lets an unused window fall behind the clock, in milliseconds. The end of the window tells a new
 /// leader what time it was.
 pub const WINDOW_IDLE_MS: u64 = 60 * 60 * 1000;
-/// How far one extension may raise the end of the oracle's window, in milliseconds: 400 days. A cluster that was stopped
+/// How far one extension may raise the end of the oracle's window, in milliseconds. A cluster that was stopped
 /// for longer, and a clock that is wrong by more, take a person: `CLOCK_MS_MIN` has the exception.
 pub const WINDOW_LEAP_MS_MAX: u64 = 400 * 24 * 60 * 60 * 1000;
-/// How far the clock of a leading oracle may leap ahead and be followed at once, in milliseconds: a day.
+/// How far the clock of a leading oracle may leap ahead and be followed at once, in milliseconds.
 pub const CLOCK_LEAP_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 /// How long a clock that has leapt further must go on before it is followed, in milliseconds: the time for a person to set
 /// it right.
 pub const CLOCK_DOUBT_MS: u64 = 10 * 60 * 1000;
 /// The earliest time that a right clock can show, in milliseconds since 2020: the beginning of 2026. A version before it
-/// comes from a clock that was never set, so any leap away from there is followed.
+/// comes from a clock that was never set, so any leap away from there is followed, up to `CLOCK_MS_MAX`.
 pub const CLOCK_MS_MIN: u64 = 2_192 * 24 * 60 * 60 * 1000;
+/// The latest time that is believed of the first clock of a cluster, in milliseconds since 2020: the end of 2099.
+pub const CLOCK_MS_MAX: u64 = 29_220 * 24 * 60 * 60 * 1000;
 
 const _: () = assert!(KEY_BYTES_MAX + VALUE_BYTES_MAX < REQUEST_BYTES_MAX, "one key with its value fits a request");
 const _: () = assert!(REQUEST_BYTES_MAX < ENTRY_BYTES_MAX, "one request with its frame fits an entry");
@@ -98,8 +103,11 @@ const _: () = assert!(
 );
 const _: () = assert!(8 * SPLIT_POINTS_BYTES_MAX <= CATALOG_BYTES_MAX, "no table fills the catalog alone");
 const _: () = assert!(CATALOG_BYTES_MAX <= REQUEST_BYTES_MAX, "a catalog is sent as a request is");
+const _: () = assert!(TICKS_PER_TAKE_MAX as u64 * 4 < (WINDOW_STEP_MS << 14), "a step is enough for many takes");
+const _: () = assert!(WINDOW_STEP_MS < WINDOW_MS, "the clock catches up with a fail-over");
 const _: () = assert!(WINDOW_MS < WINDOW_IDLE_MS && WINDOW_IDLE_MS < CLOCK_LEAP_MS_MAX, "idle windows are no leaps");
 const _: () = assert!(CLOCK_DOUBT_MS < CLOCK_LEAP_MS_MAX, "a clock that runs does not leap");
+const _: () = assert!(CLOCK_MS_MIN < CLOCK_MS_MAX, "a clock can be right");
 const _: () = assert!(CLOCK_LEAP_MS_MAX < WINDOW_LEAP_MS_MAX, "one extension follows a clock that is followed at once");
 
 /// The limits in force on a node: the ceilings above, or less. Checked before any work is done, and again in apply

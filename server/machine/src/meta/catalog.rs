@@ -162,6 +162,9 @@ impl Catalog {
         if in_tables != self.shards.len() {
             return Err("each shard is of a table, and no two begin at one key");
         }
+        if self.replicas == 0 || self.replicas as usize > REPLICAS_MAX {
+            return Err("shards have 1 to 9 replicas by default");
+        }
         if self.names.len() != self.tables.len() {
             return Err("names of tables are unique");
         }
@@ -289,3 +292,6 @@ fn bytes_of(id: u64, encode: impl FnOnce(&mut Vec<u8>)) -> usize {
     encode(&mut out);
     out.len()
 }
+
+#[cfg(test)]
+mod tests;

@@ -215,3 +215,6 @@ fn put_numbers(out: &mut Vec<u8>, tag: u8, numbers: &[u64]) {
     out.push(tag);
     numbers.iter().for_each(|number| put_varint(out, *number));
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,8 @@
-//! Golden scripts: scenarios of one shard as text files, with what the machine answered.
+//! Golden scripts: scenarios of one shard, of the meta group, and of the oracle as text files, with what they answered.
 //!
-//! A script is a file beside this one, in a folder by command. It holds blocks of commands ([`command`], and [`request`]
-//! for what goes through the log), each with its output below `---`. To write one: add a file with commands and bare
+//! A script is a file beside this one, in a folder by command, and in `meta` or `oracle` for those ([`meta_runner`],
+//! [`oracle_runner`]). It holds blocks of commands ([`command`], and [`request`] for what goes through the log), each with
+//! its output below `---`. To write one: add a file with commands and bare
 //! `---` lines, name it in the list below, run
 //!
 //! ```text
@@ -15,17 +16,22 @@
 //! invariants must hold after it. A crash replays what was lost, which must be answered as before.
 
 mod command;
+mod meta_runner;
 #[path = "../../../engine/tests/scripts/notation.rs"]
 #[allow(dead_code, reason = "the engine's scripts use all of the notation")]
 mod notation;
+mod oracle_runner;
 mod print;
 mod replica;
 mod request;
 mod runner;
+mod time;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use meta_runner::MetaRunner;
+use oracle_runner::OracleRunner;
 use runner::Runner;
 
 /// Makes one test of each script, named after it, and the list of all.
@@ -49,6 +55,11 @@ scripts! {
     delete_range { live_keys owned too_large }
     errors { fatal limits shape }
     merge { after_rollback fold too_large wrong_kind }
+    meta {
+        create_table create_table_refused drop_table entries extend_window issue_clients register_node set_cluster
+        set_replicas
+    }
+    oracle { clocks first garbage idle leaders stopped window }
     release { release }
     rollback { fences refused state twice }
     watermark { raise }
@@ -60,7 +71,13 @@ fn folder() -> PathBuf {
 }
 
 fn play(script: &str) {
-    goldenscript::run(&mut Runner::new(), folder().join(script)).expect("the script plays as it is written");
+    let path = folder().join(script);
+    let played = match script.split_once('/') {
+        Some(("meta", _)) => goldenscript::run(&mut MetaRunner::default(), path),
+        Some(("oracle", _)) => goldenscript::run(&mut OracleRunner::new(), path),
+        _ => goldenscript::run(&mut Runner::new(), path),
+    };
+    played.expect("the script plays as it is written");
 }
 
 #[test]

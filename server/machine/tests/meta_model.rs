@@ -1,0 +1,344 @@
+//! Random histories of the meta group, judged by the machine and by a model that searches lists.
+//!
+//! Three replicas apply the same entries: one writes each entry by itself and is loaded anew now and then, one gathers
+//! entries and writes them together, one crashes and comes back. All give the model's answers, and end with the same bytes.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use lentic_engine::{Batch, Family, MemStore, Store};
+use lentic_machine::meta::TableOptions;
+use lentic_machine::{Catalog, Meta, MetaCommand, MetaOutcome, MetaRefusal, invariants};
+use lentic_types::{ClientId, ClusterId, Epoch, ErrorKind, NodeId, ShardId, TableId, Version};
+use proptest::prelude::*;
+
+/// What happens to the replicas after an entry.
+#[derive(Clone, Copy, Debug)]
+enum Luck {
+    Nothing,
+    /// The first replica is loaded anew.
+    Reload,
+    /// The second writes what it has gathered.
+    Write,
+    Flush,
+    /// The third comes back with so many of the batches since its last flush.
+    Crash(usize),
+}
+
+/// Lists, in the order in which things came. Placement is taken from the machine, and judged by its rules.
+#[derive(Default)]
+struct Model {
+    nodes: Vec<([u8; 16], String, String)>,
+    /// Names and options of all tables ever; `None` once dropped.
+    tables: Vec<Option<(String, TableOptions)>>,
+    /// All shards ever; `None` once dropped.
+    shards: Vec<Option<Place>>,
+    replicas: Option<u32>,
+    clients: u64,
+    window: u64,
+}
+
+/// Table, first key and replicas of a shard.
+type Place = (u32, Vec<u8>, Vec<NodeId>);
+
+/// What the model expects: an outcome, or a refusal of a kind.
+type Expected = Result<MetaOutcome, ErrorKind>;
+
+impl Model {
+    fn judge(&mut self, command: &MetaCommand, after: &Catalog) -> Expected {
+        match command.clone() {
+            MetaCommand::RegisterNode { node, address, http_address, incarnation } => {
+                let known = self.nodes.iter().position(|(known, ..)| *known == incarnation);
+                let place = match (node, known) {
+                    (None, known) => known,
+                    (Some(node), _) if node.0 == 0 || node.0 > self.nodes.len() as u64 => {
+                        return Err(ErrorKind::NotFound);
+                    }
+                    (Some(node), Some(place)) if node.0 == place as u64 + 1 => Some(place),
+                    (Some(_), _) => return Err(ErrorKind::AlreadyExists),
+                };
+                let place = place.unwrap_or(self.nodes.len());
+
+                let node = (incarnation, address, http_address);
+                if place == self.nodes.len() {
+                    self.nodes.push(node);
+                } else {
+                    self.nodes[place] = node;
+                }
+                Ok(MetaOutcome::Node(NodeId(place as u64 + 1)))
+            }
+            MetaCommand::CreateTable { name, options, avoid } => self.create(&name, &options, &avoid, after),
+            MetaCommand::DropTable { name } => {
+                let place = self.find(&name).ok_or(ErrorKind::NotFound)?;
+                self.tables[place] = None;
+                let table = u32::try_from(place + 1).expect("small");
+                let mut gone = Vec::new();
+                for (number, shard) in self.shards.iter_mut().enumerate() {
+                    if let Some((_, start, _)) = shard.take_if(|(of, ..)| *of == table) {
+                        gone.push((start, ShardId(number as u64 + 2)));
+                    }
+                }
+                gone.sort();
+                let shards = gone.into_iter().map(|(_, shard)| shard).collect();
+                Ok(MetaOutcome::Dropped { table: TableId(table), shards })
+            }
+            MetaCommand::ExtendWindow { until } => {
+                self.window = self.window.max(until.0);
+                Ok(MetaOutcome::Window(Version(self.window)))
+            }
+            MetaCommand::IssueClients { count: 0 } => Err(ErrorKind::Invalid),
+            MetaCommand::IssueClients { count } => {
+                self.clients += u64::from(count);
+                Ok(MetaOutcome::Clients { first: ClientId(self.clients + 1 - u64::from(count)), count })
+            }
+            MetaCommand::SetReplicas { shard, epoch, replicas } => {
+                let place = shard
+                    .0
+                    .checked_sub(2)
+                    .and_then(|place| self.shards.get_mut(usize::try_from(place).expect("small")));
+                let Some(Some((_, _, current))) = place else { return Err(ErrorKind::NotFound) };
+                if epoch != Epoch(1) {
+                    return Err(ErrorKind::WrongEpoch);
+                }
+                if replicas.is_empty() {
+                    return Err(ErrorKind::Invalid);
+                }
+                if replicas.iter().any(|node| node.0 == 0 || node.0 > self.nodes.len() as u64) {
+                    return Err(ErrorKind::NotFound);
+                }
+                if replicas.iter().collect::<BTreeSet<_>>().len() < replicas.len() {
+                    return Err(ErrorKind::Invalid);
+                }
+                *current = replicas;
+                Ok(MetaOutcome::Done)
+            }
+            MetaCommand::SetCluster { replicas: 0 } => Err(ErrorKind::Invalid),
+            MetaCommand::SetCluster { replicas } => {
+                self.replicas = Some(replicas);
+                Ok(MetaOutcome::Done)
+            }
+        }
+    }
+
+    fn find(&self, name: &str) -> Option<usize> {
+        let full = if name.contains('.') { name.to_owned() } else { format!("default.{name}") };
+        self.tables.iter().position(|table| table.as_ref().is_some_and(|(name, _)| *name == full))
+    }
+
+    fn create(&mut self, name: &str, options: &TableOptions, avoid: &[NodeId], after: &Catalog) -> Expected {
+        let mut options = options.clone();
+        if !options.split_points.is_sorted_by(|one, next| one < next) {
+            return Err(ErrorKind::Invalid);
+        }
+        let starts = u32::try_from(options.split_points.len() + 1).expect("small");
+        if !options.split_points.is_empty() && ![0, starts].contains(&options.shards) {
+            return Err(ErrorKind::Invalid);
+        }
+        options.shards = if options.split_points.is_empty() { options.shards.max(1) } else { starts };
+        if let Some(place) = self.find(name) {
+            let (_, existing) = self.tables[place].as_ref().expect("it was found");
+            let table = TableId(u32::try_from(place + 1).expect("small"));
+            return if *existing == options {
+                Ok(MetaOutcome::Table { table, created: false })
+            } else {
+                Err(ErrorKind::AlreadyExists)
+            };
+        }
+        let alive = (1..=self.nodes.len() as u64).filter(|node| !avoid.contains(&NodeId(*node))).count();
+        if alive == 0 {
+            return Err(ErrorKind::Throttled);
+        }
+        let full = if name.contains('.') { name.to_owned() } else { format!("default.{name}") };
+        let table = u32::try_from(self.tables.len() + 1).expect("small");
+        let asked = if options.replicas == 0 { self.replicas.unwrap_or(3) } else { options.replicas };
+        for part in 0..options.shards {
+            let start = match part {
+                0 => vec![],
+                part if !options.split_points.is_empty() => options.split_points[part as usize - 1].to_vec(),
+                part => u16::try_from((part << 16) / options.shards).expect("small").to_be_bytes().to_vec(),
+            };
+            let shard = ShardId(self.shards.len() as u64 + 2);
+            let replicas = after.shards.get(&shard).expect("ids rise by one").replicas.clone();
+            assert_eq!(replicas.len(), (asked as usize).min(alive));
+            assert!(replicas.iter().all(|node| !avoid.contains(node)));
+            self.shards.push(Some((table, start, replicas)));
+        }
+        self.tables.push(Some((full, options)));
+        Ok(MetaOutcome::Table { table: TableId(table), created: true })
+    }
+
+    /// The machine's catalog is the model's lists.
+    fn assert_is(&self, meta: &Meta) {
+        let catalog = meta.catalog();
+        let node = |node: &lentic_machine::meta::Node| {
+            (node.node.0, (node.incarnation, node.address.clone(), node.http_address.clone()))
+        };
+        let nodes: Vec<_> = catalog.nodes.values().map(node).collect();
+        assert_eq!(nodes, (1..).zip(self.nodes.iter().cloned()).collect::<Vec<_>>());
+        for (place, table) in self.tables.iter().enumerate() {
+            let id = TableId(u32::try_from(place + 1).expect("small"));
+            let found = catalog.tables.get(&id).map(|table| (table.name.clone(), table.options.clone()));
+            assert_eq!(found, *table);
+            let mut starts: Vec<_> = self.shards.iter().flatten().filter(|(of, ..)| *of == id.0).cloned().collect();
+            starts.sort();
+            let shards = catalog.shards_of(id);
+            let found: Vec<_> =
+                shards.map(|place| (id.0, place.range.start().to_vec(), place.replicas.clone())).collect();
+            assert_eq!(found, starts);
+        }
+        assert_eq!(catalog.tables.len(), self.tables.iter().flatten().count());
+        assert_eq!(catalog.shards.len(), self.shards.iter().flatten().count());
+        assert_eq!(catalog.replicas, self.replicas.unwrap_or(3));
+        assert_eq!((meta.window_end(), meta.counters().client), (Version(self.window), self.clients + 1));
+    }
+}
+
+/// A store with a group, and its image.
+struct Replica {
+    store: MemStore,
+    meta: Meta,
+    waiting: Batch,
+}
+
+impl Replica {
+    fn new() -> Self {
+        let (store, mut batch) = (MemStore::new(), Batch::new());
+        Meta::create(&mut batch, ClusterId([3; 16]));
+        store.write(&batch).expect("the store works");
+        store.flush().expect("the store works");
+        Self { meta: load(&store), store, waiting: Batch::new() }
+    }
+
+    /// Applies an entry; its batch waits to be written.
+    fn apply(&mut self, command: &MetaCommand) -> MetaOutcome {
+        let before = self.meta.catalog();
+        let applied = self.meta.apply(self.meta.applied().next(), Some(command)).expect("no fault");
+        assert_eq!(applied.catalog_changed, before != self.meta.catalog());
+        assert_eq!(
+            applied.catalog_changed,
+            !Arc::ptr_eq(&before, &self.meta.catalog()),
+            "replaced when changed, only then"
+        );
+        self.waiting.append(&applied.batch);
+        applied.reply
+    }
+
+    fn write(&mut self) {
+        self.store.write(&self.waiting).expect("the store works");
+        self.waiting.truncate(0);
+    }
+
+    fn reload(&mut self) {
+        let loaded = load(&self.store);
+        assert_eq!(loaded, self.meta, "what is loaded is what was kept");
+        self.meta = loaded;
+    }
+}
+
+fn load(store: &MemStore) -> Meta {
+    Meta::load(store).expect("the store works").expect("the group is there")
+}
+
+fn run(history: &[(MetaCommand, Luck)]) {
+    let mut model = Model::default();
+    let (mut plain, mut gathered, mut unlucky) = (Replica::new(), Replica::new(), Replica::new());
+    let mut log: Vec<(MetaCommand, MetaOutcome)> = Vec::new();
+    for (command, luck) in history {
+        let command = MetaCommand::decode(&command.encode()).expect("an encoded command");
+        let before = plain.meta.clone();
+        let told = plain.apply(&command);
+        plain.write();
+        let expected = model.judge(&command, &plain.meta.catalog());
+        let kind = |refusal: MetaRefusal| refusal.kind();
+        let found = match told.clone() {
+            MetaOutcome::Refused(refusal) => Err(kind(refusal)),
+            outcome => Ok(outcome),
+        };
+        assert_eq!(found, expected, "{command:?}: {told:?}");
+        assert_eq!(gathered.apply(&command), told);
+        assert_eq!(unlucky.apply(&command), told);
+        unlucky.write();
+        log.push((command, told));
+        model.assert_is(&plain.meta);
+        invariants::check_meta(&plain.meta, &plain.store).expect("the invariants hold");
+        assert!(invariants::meta_only_moves_on(&before, &plain.meta));
+        match *luck {
+            Luck::Nothing => {}
+            Luck::Reload => plain.reload(),
+            Luck::Write => gathered.write(),
+            Luck::Flush => unlucky.store.flush().expect("the store works"),
+            Luck::Crash(batches) => {
+                unlucky.store = unlucky.store.crash(batches);
+                unlucky.meta = load(&unlucky.store);
+                let applied = usize::try_from(unlucky.meta.applied().0).expect("small");
+                for (command, told) in &log[applied..] {
+                    assert_eq!(unlucky.apply(command), *told, "applied again");
+                    unlucky.write();
+                }
+            }
+        }
+    }
+    gathered.write();
+    for replica in [&gathered, &unlucky] {
+        assert_eq!(replica.store.entries(Family::Sys), plain.store.entries(Family::Sys));
+        assert_eq!(replica.meta, plain.meta);
+        assert_eq!(replica.meta.catalog().encode(), plain.meta.catalog().encode());
+    }
+}
+
+fn nodes(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<NodeId>> {
+    proptest::collection::vec((0u64..7).prop_map(NodeId), count)
+}
+
+fn options() -> impl Strategy<Value = TableOptions> {
+    let point = prop::sample::select(vec!["b", "g", "p", "x"]).prop_map(Bytes::from);
+    let split_points = prop_oneof![3 => Just(vec![]), 1 => proptest::collection::vec(point, 0..4)];
+    (0u32..4, split_points, 0u64..2, 0u32..4).prop_map(|(shards, split_points, retention_ms, replicas)| TableOptions {
+        shards,
+        split_points,
+        retention_ms,
+        replicas,
+    })
+}
+
+fn command() -> impl Strategy<Value = MetaCommand> {
+    let name = || prop::sample::select(vec!["a", "default.a", "b", "x.a"]).prop_map(str::to_owned);
+    let register = (proptest::option::weighted(0.3, 0u64..6), 0u8..6, 0u8..3);
+    prop_oneof![
+        4 => register.prop_map(|(node, incarnation, address)| MetaCommand::RegisterNode {
+            node: node.map(NodeId),
+            address: format!("n:{address}"),
+            http_address: String::new(),
+            incarnation: [incarnation; 16],
+        }),
+        6 => (name(), options(), nodes(0..3))
+            .prop_map(|(name, options, avoid)| MetaCommand::CreateTable { name, options, avoid }),
+        2 => name().prop_map(|name| MetaCommand::DropTable { name }),
+        1 => (0u64..1 << 40).prop_map(|until| MetaCommand::ExtendWindow { until: Version(until) }),
+        1 => (0u32..5).prop_map(|count| MetaCommand::IssueClients { count }),
+        4 => (0u64..14, 1u64..3, nodes(0..4)).prop_map(|(shard, epoch, replicas)| MetaCommand::SetReplicas {
+            shard: ShardId(shard),
+            epoch: Epoch(epoch),
+            replicas,
+        }),
+        1 => (0u32..4).prop_map(|replicas| MetaCommand::SetCluster { replicas }),
+    ]
+}
+
+fn luck() -> impl Strategy<Value = Luck> {
+    prop_oneof![
+        4 => Just(Luck::Nothing),
+        2 => Just(Luck::Reload),
+        2 => Just(Luck::Write),
+        1 => Just(Luck::Flush),
+        1 => (0usize..10).prop_map(Luck::Crash),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn replicas_agree_with_each_other_and_with_the_model(history in proptest::collection::vec((command(), luck()), 0..40)) {
+        run(&history);
+    }
+}

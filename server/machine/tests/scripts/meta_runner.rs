@@ -1,0 +1,419 @@
+//! Plays scripts over the meta group, in memory.
+//!
+//! ```text
+//! create
+//! register a.1 http=a.2 incarnation=x node=1
+//! table NAME shards=4 split=g/p retention=1000 replicas=3 avoid=2/3
+//! drop NAME
+//! extend until=5
+//! clients 100
+//! replicas 2 1/3 epoch=1
+//! cluster replicas=1
+//! blank
+//! ```
+//!
+//! Every entry goes through its bytes and is applied by two images: one that is kept, and one that is loaded just before.
+//! Both must do the same. An entry that is refused may change the applied index only, and all invariants must hold.
+
+use std::error::Error;
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use goldenscript::Context;
+use lentic_engine::keys::sys;
+use lentic_engine::{Batch, Family, MemStore, Store as _};
+use lentic_machine::meta::{GROUP, TableOptions};
+use lentic_machine::{Catalog, Fatal, Meta, MetaApplied, MetaCommand, MetaOutcome, invariants, placement};
+use lentic_types::codec::{DecodeError, Reader};
+use lentic_types::{ClusterId, Epoch, Index, NodeId, ShardId};
+
+use crate::notation::{Key, Kind, range, text, value, version};
+use crate::time::Time;
+
+type Output = Result<String, Box<dyn Error>>;
+
+/// The commands.
+#[derive(goldenscript::Command)]
+pub(crate) enum Command {
+    /// Makes the group.
+    Create,
+
+    /// Registers a node; incarnations are padded with zeros.
+    Register {
+        address: String,
+        #[arg(key)]
+        http: Option<String>,
+        #[arg(key)]
+        incarnation: String,
+        #[arg(key)]
+        node: Option<u64>,
+    },
+
+    /// Creates a table. `fill/x/64` is a name of 64 bytes.
+    Table {
+        name: String,
+        #[arg(key)]
+        shards: Option<u32>,
+        #[arg(key)]
+        split: Option<Points>,
+        #[arg(key)]
+        retention: Option<u64>,
+        #[arg(key)]
+        replicas: Option<u32>,
+        #[arg(key)]
+        avoid: Option<Nodes>,
+    },
+
+    /// Drops a table.
+    Drop { name: String },
+
+    /// Extends the oracle's window.
+    Extend {
+        #[arg(key)]
+        until: Time,
+    },
+
+    /// Issues client ids.
+    Clients { count: u32 },
+
+    /// Sets the replicas of a shard.
+    Replicas {
+        shard: u64,
+        nodes: Nodes,
+        #[arg(key)]
+        epoch: Option<u64>,
+    },
+
+    /// Sets what holds for the cluster.
+    Cluster {
+        #[arg(key)]
+        replicas: u32,
+    },
+
+    /// An entry without a command; with `index`, at that index.
+    Blank {
+        #[arg(key)]
+        index: Option<u64>,
+    },
+
+    /// Prints the catalog.
+    Catalog,
+
+    /// Prints what is no part of the catalog.
+    State,
+
+    /// Finds the shard of a key.
+    Find { name: String, key: Key },
+
+    /// Says which shards lack replicas, and where they should get one.
+    Lacking {
+        #[arg(key)]
+        avoid: Option<Nodes>,
+    },
+
+    /// Prints the entries of the store.
+    Dump,
+
+    /// Loads the group anew.
+    Reload,
+
+    /// Flushes the store.
+    Flush,
+
+    /// Dies, comes back with the first `keep` of the entries that were not flushed, and applies the others again.
+    Crash {
+        #[arg(key)]
+        keep: usize,
+    },
+}
+
+/// Several nodes, with slashes between; `none` is no node.
+pub(crate) struct Nodes(Vec<NodeId>);
+
+/// Several keys, with slashes between.
+pub(crate) struct Points(Vec<Bytes>);
+
+impl std::str::FromStr for Nodes {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parts = text.split('/').filter(|part| *part != "none");
+        parts.map(|part| part.parse().map(NodeId)).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl std::str::FromStr for Points {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.split('/').map(|key| key.parse().map(|Key(key)| key.into())).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// A replica of the meta group.
+#[derive(Default)]
+pub(crate) struct MetaRunner {
+    store: MemStore,
+    meta: Option<Meta>,
+    log: Vec<(Option<MetaCommand>, MetaOutcome)>,
+}
+
+impl MetaRunner {
+    fn meta(&self) -> Result<&Meta, Box<dyn Error>> {
+        self.meta.as_ref().ok_or_else(|| "there is no group; create it, or reload it".into())
+    }
+
+    fn load(&mut self) -> Result<&Meta, Box<dyn Error>> {
+        Ok(self.meta.insert(Meta::load(&self.store)?.ok_or("there is no group")?))
+    }
+
+    fn propose(&mut self, command: &MetaCommand) -> Output {
+        let command = MetaCommand::decode(&command.encode())?;
+        self.enter(None, Some(command))
+    }
+
+    /// Logs an entry, applies it, and prints what came of it.
+    fn enter(&mut self, index: Option<u64>, command: Option<MetaCommand>) -> Output {
+        let index = index.map_or_else(|| self.meta().map(|meta| meta.applied().next()), |index| Ok(Index(index)))?;
+        match self.apply(index, command.as_ref())? {
+            Ok(applied) => {
+                let out = print(&applied, &self.meta()?.catalog());
+                self.log.push((command, applied.reply));
+                Ok(out)
+            }
+            Err(fatal) => {
+                self.meta = None;
+                Ok(format!("the group ends: {fatal}\n"))
+            }
+        }
+    }
+
+    fn apply(
+        &mut self,
+        index: Index,
+        command: Option<&MetaCommand>,
+    ) -> Result<Result<MetaApplied, Fatal>, Box<dyn Error>> {
+        let before = self.meta()?.clone();
+        let mut loaded = Meta::load(&self.store)?.ok_or("there is no group")?;
+        let meta = self.meta.as_mut().ok_or("there is no group")?;
+        let applied = match (meta.apply(index, command), loaded.apply(index, command)) {
+            (Ok(kept), Ok(loaded)) => {
+                assert_eq!((&kept.batch, &kept.reply), (&loaded.batch, &loaded.reply), "a function of the state");
+                kept
+            }
+            (Err(fatal), Err(_)) => return Ok(Err(fatal)),
+            (kept, loaded) => return Err(format!("{kept:?} is not {loaded:?}").into()),
+        };
+        assert_eq!(MetaOutcome::decode(&applied.reply.encode()).as_ref(), Ok(&applied.reply));
+        let is_refused = matches!(applied.reply, MetaOutcome::Refused(_));
+        assert!(!is_refused || applied.batch.len() == 1, "a refused command leaves no trace but the applied index");
+        assert_eq!(applied.catalog_changed, before.catalog() != meta.catalog());
+        self.store.write(&applied.batch)?;
+        invariants::check_meta(meta, &self.store)?;
+        assert!(invariants::meta_only_moves_on(&before, meta), "from {before:?} to {meta:?}");
+        assert_eq!(Catalog::decode(&meta.catalog().encode()).as_ref(), Ok(&*meta.catalog()));
+        Ok(Ok(applied))
+    }
+
+    fn crash(&mut self, keep: usize) -> Output {
+        self.store = self.store.crash(keep);
+        let back = self.load()?.applied();
+        let again = self.log.split_off(usize::try_from(back.0)?);
+        let all = self.log.len() + again.len();
+        for (command, reply) in again {
+            let next = self.meta()?.applied().next();
+            let applied = self.apply(next, command.as_ref())??;
+            assert_eq!(applied.reply, reply, "applied again");
+            self.log.push((command, reply));
+        }
+        Ok(format!("back at {back} of {all}, the rest applied again\n"))
+    }
+
+    fn dump(&self) -> Output {
+        let mut out = String::new();
+        for (key, value) in self.store.entries(Family::Sys) {
+            writeln!(out, "{}", row(&key, &value)?)?;
+        }
+        Ok(out)
+    }
+
+    fn lacking(&self, avoid: &[NodeId]) -> Output {
+        let catalog = self.meta()?.catalog();
+        let mut out = String::new();
+        for place in placement::under_replicated(&catalog, avoid) {
+            let to = placement::add_replica(&catalog, place.shard, avoid);
+            writeln!(out, "{} → {}", place.shard, to.map_or_else(|| "nowhere".to_owned(), |node| node.to_string()))?;
+        }
+        Ok(if out.is_empty() { "none\n".to_owned() } else { out })
+    }
+}
+
+impl goldenscript::Runner for MetaRunner {
+    type Command = Command;
+
+    fn run(&mut self, command: &Command, _context: &Context) -> Output {
+        match command {
+            Command::Create => {
+                let mut batch = Batch::new();
+                Meta::create(&mut batch, ClusterId(*b"0123456789abcdef"));
+                self.store.write(&batch)?;
+                self.store.flush()?;
+                self.load()?;
+                Ok(String::new())
+            }
+            Command::Register { address, http, incarnation, node } => {
+                let mut padded = [0; 16];
+                padded[..incarnation.len()].copy_from_slice(incarnation.as_bytes());
+                self.propose(&MetaCommand::RegisterNode {
+                    node: node.map(NodeId),
+                    address: filled(address),
+                    http_address: http.as_deref().map_or_else(String::new, filled),
+                    incarnation: padded,
+                })
+            }
+            Command::Table { name, shards, split, retention, replicas, avoid } => {
+                let options = TableOptions {
+                    shards: shards.unwrap_or_default(),
+                    split_points: split.as_ref().map_or_else(Vec::new, |split| split.0.clone()),
+                    retention_ms: retention.unwrap_or_default(),
+                    replicas: replicas.unwrap_or_default(),
+                };
+                let avoid = avoid.as_ref().map_or_else(Vec::new, |avoid| avoid.0.clone());
+                self.propose(&MetaCommand::CreateTable { name: filled(name), options, avoid })
+            }
+            Command::Drop { name } => self.propose(&MetaCommand::DropTable { name: name.clone() }),
+            Command::Extend { until } => self.propose(&MetaCommand::ExtendWindow { until: until.tick() }),
+            Command::Clients { count } => self.propose(&MetaCommand::IssueClients { count: *count }),
+            Command::Replicas { shard, nodes, epoch } => self.propose(&MetaCommand::SetReplicas {
+                shard: ShardId(*shard),
+                epoch: Epoch(epoch.unwrap_or(1)),
+                replicas: nodes.0.clone(),
+            }),
+            Command::Cluster { replicas } => self.propose(&MetaCommand::SetCluster { replicas: *replicas }),
+            Command::Blank { index } => self.enter(*index, None),
+            Command::Catalog => Ok(catalog(&self.meta()?.catalog())),
+            Command::State => {
+                let (meta, next) = (self.meta()?, self.meta()?.counters());
+                let ids = format!("n{}, t{}, s{}, c{}", next.node, next.table, next.shard, next.client);
+                Ok(format!("applied {}, window {}, next {ids}\n", meta.applied(), version(meta.window_end())))
+            }
+            Command::Find { name, key } => {
+                let catalog = self.meta()?.catalog();
+                let Some(table) = catalog.table_named(name) else { return Ok("no table\n".to_owned()) };
+                let place = catalog.shard_for(table.table, &key.0).ok_or("a table without shards")?;
+                Ok(format!("{} {} {}\n", table.table, place.shard, range(&place.range)))
+            }
+            Command::Lacking { avoid } => self.lacking(avoid.as_ref().map_or(&[], |avoid| &avoid.0)),
+            Command::Dump => self.dump(),
+            Command::Reload => {
+                let before = self.meta.take();
+                let after = self.load()?;
+                Ok(match before {
+                    None => "loaded as before the last entry\n".to_owned(),
+                    Some(before) if before == *after => "the same\n".to_owned(),
+                    Some(_) => return Err("another state was loaded".into()),
+                })
+            }
+            Command::Flush => Ok(self.store.flush().map(|()| String::new())?),
+            Command::Crash { keep } => self.crash(*keep),
+        }
+    }
+}
+
+/// Text, or `fill/x/64`.
+fn filled(text: &str) -> String {
+    let parts: Vec<_> = text.split('/').collect();
+    match parts[..] {
+        ["fill", part, times] => part.repeat(times.parse().expect("a number")),
+        _ => text.to_owned(),
+    }
+}
+
+fn print(applied: &MetaApplied, catalog: &Catalog) -> String {
+    let reply = match &applied.reply {
+        MetaOutcome::Node(node) => node.to_string(),
+        MetaOutcome::Table { table, created } => format!("{table} {}", if *created { "created" } else { "exists" }),
+        MetaOutcome::Dropped { table, shards } => format!("{table} dropped, {}", list(shards)),
+        MetaOutcome::Window(end) => format!("window {}", version(*end)),
+        MetaOutcome::Clients { first, count } => format!("{count} from {first}"),
+        MetaOutcome::Done => "done".to_owned(),
+        MetaOutcome::Refused(refusal) => format!("refused {}: {refusal}", refusal.kind().word()),
+    };
+    let revision = if applied.catalog_changed { format!(", catalog {}", catalog.revision) } else { String::new() };
+    format!("{reply}{revision}\n")
+}
+
+fn list<T: std::fmt::Display>(things: &[T]) -> String {
+    things.iter().map(T::to_string).collect::<Vec<_>>().join(" ")
+}
+
+fn catalog(catalog: &Catalog) -> String {
+    let mut lines = vec![format!("revision {}, {} replicas", catalog.revision, catalog.replicas)];
+    for node in catalog.nodes.values() {
+        let (id, at) = (node.node, if node.http_address.is_empty() { "-" } else { &node.http_address });
+        lines.push(format!("{id} {} {at} {}", node.address, incarnation(&node.incarnation)));
+    }
+    for table in catalog.tables.values() {
+        let TableOptions { shards, split_points, retention_ms, replicas } = &table.options;
+        let points: Vec<_> = split_points.iter().map(|point| text(point)).collect();
+        let options = format!("{shards} shards [{}], {retention_ms} ms, {replicas} replicas", points.join(" "));
+        lines.push(format!("{} {}: {options}", table.table, table.name));
+        lines.extend(catalog.shards_of(table.table).map(|place| {
+            format!("  {} {} {} on {}", place.shard, range(&place.range), place.epoch, list(&place.replicas))
+        }));
+    }
+    lines.join("\n") + "\n"
+}
+
+/// Prints an incarnation without its padding.
+fn incarnation(bytes: &[u8]) -> String {
+    bytes.escape_ascii().to_string().trim_end_matches("\\x00").to_owned()
+}
+
+/// Prints an entry of the store, decoded as the formats are documented and not by the machine's own code.
+fn row(key: &[u8], value: &[u8]) -> Result<String, DecodeError> {
+    let (mut name, mut reader) = (Reader::new(key), Reader::new(value));
+    let value = &mut reader;
+    assert_eq!(name.u64_be("group")?, GROUP.0);
+    if key == sys::applied_key(GROUP) {
+        return Ok(format!("applied i{}", value.varint("applied")?));
+    }
+    assert_eq!(name.u8("kind")?, 0x08);
+    let line = match name.u8("row")? {
+        0x01 => {
+            let cluster = value.take(16, "cluster")?.escape_ascii();
+            format!("cluster {cluster}, revision {}, {} replicas", value.varint("revision")?, value.varint("replicas")?)
+        }
+        0x02 => {
+            let mut next = || value.varint("counter");
+            format!("next n{} t{} s{} c{}", next()?, next()?, next()?, next()?)
+        }
+        0x03 => format!("window {}", version(lentic_types::Version(value.varint("window")?))),
+        0x10 => {
+            let node = name.u64_be("node")?;
+            let (address, http) = (value.bytes("address")?, text(value.bytes("http")?));
+            let incarnation = incarnation(value.take(16, "incarnation")?);
+            format!("node {node}: {} {http} {incarnation}", self::value(Kind::Bytes, address))
+        }
+        0x11 => {
+            let (table, called) = (name.u32_be("table")?, text(value.bytes("name")?));
+            let shards = value.varint("shards")?;
+            let points = (0..value.varint("points")?).map(|_| value.bytes("point").map(text));
+            let points = points.collect::<Result<Vec<_>, _>>()?.join(" ");
+            let (retention, replicas) = (value.varint("retention")?, value.varint("replicas")?);
+            format!("table {table}: {called}, {shards} shards [{points}], {retention} ms, {replicas} replicas")
+        }
+        0x12 => {
+            let (shard, table, epoch) = (name.u64_be("shard")?, value.varint("table")?, value.varint("epoch")?);
+            let has_end = value.bool("has end")?;
+            let start = value.bytes("start")?.escape_ascii();
+            let end = if has_end { value.bytes("end")?.escape_ascii().to_string() } else { String::new() };
+            let nodes = (0..value.varint("nodes")?).map(|_| value.varint("node").map(|node| format!(" n{node}")));
+            let nodes = nodes.collect::<Result<Vec<_>, _>>()?.concat();
+            format!("shard {shard}: t{table} e{epoch} {start}..{end} on{nodes}")
+        }
+        tag => return Err(DecodeError::UnknownTag { field: "row", tag }),
+    };
+    name.finish("key")?;
+    reader.finish("value").map(|()| line)
+}
