@@ -1,0 +1,226 @@
+//! Tables, nodes and shards.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use lentic_net::Address;
+use lentic_proto::ShardPlace;
+use lentic_proto::v1::pipe_request::Request;
+use lentic_proto::v1::pipe_response::Response;
+use lentic_proto::v1::{self, CreateTableRequest, DescribeTableRequest, DropTableRequest, ListTablesRequest};
+use lentic_types::{ClusterId, Epoch, ErrorKind, KeyRange, NodeId, ShardId, TableId};
+
+use crate::call::{self, unexpected};
+use crate::client::Client;
+use crate::error::Error;
+use crate::progress::Effect;
+
+/// How a table is made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TableOptions {
+    /// How many shards it begins with, cut where keys with a uniform prefix would fill them equally; 0: one.
+    pub shards: u32,
+    /// Where it is cut at first, in key order; if given, `shards` is left out.
+    pub split_points: Vec<Bytes>,
+    /// How long history is kept; `None`: the server's choice.
+    pub retention: Option<Duration>,
+    /// How many replicas each shard has; 0: the cluster's choice.
+    pub replicas: u32,
+}
+
+/// A table by name and options.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableEntry {
+    /// Its id.
+    pub table: TableId,
+    /// `namespace.name`, or `name` in the namespace `default`.
+    pub name: String,
+    /// How it was made.
+    pub options: TableOptions,
+}
+
+/// A table with its shards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableDescription {
+    /// Its name and options.
+    pub table: TableEntry,
+    /// Its shards, in key order.
+    pub shards: Vec<ShardDescription>,
+}
+
+/// A shard and where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardDescription {
+    /// Its id.
+    pub shard: ShardId,
+    /// Counts its changes of shape.
+    pub epoch: Epoch,
+    /// Its table.
+    pub table: TableId,
+    /// Its keys.
+    pub range: KeyRange,
+    /// Who holds a replica.
+    pub replicas: Vec<NodeId>,
+    /// Who leads, if that is known.
+    pub leader: Option<NodeId>,
+    /// Where the leader is spoken to, if that is known.
+    pub leader_address: Option<Address>,
+}
+
+/// What the cluster is made of, as one node knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterStatus {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The node that answered.
+    pub node: NodeId,
+    /// The node that leads the meta group, if that is known.
+    pub meta_leader: Option<NodeId>,
+    /// All nodes.
+    pub nodes: Vec<NodeStatus>,
+    /// How many tables there are.
+    pub tables: u32,
+    /// All shards with the names of their tables, if they were asked for.
+    pub shards: Vec<(String, ShardDescription)>,
+    /// The release of the node that answered.
+    pub release: String,
+}
+
+/// A node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeStatus {
+    /// Its id.
+    pub node: NodeId,
+    /// Where it is spoken to.
+    pub address: Address,
+    /// Where its metrics and health are.
+    pub http_address: String,
+    /// Whether it was heard from lately.
+    pub is_alive: bool,
+    /// How many replicas it holds.
+    pub replicas: u32,
+    /// How many groups it leads.
+    pub leaders: u32,
+}
+
+impl Client {
+    /// Makes a table and places its shards. Made already with the same options, it is described as it is.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if there is one of this name with other options.
+    pub async fn create_table(&self, name: &str, options: TableOptions) -> Result<TableDescription, Error> {
+        let retention_ms =
+            options.retention.map_or(0, |retention| u64::try_from(retention.as_millis()).unwrap_or(u64::MAX));
+        let TableOptions { shards, split_points, replicas, .. } = options;
+        let options = Some(v1::TableOptions { shards, split_points, retention_ms, replicas });
+        let request = CreateTableRequest { name: name.to_owned(), options };
+        match self.any(Request::CreateTable(request), Effect::Writes).await? {
+            Response::CreateTable(made) => {
+                self.core().table(name).set(made.shards.clone())?;
+                table_description(made.table, made.shards)
+            }
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Removes a table and everything in it.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none of this name.
+    pub async fn drop_table(&self, name: &str) -> Result<(), Error> {
+        let mut progress = self.progress(Effect::Writes);
+        let request = Request::DropTable(DropTableRequest { name: name.to_owned() });
+        let answer = call::any_with(self.core(), request, &mut progress).await;
+        self.core().table(name).forget();
+        match answer {
+            Ok(Response::DropTable(_)) => Ok(()),
+            Ok(_) => Err(unexpected()),
+            // It was there when it was dropped the first time.
+            Err(error) if error.kind() == ErrorKind::NotFound && progress.in_doubt > 1 => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// All tables, by name.
+    pub async fn list_tables(&self) -> Result<Vec<TableEntry>, Error> {
+        match self.any(Request::ListTables(ListTablesRequest {}), Effect::Reads).await? {
+            Response::ListTables(list) => Ok(list.tables.into_iter().map(table_entry).collect()),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// A table with its shards.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none of this name.
+    pub async fn describe_table(&self, name: &str) -> Result<TableDescription, Error> {
+        let request = DescribeTableRequest { name: name.to_owned() };
+        match self.any(Request::DescribeTable(request), Effect::Reads).await? {
+            Response::DescribeTable(described) => table_description(described.table, described.shards),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// What the cluster is made of; with `shards`, every shard too.
+    pub async fn status(&self, shards: bool) -> Result<ClusterStatus, Error> {
+        match self.any(Request::Status(v1::StatusRequest { shards }), Effect::Reads).await? {
+            Response::Status(status) => cluster_status(status),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Asks a shard's leader to hand over: to the replica on node `to`, or to any that can.
+    pub async fn transfer_leader(&self, shard: ShardId, to: Option<NodeId>) -> Result<(), Error> {
+        let request = v1::TransferLeaderRequest { shard: shard.0, to: to.map_or(0, |node| node.0) };
+        match self.any(Request::TransferLeader(request), Effect::Writes).await? {
+            Response::TransferLeader(_) => Ok(()),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn any(&self, request: Request, effect: Effect) -> Result<Response, Error> {
+        call::any(self.core(), request, self.progress(effect)).await
+    }
+}
+
+fn table_entry(table: v1::Table) -> TableEntry {
+    let v1::TableOptions { shards, split_points, retention_ms, replicas } = table.options.unwrap_or_default();
+    let retention = (retention_ms > 0).then(|| Duration::from_millis(retention_ms));
+    let options = TableOptions { shards, split_points, retention, replicas };
+    TableEntry { table: TableId(table.table), name: table.name, options }
+}
+
+fn table_description(table: Option<v1::Table>, shards: Vec<v1::Shard>) -> Result<TableDescription, Error> {
+    let shards = shards.into_iter().map(shard_description).collect::<Result<_, _>>()?;
+    Ok(TableDescription { table: table_entry(table.ok_or_else(unexpected)?), shards })
+}
+
+fn shard_description(shard: v1::Shard) -> Result<ShardDescription, Error> {
+    let ShardPlace { shard, epoch, table, range, replicas, leader, leader_address } =
+        shard.try_into().map_err(Error::from_failure)?;
+    let leader_address = (!leader_address.is_empty()).then(|| Address::from(&*leader_address));
+    Ok(ShardDescription { shard, epoch, table, range, replicas, leader, leader_address })
+}
+
+fn cluster_status(status: v1::StatusResponse) -> Result<ClusterStatus, Error> {
+    let cluster = lentic_proto::cluster_id(&status.cluster).map_err(Error::from_failure)?.ok_or_else(unexpected)?;
+    let node_status = |node: v1::Node| NodeStatus {
+        node: NodeId(node.node),
+        address: Address::from(&*node.address),
+        http_address: node.http_address,
+        is_alive: node.alive,
+        replicas: node.replicas,
+        leaders: node.leaders,
+    };
+    let shard_status =
+        |status: v1::ShardStatus| Ok((status.table, shard_description(status.shard.ok_or_else(unexpected)?)?));
+    Ok(ClusterStatus {
+        cluster,
+        node: NodeId(status.node),
+        meta_leader: status.meta_leader.map(NodeId),
+        nodes: status.nodes.into_iter().map(node_status).collect(),
+        tables: status.tables,
+        shards: status.shards.into_iter().map(shard_status).collect::<Result<_, _>>()?,
+        release: status.release,
+    })
+}

@@ -1,0 +1,303 @@
+//! One request until it is answered: to any node, or to the leader of its shard.
+//!
+//! | what happened | what follows |
+//! |---|---|
+//! | a stale route, with the right one in the failure | learn it, send at once; a few times in a row at most |
+//! | a stale route without, no leader, a lost connection, a node in trouble | pause, describe the table, send again |
+//! | the node has too much to do | wait as hinted, send again |
+//! | no answer for long | describe the table; if the shard has moved, send there; else go on waiting |
+//! | the leader cannot be reached again and again | ask another node to pass the request on |
+//! | any other failure | it is the answer |
+//!
+//! A write is sent again with the same key, so it takes effect once. All of it ends at the operation's deadline.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lentic_net::Address;
+use lentic_proto::v1::pipe_request::Request;
+use lentic_proto::v1::pipe_response::Response;
+use lentic_proto::v1::{self, PipeRequest};
+use lentic_types::{ErrorKind, Retry};
+
+use crate::backoff;
+use crate::catalog::Entry;
+use crate::core::Core;
+use crate::error::Error;
+use crate::pipe::{Lost, Unsent, Waiting};
+use crate::progress::{Effect, Progress};
+use crate::routes::{Place, Route};
+
+/// Most resends in a row without a pause.
+const AT_ONCE_MAX: u32 = 3;
+
+/// Why a request to a shard ended without an answer.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// For the caller.
+    Failed(Error),
+    /// It does not fit the shard that holds its place now, and had no effect: cut it anew.
+    Split,
+}
+
+/// A request to a shard.
+#[derive(Debug)]
+pub(crate) struct ShardCall<'a> {
+    pub(crate) core: &'a Arc<Core>,
+    pub(crate) entry: &'a Arc<Entry>,
+    pub(crate) place: Place,
+    pub(crate) request: PipeRequest,
+}
+
+/// Sends a request that any node can answer, to one after the other until one does.
+pub(crate) async fn any(core: &Arc<Core>, request: Request, mut progress: Progress) -> Result<Response, Error> {
+    any_with(core, request, &mut progress).await
+}
+
+/// The same; `progress` tells afterwards how it went.
+pub(crate) async fn any_with(core: &Arc<Core>, request: Request, progress: &mut Progress) -> Result<Response, Error> {
+    let mut request = PipeRequest { request: Some(request), ..PipeRequest::default() };
+    let deadline = progress.deadline;
+    match tokio::time::timeout_at(deadline, ask_any(core, &mut request, progress)).await {
+        Ok(answer) => answer,
+        Err(_) => Err(progress.out_of_time()),
+    }
+}
+
+async fn ask_any(core: &Arc<Core>, request: &mut PipeRequest, progress: &mut Progress) -> Result<Response, Error> {
+    // A change of the catalog takes rounds of consensus; asking again elsewhere would only add to them.
+    let patience = match progress.effect() {
+        Effect::Reads => core.options.patience / 2,
+        Effect::Writes => core.options.patience * 5,
+    };
+    let mut misses = 0usize;
+    loop {
+        let address = core.nodes.chosen();
+        let error = match ask(core, &address, request, progress, patience).await? {
+            Ok(Response::Failure(failure)) => {
+                let error = Error::from_failure(failure);
+                if error.retry() == Retry::Never {
+                    return Err(error);
+                }
+                progress.answered(&error);
+                error
+            }
+            Ok(response) => return Ok(response),
+            Err(error) => error,
+        };
+        misses += 1;
+        let is_busy = error.kind() == ErrorKind::Throttled && error.retry_after().is_some();
+        if !is_busy {
+            core.nodes.avoid(&address);
+        }
+        let may_wait = is_busy || misses.is_multiple_of(core.nodes.len());
+        let after = error.retry_after();
+        progress.note(error);
+        if may_wait {
+            pause(core, progress, after).await;
+        }
+    }
+}
+
+/// Asks the node at `address` once. The outer error is for the caller, the inner one may go away elsewhere.
+async fn ask(
+    core: &Arc<Core>,
+    address: &Address,
+    request: &mut PipeRequest,
+    progress: &mut Progress,
+    patience: Duration,
+) -> Result<Result<Response, Error>, Error> {
+    let mut waiting = match send(core, address, request, progress).await {
+        Ok(waiting) => waiting,
+        Err(Unsent::Refused(error)) => return Err(error),
+        Err(Unsent::Ended(error)) => return Ok(Err(error)),
+    };
+    Ok(match tokio::time::timeout(patience, waiting.answer()).await {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(Lost(error))) => Err(error),
+        Err(_) => Err(Error::unknown(format!("{address} has not answered for {} ms", patience.as_millis()))),
+    })
+}
+
+/// Sends a request to the node at `address`. From here on its outcome is in doubt.
+async fn send(
+    core: &Arc<Core>,
+    address: &Address,
+    request: &mut PipeRequest,
+    progress: &mut Progress,
+) -> Result<Waiting, Unsent> {
+    let line = core.pipe(address).line(core).await.map_err(Unsent::Ended)?;
+    let waiting = line.send(request, progress.deadline).await?;
+    progress.in_doubt += 1;
+    Ok(waiting)
+}
+
+impl ShardCall<'_> {
+    /// Sends the request to the leader of its shard until it is answered. Before each sending `fit` makes it fit the
+    /// shard, or says that it does not.
+    ///
+    /// Dropped, it is given up. The caller drops it at the deadline of `progress`.
+    pub(crate) async fn run(
+        &mut self,
+        progress: &mut Progress,
+        mut fit: impl FnMut(&Route, &mut Request) -> bool + Send,
+    ) -> Result<(Response, Arc<Route>), Stop> {
+        loop {
+            let find = |entry: &Entry| entry.route(&self.place);
+            let route = self.entry.known(self.core, progress, find).await.map_err(Stop::Failed)?;
+            if !fit(&route, self.request()) && !progress.is_in_doubt() {
+                return Err(Stop::Split);
+            }
+            let Some((address, is_direct)) = self.choose(&route, progress) else {
+                progress.unreachable += 1;
+                progress.note(Error::new(
+                    ErrorKind::NotLeader,
+                    format!("shard {} of table {} has no leader that is known", route.shard, self.entry.name),
+                ));
+                self.reroute(&route, progress).await?;
+                continue;
+            };
+            let name = self.entry.name.clone();
+            mark(self.request(), is_direct.then(|| route.wire()), &name);
+            match self.send(&address, &route, progress).await? {
+                Sent::Answered(Response::Failure(failure)) => self.after_failure(failure, &route, progress).await?,
+                Sent::Answered(response) => return Ok((response, route)),
+                Sent::Moved => {}
+                Sent::Failed(error) => {
+                    if !is_direct {
+                        self.core.nodes.avoid(&address);
+                    }
+                    progress.note(error);
+                    self.reroute(&route, progress).await?;
+                }
+            }
+        }
+    }
+
+    fn request(&mut self) -> &mut Request {
+        self.request.request.as_mut().expect("a call has a request")
+    }
+
+    /// Whom to send to: the leader, or another node that passes the request on if the leader is out of reach.
+    fn choose(&self, route: &Route, progress: &Progress) -> Option<(Address, bool)> {
+        let detour = progress.unreachable >= 2 && progress.unreachable.is_multiple_of(2);
+        if detour {
+            if let Some(leader) = &route.leader {
+                self.core.nodes.avoid(leader);
+            }
+            return Some((self.core.nodes.chosen(), false));
+        }
+        route.leader.clone().map(|leader| (leader, true))
+    }
+
+    async fn send(&mut self, address: &Address, route: &Arc<Route>, progress: &mut Progress) -> Result<Sent, Stop> {
+        let mut waiting = match send(self.core, address, &mut self.request, progress).await {
+            Ok(waiting) => waiting,
+            Err(Unsent::Refused(error)) => return Err(Stop::Failed(progress.give_up(error))),
+            Err(Unsent::Ended(error)) => {
+                progress.unreachable += 1;
+                return Ok(Sent::Failed(error));
+            }
+        };
+        let answered = |answer| match answer {
+            Ok(response) => Sent::Answered(response),
+            Err(Lost(error)) => Sent::Failed(error),
+        };
+        loop {
+            if let Ok(answer) = tokio::time::timeout(self.core.options.patience, waiting.answer()).await {
+                return Ok(answered(answer));
+            }
+            tokio::select! {
+                biased;
+                answer = waiting.answer() => return Ok(answered(answer)),
+                described = self.entry.describe(self.core) => progress.note_or_stop(described).map_err(Stop::Failed)?,
+            }
+            if self.entry.route(&self.place).as_ref() != Some(route) {
+                return Ok(Sent::Moved);
+            }
+        }
+    }
+
+    async fn after_failure(
+        &self,
+        mut failure: v1::Failure,
+        used: &Arc<Route>,
+        progress: &mut Progress,
+    ) -> Result<(), Stop> {
+        if let Some(hint) = failure.shard.take().and_then(|shard| Route::from_wire(*shard)) {
+            self.entry.learn(hint);
+        }
+        let error = Error::from_failure(failure);
+        match error.kind() {
+            ErrorKind::AnswerForgotten => return Err(Stop::Failed(Error::unknown(error.message()))),
+            // The table may have been dropped and made anew since it was described.
+            ErrorKind::NotFound if !progress.has_asked_anew => {
+                progress.has_asked_anew = true;
+                progress.answered(&error);
+                return self.reroute(used, progress).await;
+            }
+            ErrorKind::NotFound => return Err(Stop::Failed(progress.give_up(error))),
+            _ if error.retry() == Retry::Never => return Err(Stop::Failed(error)),
+            _ => progress.answered(&error),
+        }
+        let (kind, after) = (error.kind(), error.retry_after());
+        progress.note(error);
+        if kind == ErrorKind::Throttled {
+            pause(self.core, progress, after).await;
+            return Ok(());
+        }
+        if self.entry.route(&self.place).as_ref() != Some(used) && progress.at_once < AT_ONCE_MAX {
+            progress.at_once += 1;
+            return Ok(());
+        }
+        self.reroute(used, progress).await
+    }
+
+    /// Waits a little, then finds out where the shard is, unless somebody else has by then.
+    async fn reroute(&self, used: &Arc<Route>, progress: &mut Progress) -> Result<(), Stop> {
+        pause(self.core, progress, None).await;
+        progress.at_once = 0;
+        if self.entry.route(&self.place).as_ref() == Some(used) {
+            let described = self.entry.describe(self.core).await;
+            progress.note_or_stop(described).map_err(Stop::Failed)?;
+        }
+        Ok(())
+    }
+}
+
+/// What came of sending a request to a shard.
+enum Sent {
+    Answered(Response),
+    /// The shard has another route now.
+    Moved,
+    /// It was not sent, or its answer was lost.
+    Failed(Error),
+}
+
+/// Says where a request belongs: by its route, or by the table's name for a node that passes it on.
+fn mark(request: &mut Request, route: Option<v1::Route>, name: &str) {
+    let (marked_route, table) = match request {
+        Request::Write(request) => (&mut request.route, &mut request.table),
+        Request::Get(request) => (&mut request.route, &mut request.table),
+        Request::MultiGet(request) => (&mut request.route, &mut request.table),
+        Request::Scan(request) => (&mut request.route, &mut request.table),
+        _ => return,
+    };
+    if table.is_empty() && route.is_none() {
+        name.clone_into(table);
+    }
+    *marked_route = route;
+}
+
+/// Waits before a retry: as long as a node said, or longer from time to time.
+pub(crate) async fn pause(core: &Core, progress: &mut Progress, after: Option<Duration>) {
+    let pause = backoff::pause(&core.options, progress.rounds, &core.random);
+    let hinted = after.map_or(Duration::ZERO, |after| after + backoff::jitter(after / 2, &core.random));
+    progress.rounds += 1;
+    tokio::time::sleep(pause.max(hinted)).await;
+}
+
+/// A node answered with something else than was asked for.
+pub(crate) fn unexpected() -> Error {
+    Error::unknown("a node answered another question than was asked; report this")
+}

@@ -1,0 +1,109 @@
+//! What is remembered of a table.
+
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use lentic_proto::v1::pipe_response::Response;
+use lentic_proto::v1::{DescribeTableRequest, Shard, pipe_request};
+use lentic_types::{ErrorKind, KeyRange};
+use tokio::time::Instant;
+
+use crate::call::{self, unexpected};
+use crate::core::Core;
+use crate::error::Error;
+use crate::flight::Flight;
+use crate::progress::{Effect, Progress};
+use crate::routes::{Place, Route, Routes};
+
+/// A table's name and what is remembered of its shards. It is asked for when it is first needed, and again when it was
+/// wrong.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) name: Arc<str>,
+    routes: RwLock<Option<Arc<Routes>>>,
+    describing: Flight,
+    described: Mutex<Option<Instant>>,
+}
+
+impl Entry {
+    pub(crate) fn new(name: Arc<str>) -> Self {
+        Self { name, routes: RwLock::default(), describing: Flight::default(), described: Mutex::default() }
+    }
+
+    /// The shard of a place, if it is known.
+    pub(crate) fn route(&self, place: &Place) -> Option<Arc<Route>> {
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        routes.as_ref()?.find(place).cloned()
+    }
+
+    /// The parts of a range by shard, if all are known.
+    pub(crate) fn cut(&self, range: &KeyRange) -> Option<Vec<(Arc<Route>, KeyRange)>> {
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner).clone();
+        routes?.cut(range)
+    }
+
+    /// Takes a hint that a node gave.
+    pub(crate) fn learn(&self, hint: Route) {
+        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(learned) = routes.as_ref().and_then(|routes| routes.learn(hint)) {
+            *routes = Some(Arc::new(learned));
+        }
+    }
+
+    /// Takes a description of the whole table.
+    pub(crate) fn set(&self, shards: Vec<Shard>) -> Result<(), Error> {
+        let routes = Routes::from_wire(shards).ok_or_else(|| {
+            Error::unknown(format!("the shards of table {} overlap in the answer of a node; report this", self.name))
+        })?;
+        *self.routes.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(routes));
+        Ok(())
+    }
+
+    /// Forgets the shards: the table was dropped.
+    pub(crate) fn forget(&self) {
+        *self.routes.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// What `find` finds in the routes; asks the cluster until it finds something.
+    ///
+    /// # Errors
+    /// There is no such table.
+    pub(crate) async fn known<T>(
+        self: &Arc<Self>,
+        core: &Arc<Core>,
+        progress: &mut Progress,
+        find: impl Fn(&Self) -> Option<T>,
+    ) -> Result<T, Error> {
+        loop {
+            if let Some(found) = find(self) {
+                return Ok(found);
+            }
+            let described = self.describe(core).await;
+            progress.note_or_stop(described)?;
+            if let Some(found) = find(self) {
+                return Ok(found);
+            }
+            let message = format!("no shard of table {} is known for some of the keys", self.name);
+            progress.note(Error::new(ErrorKind::WrongEpoch, message));
+            call::pause(core, progress, None).await;
+        }
+    }
+
+    /// Asks the cluster for the table's shards. Who asks meanwhile waits for the same answer.
+    pub(crate) async fn describe(self: &Arc<Self>, core: &Arc<Core>) -> Result<(), Error> {
+        self.describing.join(&core.tasks, || describe(self.clone(), core.clone())).await
+    }
+}
+
+async fn describe(entry: Arc<Entry>, core: Arc<Core>) -> Result<(), Error> {
+    let last = *entry.described.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(last) = last {
+        tokio::time::sleep_until(last + core.options.backoff_min).await;
+    }
+    let request = pipe_request::Request::DescribeTable(DescribeTableRequest { name: entry.name.to_string() });
+    let answer = call::any(&core, request, Progress::new(Effect::Reads, &core.options)).await;
+    *entry.described.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    match answer? {
+        Response::DescribeTable(described) => entry.set(described.shards),
+        _ => Err(unexpected()),
+    }
+}

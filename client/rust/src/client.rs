@@ -1,0 +1,143 @@
+//! The client: how to get one, and what it asks of the cluster as a whole.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lentic_net::grpc::GrpcNetwork;
+use lentic_net::{Address, Network};
+use lentic_types::{ClusterId, Version};
+
+use crate::core::Core;
+use crate::error::Error;
+use crate::options::Options;
+use crate::progress::{Effect, Progress};
+use crate::sessions;
+use crate::table::Table;
+
+/// A client of a cluster. Clones are the same client; they cost little. Its tasks end when the last clone, table or
+/// scan of it is dropped.
+#[derive(Clone, Debug)]
+pub struct Client(Arc<Handle>);
+
+/// Ends the tasks with the last clone.
+#[derive(Debug)]
+struct Handle(Arc<Core>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.tasks.end();
+    }
+}
+
+impl Client {
+    /// A client with default options of the cluster that the nodes at `addresses` are of, each `http://host:port`. One
+    /// address is enough; more help while nodes are down. The other nodes are learned from the first that answers.
+    ///
+    /// # Errors
+    /// No node answered: check the addresses, or try again later.
+    pub async fn connect<A: AsRef<str>>(addresses: impl IntoIterator<Item = A>) -> Result<Self, Error> {
+        Self::builder().connect(addresses).await
+    }
+
+    /// A client with other options.
+    #[must_use]
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+
+    /// A client over any network: a simulated one, or none at all for a node in the same process. Nothing is sent before
+    /// the first operation.
+    ///
+    /// # Errors
+    /// No seed, or an option that cannot be used.
+    pub fn with_network(network: Arc<dyn Network>, seeds: Vec<Address>, options: Options) -> Result<Self, Error> {
+        Ok(Self(Arc::new(Handle(Arc::new(Core::new(network, seeds, options)?)))))
+    }
+
+    /// A table of the cluster. Nothing is sent before its first operation, which fails if there is no such table.
+    #[must_use]
+    pub fn table(&self, name: &str) -> Table {
+        Table::new(self.clone(), name)
+    }
+
+    /// A version above that of every write acknowledged before this call, and below that of every one begun after it: a
+    /// name for this moment, to read at.
+    pub async fn now(&self) -> Result<Version, Error> {
+        sessions::now(self.core(), self.progress(Effect::Reads)).await.map(Version)
+    }
+
+    /// The cluster that the client is connected to, once a node has answered.
+    #[must_use]
+    pub fn cluster(&self) -> Option<ClusterId> {
+        self.core().cluster.get().copied()
+    }
+
+    /// The options.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.core().options
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.0.0
+    }
+
+    pub(crate) fn progress(&self, effect: Effect) -> Progress {
+        Progress::new(effect, &self.core().options)
+    }
+
+    /// Exchanges hellos with one of the seeds.
+    async fn greet(&self) -> Result<(), Error> {
+        let core = self.core();
+        let mut reasons = Vec::new();
+        for _ in 0..core.nodes.len() {
+            let address = core.nodes.chosen();
+            match core.pipe(&address).line(core).await {
+                Ok(_) => return Ok(()),
+                Err(error) => reasons.push(error.message().to_owned()),
+            }
+            core.nodes.avoid(&address);
+        }
+        Err(Error::unavailable(format!("no node answered: {}", reasons.join("; "))))
+    }
+}
+
+/// Options, and then a connection.
+#[derive(Clone, Debug, Default)]
+pub struct ClientBuilder {
+    options: Options,
+}
+
+impl ClientBuilder {
+    /// Sets how long an operation may take in all.
+    #[must_use]
+    pub const fn deadline(mut self, deadline: Duration) -> Self {
+        self.options.deadline = deadline;
+        self
+    }
+
+    /// Sets how long an operation may wait for others to go with: see [`Options::linger`].
+    #[must_use]
+    pub const fn linger(mut self, linger: Duration) -> Self {
+        self.options.linger = linger;
+        self
+    }
+
+    /// Sets all options.
+    #[must_use]
+    pub fn options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Connects as [`Client::connect`] does.
+    ///
+    /// # Errors
+    /// No node answered, or an option cannot be used.
+    pub async fn connect<A: AsRef<str>>(self, addresses: impl IntoIterator<Item = A>) -> Result<Client, Error> {
+        let seeds = addresses.into_iter().map(|address| Address::from(address.as_ref())).collect();
+        let client = Client::with_network(Arc::new(GrpcNetwork::new()), seeds, self.options)?;
+        client.greet().await?;
+        Ok(client)
+    }
+}

@@ -1,0 +1,130 @@
+//! What every client must do, whatever is behind it: a node in this process, one node, or three.
+//!
+//! Each [`Case`] makes tables of its own, so cases can run in any order, at the same time, and again on the same
+//! cluster. A case panics where something is not as promised.
+
+mod conditions;
+mod limits;
+mod merges;
+mod points;
+mod promises;
+mod scans;
+mod tables;
+
+use std::fmt::Debug;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use lentic_types::{ErrorKind, Version};
+
+use crate::admin::TableOptions;
+use crate::client::Client;
+use crate::error::Error;
+use crate::table::Table;
+
+type BoxFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// One promise, or a few that belong together.
+#[derive(Clone, Copy)]
+pub struct Case {
+    /// What is promised.
+    pub name: &'static str,
+    /// Tries it.
+    pub run: fn(Client) -> BoxFuture,
+}
+
+macro_rules! cases {
+    ($($module:ident::$name:ident),* $(,)?) => {
+        /// Every case.
+        pub const CASES: &[Case] =
+            &[$(Case { name: stringify!($name), run: |client| Box::pin($module::$name(client)) },)*];
+    };
+}
+
+cases! {
+    tables::tables_are_made_listed_and_dropped,
+    tables::a_table_is_cut_as_asked,
+    tables::a_table_made_anew_is_empty,
+    tables::the_cluster_describes_itself,
+    tables::leaders_move_while_keys_stay,
+    points::values_are_put_read_and_deleted,
+    points::any_bytes_are_keys_and_values,
+    points::versions_name_the_past,
+    points::values_end,
+    points::many_keys_are_read_at_one_version,
+    conditions::conditions_decide,
+    conditions::a_batch_takes_effect_as_one,
+    conditions::a_batch_of_several_shards_is_refused,
+    conditions::parts_go_to_their_shards,
+    conditions::ranges_are_deleted,
+    merges::operators_fold,
+    merges::merges_refuse_other_kinds,
+    merges::merges_grow_values,
+    scans::scans_agree_with_a_model,
+    scans::scans_read_at_one_version,
+    scans::scans_stop_where_they_should,
+    limits::keys_and_values_have_limits,
+    limits::requests_have_limits,
+    promises::a_version_of_now_divides_writes,
+    promises::adders_lose_nothing,
+    promises::a_copy_of_a_write_has_no_second_effect,
+    promises::one_winner_of_a_race,
+    promises::readers_see_writes_in_their_order,
+}
+
+/// Runs every case, one after the other.
+///
+/// # Panics
+/// Something is not as promised.
+pub async fn run(client: &Client) {
+    for case in CASES {
+        (case.run)(client.clone()).await;
+    }
+}
+
+/// Keys below "g", from "g" to "p", and from "p" on.
+fn three_shards() -> TableOptions {
+    TableOptions { split_points: vec!["g".into(), "p".into()], ..TableOptions::default() }
+}
+
+/// A new table of three shards.
+async fn table(client: &Client, case: &str) -> Table {
+    let name = unique(client, case).await;
+    ok(client.create_table(&name, three_shards()).await);
+    client.table(&name)
+}
+
+/// A name that no other run has used.
+async fn unique(client: &Client, case: &str) -> String {
+    format!("conformance_{case}_{}", ok(client.now().await).0)
+}
+
+#[track_caller]
+fn ok<T>(result: Result<T, Error>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(error) => panic!("expected a result, found an error: {error}"),
+    }
+}
+
+#[track_caller]
+fn refused<T: Debug>(result: Result<T, Error>, kind: ErrorKind) -> Error {
+    match result {
+        Err(error) if error.kind() == kind => error,
+        other => panic!("expected a refusal as {}, found {other:?}", kind.word()),
+    }
+}
+
+/// The bytes of a key's value, `None` if it has none.
+async fn value(table: &Table, key: &'static str) -> Option<Bytes> {
+    ok(table.get(key).await).map(|found| found.value)
+}
+
+async fn assert_value(table: &Table, key: &'static str, expected: Option<&str>) {
+    assert_eq!(value(table, key).await.as_deref(), expected.map(str::as_bytes), "the value of {key}");
+}
+
+/// The version of a key's value, which it must have.
+async fn version(table: &Table, key: &'static str) -> Version {
+    ok(table.get(key).await).map(|found| found.version).expect("the key has a value")
+}

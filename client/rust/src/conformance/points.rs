@@ -1,0 +1,88 @@
+//! Single keys.
+
+use lentic_types::{ErrorKind, Version};
+
+use super::{assert_value, ok, refused, table, version};
+use crate::client::Client;
+use crate::merge::MergeOperator;
+
+pub(super) async fn values_are_put_read_and_deleted(client: Client) {
+    let table = table(&client, "points").await;
+    assert_value(&table, "a", None).await;
+    let first = ok(table.put("a", "1").await);
+    let found = ok(table.get("a").await).expect("it was put");
+    assert_eq!((&found.value[..], found.version, found.expires_unix_ms), (&b"1"[..], first, None));
+    let second = ok(table.put("a", "2").await);
+    assert!(first < second, "versions of a key rise");
+    assert_eq!(version(&table, "a").await, second);
+    assert_value(&table, "a", Some("2")).await;
+    let deleted = ok(table.delete("a").await);
+    assert!(second < deleted);
+    assert_value(&table, "a", None).await;
+    ok(table.delete("a").await);
+    ok(table.put("a", "").await);
+    assert_value(&table, "a", Some("")).await;
+}
+
+pub(super) async fn any_bytes_are_keys_and_values(client: Client) {
+    let table = table(&client, "bytes").await;
+    let keys: [&'static [u8]; 8] = [b"\x00", b"\x00\x00", b"\x00\xff", b"\x01", b"g", b"g\x00", b"\xff", b"\xff\xff"];
+    for key in keys {
+        ok(table.put(key, [key, b"\x00\xff value"].concat()).await);
+    }
+    for (key, found) in keys.into_iter().zip(ok(table.multi_get(keys).await)) {
+        assert_eq!(found.expect("it was put").value, [key, b"\x00\xff value"].concat());
+    }
+}
+
+pub(super) async fn versions_name_the_past(client: Client) {
+    let table = table(&client, "past").await;
+    let before = ok(client.now().await);
+    let first = ok(table.put("a", "1").await);
+    let second = ok(table.put("a", "2").await);
+    let third = ok(table.delete("a").await);
+    let after = ok(client.now().await);
+    let expected = [(before, None), (first, Some("1")), (second, Some("2")), (third, None), (after, None)];
+    for (at, expected) in expected {
+        let found = ok(table.get_at("a", at).await).map(|found| found.value);
+        assert_eq!(found.as_deref(), expected.map(str::as_bytes), "at {at}");
+        let found = ok(table.multi_get_at(["a", "q"], at).await);
+        assert_eq!(found[0].as_ref().map(|found| &found.value[..]), expected.map(str::as_bytes), "at {at}");
+    }
+    let hour = Version::tick(after.ms() + 3_600_000, 0).expect("within the bits");
+    refused(table.get_at("a", hour).await, ErrorKind::VersionTooNew);
+    refused(table.multi_get_at(["a", "q"], hour).await, ErrorKind::VersionTooNew);
+}
+
+pub(super) async fn values_end(client: Client) {
+    let table = table(&client, "ends").await;
+    let now_ms = ok(client.now().await).ms() + Version::UNIX_MS_AT_ZERO;
+    ok(table.put_with("over", "x", now_ms.saturating_sub(1_000)).await);
+    assert_value(&table, "over", None).await;
+    ok(table.put_with("long ago", "x", 1).await);
+    assert_value(&table, "long ago", None).await;
+    let later = now_ms + 3_600_000;
+    ok(table.put_with("later", "x", later).await);
+    assert_eq!(ok(table.get("later").await).and_then(|found| found.expires_unix_ms), Some(later));
+    ok(table.merge("later", MergeOperator::Append, "y").await);
+    let found = ok(table.get("later").await).expect("it has not ended");
+    assert_eq!((&found.value[..], found.expires_unix_ms), (&b"xy"[..], Some(later)), "a merge leaves the end");
+    ok(table.put("later", "z").await);
+    assert_eq!(ok(table.get("later").await).and_then(|found| found.expires_unix_ms), None, "a put does not");
+    let rows = table.scan_prefix("").start();
+    let mut rows = rows;
+    let row = ok(rows.next().await.expect("one row"));
+    assert_eq!((&row.key[..], rows.next().await.is_none()), (&b"later"[..], true), "scans do not see what has ended");
+}
+
+pub(super) async fn many_keys_are_read_at_one_version(client: Client) {
+    let table = table(&client, "many").await;
+    assert_eq!(ok(table.multi_get(Vec::<&str>::new()).await), []);
+    for key in ["a", "b", "h", "q"] {
+        ok(table.put(key, key).await);
+    }
+    let found = ok(table.multi_get(["q", "none", "a", "h", "a", "z", "b"]).await);
+    let values: Vec<_> = found.iter().map(|found| found.as_ref().map(|found| &found.value[..])).collect();
+    let expected: [Option<&[u8]>; 7] = [Some(b"q"), None, Some(b"a"), Some(b"h"), Some(b"a"), None, Some(b"b")];
+    assert_eq!(values, expected, "in the order of the keys, each as often as it was asked for");
+}

@@ -1,0 +1,70 @@
+//! The client library of Lentic.
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), lentic_client::Error> {
+//! use lentic_client::{Client, TableOptions};
+//!
+//! let client = Client::connect(["http://127.0.0.1:7420"]).await?;
+//! client.create_table("greetings", TableOptions::default()).await?;
+//! let table = client.table("greetings");
+//! table.put("hello", "world").await?;
+//! assert_eq!(table.get("hello").await?.map(|found| found.value), Some("world".into()));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A [`Client`] keeps one connection to each node it needs, on which requests of all callers are pipelined. It remembers
+//! where shards are led, and finds out anew when it was wrong. A write is sent with a key that the cluster remembers, so
+//! it is sent again after a lost connection, a change of leader or of shards, and still takes effect once. An operation
+//! ends with an error only if a retry cannot help, or at its deadline; then [`Error::is_unknown`] says whether a write
+//! may have had its effect.
+//!
+//! | module | idea |
+//! |---|---|
+//! | `client`, `table`, `admin` | what a caller sees |
+//! | `batch`, `merge`, `scan`, `error`, `options` | its words |
+//! | `write`, `read`, `batcher` | from an operation to requests of single shards |
+//! | `call`, `progress`, `backoff` | one request until it is answered |
+//! | `sessions`, `window` | the keys that make a retry safe |
+//! | `catalog`, `routes`, `nodes` | what is remembered of the cluster |
+//! | `pipe` | connections |
+//! | `core`, `tasks`, `flight` | what clones share |
+
+mod admin;
+mod backoff;
+mod batch;
+mod batcher;
+mod call;
+mod catalog;
+mod client;
+#[cfg(feature = "testing")]
+pub mod conformance;
+mod core;
+mod error;
+mod flight;
+mod merge;
+mod nodes;
+mod options;
+mod pipe;
+mod progress;
+mod read;
+mod routes;
+mod scan;
+mod sessions;
+mod table;
+mod tasks;
+mod window;
+mod write;
+
+pub use admin::{ClusterStatus, NodeStatus, ShardDescription, TableDescription, TableEntry, TableOptions};
+pub use batch::WriteBatch;
+pub use client::{Client, ClientBuilder};
+pub use error::Error;
+pub use lentic_net::{Address, Network};
+pub use lentic_types::{ClusterId, Epoch, ErrorKind, KeyRange, NodeId, Retry, ShardId, TableId, Version};
+pub use merge::{MergeOperator, decode_set, encode_set};
+pub use options::Options;
+pub use read::Value;
+pub use routes::prefix_range;
+pub use scan::{Row, Scan, ScanBuilder};
+pub use table::Table;

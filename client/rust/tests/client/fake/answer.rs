@@ -1,0 +1,326 @@
+//! What a node answers.
+
+use bytes::Bytes;
+use lentic_engine::{Direction, Found, MergeOperator, ReadStats, ScanLimits, Store as _};
+use lentic_machine::shard::{Action, Condition, Expected, Operation, RequestKey, Write};
+use lentic_machine::{Command, Outcome, Refusal, Request};
+use lentic_proto::v1::pipe_request::Request as Asked;
+use lentic_proto::v1::pipe_response::Response;
+use lentic_proto::v1::{self, Failure};
+use lentic_types::{ClientId, ErrorKind, KeyRange, Limits, Version};
+
+use super::world::{Table, World, address};
+
+type Answer = Result<Response, Failure>;
+
+impl World {
+    /// What `node` answers. A request for keys passes through the faults first.
+    pub(crate) fn answer(&mut self, node: u64, request: Asked) -> Response {
+        let answer = match request {
+            Asked::Hello(hello) => self.hello(node, &hello),
+            Asked::Status(status) => Ok(Response::Status(self.status(node, status.shards))),
+            Asked::Now(_) => Ok(Response::Now(v1::NowResponse { version: self.next_tick().0 })),
+            Asked::IssueClient(_) => {
+                self.clients += 1;
+                let (client, version) = (self.clients, self.next_tick().0);
+                Ok(Response::IssueClient(v1::IssueClientResponse { client, version }))
+            }
+            Asked::CreateTable(create) => self.create(create),
+            Asked::DropTable(drop) => self.drop_table(&drop.name),
+            Asked::DescribeTable(describe) => self.describe(&describe.name),
+            Asked::ListTables(_) => {
+                let tables = self.tables.iter().map(|(name, table)| table_message(name, table)).collect();
+                Ok(Response::ListTables(v1::ListTablesResponse { tables }))
+            }
+            Asked::Join(_) => Err(Failure::invalid("a client does not join")),
+            Asked::TransferLeader(transfer) => self.transfer(&transfer),
+            Asked::Write(write) => {
+                self.at_shard(node, &write.table, write.route, first_key(&write)).and_then(|id| self.write(id, write))
+            }
+            Asked::Get(get) => {
+                self.at_shard(node, &get.table, get.route, get.key.clone()).and_then(|id| self.get(id, &get))
+            }
+            Asked::MultiGet(get) => {
+                let key = get.keys.first().cloned().unwrap_or_default();
+                self.at_shard(node, &get.table, get.route, key).and_then(|id| self.multi_get(id, &get))
+            }
+            Asked::Scan(scan) => {
+                self.at_shard(node, &scan.table, scan.route, scan.start.clone()).and_then(|id| self.scan(id, scan))
+            }
+        };
+        answer.unwrap_or_else(Response::Failure)
+    }
+
+    fn hello(&self, node: u64, hello: &v1::Hello) -> Answer {
+        if !hello.cluster.is_empty() && hello.cluster != self.cluster[..] {
+            return Err(Failure::invalid("this is another cluster"));
+        }
+        Ok(Response::Hello(v1::Hello {
+            cluster: Bytes::copy_from_slice(&self.cluster),
+            node,
+            release: "fake".to_owned(),
+            request_bytes_max: self.request_bytes_max,
+            addresses: (1..=self.nodes).map(|node| address(node).to_string()).collect(),
+        }))
+    }
+
+    fn status(&self, node: u64, with_shards: bool) -> v1::StatusResponse {
+        let node_status = |node| v1::Node {
+            node,
+            address: address(node).to_string(),
+            http_address: String::new(),
+            alive: !self.faults.down.contains(&node),
+            replicas: u32::try_from(self.shards.len()).expect("few shards"),
+            leaders: u32::try_from(self.shards.values().filter(|shard| shard.leader == Some(node)).count())
+                .expect("few"),
+        };
+        let shard_status =
+            |(name, id): (&String, &u64)| v1::ShardStatus { shard: Some(self.shard_message(*id)), table: name.clone() };
+        let shards = self.tables.iter().flat_map(|(name, table)| table.shards.iter().map(move |id| (name, id)));
+        v1::StatusResponse {
+            cluster: Bytes::copy_from_slice(&self.cluster),
+            node,
+            meta_leader: Some(1),
+            nodes: (1..=self.nodes).map(node_status).collect(),
+            tables: u32::try_from(self.tables.len()).expect("few tables"),
+            shards: if with_shards { shards.map(shard_status).collect() } else { Vec::new() },
+            release: "fake".to_owned(),
+        }
+    }
+
+    fn create(&mut self, create: v1::CreateTableRequest) -> Answer {
+        let options = create.options.unwrap_or_default();
+        if let Some(table) = self.tables.get(&create.name) {
+            if table.options != options {
+                return Err(Failure::new(ErrorKind::AlreadyExists, format!("table {} has other options", create.name)));
+            }
+        } else {
+            let id = u32::try_from(self.next_id()).expect("few tables");
+            let count = options.shards.max(1);
+            let points: Vec<Bytes> = match &options.split_points[..] {
+                [] => (1..count)
+                    .map(|part| Bytes::copy_from_slice(&[u8::try_from(part * 256 / count).expect("a byte")]))
+                    .collect(),
+                points => points.to_vec(),
+            };
+            let starts = std::iter::once(Bytes::new()).chain(points.iter().cloned());
+            let ends = points.iter().cloned().map(Some).chain([None]);
+            let ranges: Vec<_> = starts.zip(ends).map(|(start, end)| KeyRange::new(start, end)).collect();
+            let Ok(ranges) = ranges.into_iter().collect::<Result<Vec<_>, _>>() else {
+                return Err(Failure::invalid("split points are not in key order"));
+            };
+            let shards = ranges.into_iter().map(|range| self.make_shard(id, range)).collect();
+            self.tables.insert(create.name.clone(), Table { id, options, shards });
+        }
+        let (table, shards) =
+            (Some(table_message(&create.name, &self.tables[&create.name])), self.shard_messages(&create.name));
+        Ok(Response::CreateTable(v1::CreateTableResponse { table, shards }))
+    }
+
+    fn drop_table(&mut self, name: &str) -> Answer {
+        let table = self.tables.remove(name).ok_or_else(|| no_table(name))?;
+        table.shards.iter().for_each(|id| drop(self.shards.remove(id)));
+        Ok(Response::DropTable(v1::DropTableResponse {}))
+    }
+
+    fn describe(&self, name: &str) -> Answer {
+        let table = self.tables.get(name).ok_or_else(|| no_table(name))?;
+        let (table, shards) = (Some(table_message(name, table)), self.shard_messages(name));
+        Ok(Response::DescribeTable(v1::DescribeTableResponse { table, shards }))
+    }
+
+    fn transfer(&mut self, transfer: &v1::TransferLeaderRequest) -> Answer {
+        let nodes = self.nodes;
+        let place =
+            self.shards.get_mut(&transfer.shard).ok_or_else(|| Failure::new(ErrorKind::NotFound, "no such shard"))?;
+        let next = place.leader.map_or(1, |leader| 1 + leader % nodes);
+        place.leader = Some(if transfer.to == 0 { next } else { transfer.to });
+        Ok(Response::TransferLeader(v1::TransferLeaderResponse {}))
+    }
+
+    /// The shard that a request is for, if `node` may serve it.
+    fn at_shard(&mut self, node: u64, table: &str, route: Option<v1::Route>, key: Bytes) -> Result<u64, Failure> {
+        if self.faults.throttled > 0 {
+            self.faults.throttled -= 1;
+            return Err(Failure::new(ErrorKind::Throttled, "wait").with_retry_after_ms(20));
+        }
+        let id = match route {
+            Some(route) => route.shard,
+            None if self.tables.contains_key(table) => self.shard_of(table, &key).expect("shards cover a table"),
+            None => return Err(no_table(table)),
+        };
+        if self.shards.contains_key(&id) && self.faults.happens(self.faults.move_permille) {
+            let leader = 1 + self.faults.draw(self.nodes);
+            self.lead(id, Some(leader));
+            if leader == node {
+                self.raise_epoch(id);
+            }
+        }
+        let place = self.shards.get(&id).ok_or_else(|| Failure::new(ErrorKind::NotFound, "no such shard"))?;
+        let (epoch, leader) = (place.epoch(), place.leader);
+        let hint =
+            |failure: Failure| if self.faults.no_hints { failure } else { failure.with_shard(self.shard_message(id)) };
+        let is_here = match route {
+            Some(_) => leader == Some(node),
+            // It is passed on, if the leader is there.
+            None => leader.is_some_and(|leader| !self.faults.down.contains(&leader)),
+        };
+        if !is_here {
+            return Err(hint(Failure::new(ErrorKind::NotLeader, format!("node {node} does not lead shard {id}"))));
+        }
+        if route.is_some_and(|route| route.epoch != epoch.0) {
+            return Err(hint(Failure::new(ErrorKind::WrongEpoch, format!("shard {id} is at {epoch}"))));
+        }
+        Ok(id)
+    }
+
+    fn write(&mut self, id: u64, write: v1::WriteRequest) -> Answer {
+        let version = self.next_tick();
+        let key = write.key.map(|key| RequestKey {
+            client: ClientId(key.client),
+            sequence: key.sequence,
+            acked_below: key.acked_below,
+            issued: Version(key.issued),
+        });
+        let place = self.shards.get_mut(&id).expect("it was found");
+        let request = Request { version, key, action: Action::Write(decode(write)?) };
+        request.check(&Limits::default()).map_err(|refusal| failure(&refusal))?;
+        let command = Command { epoch: place.epoch(), requests: vec![request] };
+        let index = place.machine.applied().next();
+        let applied = place.machine.apply(index, &command, &place.store).expect("the machine is sound");
+        place.store.write(&applied.batch).expect("a store in memory works");
+        place.committed += applied.stats.committed;
+        match &applied.replies[0] {
+            Outcome::Committed { version } => Ok(Response::Write(v1::WriteResponse { version: version.0 })),
+            Outcome::Refused(refusal) => Err(failure(refusal)),
+            other => panic!("a write has another outcome: {other:?}"),
+        }
+    }
+
+    /// The version to read at.
+    fn read_version(&mut self, id: u64, at: Option<u64>) -> Result<Version, Failure> {
+        let Some(at) = at.map(Version) else { return Ok(self.next_tick()) };
+        if at > self.newest_tick() {
+            return Err(Failure::new(ErrorKind::VersionTooNew, "the version is in the future"));
+        }
+        let watermark = self.shards[&id].machine.descriptor().watermark;
+        if at < watermark {
+            return Err(Failure::new(ErrorKind::VersionTooOld, "history is gone").with_version(watermark.0));
+        }
+        Ok(at)
+    }
+
+    fn get(&mut self, id: u64, get: &v1::GetRequest) -> Answer {
+        let at = self.read_version(id, get.at)?;
+        let place = &self.shards[&id];
+        let found = place.machine.read_at(at).get(&place.store, &get.key, &mut ReadStats::default());
+        let value = found.expect("a store in memory works").map(value_message);
+        Ok(Response::Get(v1::GetResponse { value }))
+    }
+
+    fn multi_get(&mut self, id: u64, get: &v1::MultiGetRequest) -> Answer {
+        let at = self.read_version(id, get.at)?;
+        let place = &self.shards[&id];
+        if !get.keys.iter().all(|key| place.range().contains(key)) {
+            return Err(failure(&Refusal::OutOfRange));
+        }
+        let found = place.machine.read_at(at).multi_get(&place.store, &get.keys, &mut ReadStats::default());
+        let values = found
+            .expect("a store in memory works")
+            .into_iter()
+            .map(|found| v1::GetResponse { value: found.map(value_message) });
+        Ok(Response::MultiGet(v1::MultiGetResponse { values: values.collect(), at: at.0 }))
+    }
+
+    fn scan(&mut self, id: u64, scan: v1::ScanRequest) -> Answer {
+        let at = self.read_version(id, scan.at)?;
+        let range = lentic_proto::key_range(scan.start, scan.end)?;
+        let place = &self.shards[&id];
+        if !place.range().covers(&range) {
+            return Err(failure(&Refusal::OutOfRange));
+        }
+        let direction = if scan.backward { Direction::Reverse } else { Direction::Forward };
+        let mut limits = ScanLimits::default();
+        if scan.limit > 0 {
+            limits.rows_max = limits.rows_max.min(usize::try_from(scan.limit).unwrap_or(usize::MAX));
+        }
+        if scan.page_bytes > 0 {
+            limits.bytes_max = limits.bytes_max.min(scan.page_bytes as usize);
+        }
+        let page = place.machine.read_at(at).scan(&place.store, &range, direction, &limits, &mut ReadStats::default());
+        let page = page.expect("a store in memory works");
+        let rows = page.rows.into_iter().map(|row| v1::Row { key: row.key, value: Some(value_message(row.found)) });
+        Ok(Response::Scan(v1::ScanResponse { rows: rows.collect(), at: at.0, rest: page.rest.map(v1::Rest::from) }))
+    }
+}
+
+fn first_key(write: &v1::WriteRequest) -> Bytes {
+    let condition = write.conditions.first().map(|condition| condition.key.clone());
+    let operation = || match write.operations.first()?.operation.as_ref()? {
+        v1::operation::Operation::Put(put) => Some(put.key.clone()),
+        v1::operation::Operation::Delete(delete) => Some(delete.key.clone()),
+        v1::operation::Operation::DeleteRange(range) => Some(range.start.clone()),
+        v1::operation::Operation::Merge(merge) => Some(merge.key.clone()),
+    };
+    condition.or_else(operation).unwrap_or_default()
+}
+
+fn decode(write: v1::WriteRequest) -> Result<Write, Failure> {
+    let condition = |condition: v1::Condition| {
+        let expected = match condition.expected.ok_or_else(|| Failure::invalid("nothing is expected"))? {
+            v1::condition::Expected::Exists(_) => Expected::Exists,
+            v1::condition::Expected::Absent(_) => Expected::Absent,
+            v1::condition::Expected::VersionIs(version) => Expected::VersionIs(Version(version)),
+            v1::condition::Expected::ValueIs(value) => Expected::ValueIs(value),
+        };
+        Ok(Condition { key: condition.key, expected })
+    };
+    let operation = |operation: v1::Operation| {
+        Ok(match operation.operation.ok_or_else(|| Failure::invalid("no operation"))? {
+            v1::operation::Operation::Put(v1::Put { key, value, expires_unix_ms }) => {
+                Operation::Put { key, value, expiry: expires_unix_ms.map(lentic_proto::expiry) }
+            }
+            v1::operation::Operation::Delete(delete) => Operation::Delete { key: delete.key },
+            v1::operation::Operation::DeleteRange(range) => Operation::DeleteRange { range: range.try_into()? },
+            v1::operation::Operation::Merge(merge) => Operation::Merge {
+                operator: u8::try_from(merge.operator)
+                    .ok()
+                    .and_then(MergeOperator::from_tag)
+                    .ok_or_else(|| Failure::invalid("no such operator"))?,
+                key: merge.key,
+                operand: merge.operand,
+                expiry: merge.expires_unix_ms.map(lentic_proto::expiry),
+            },
+        })
+    };
+    Ok(Write {
+        fence: None,
+        conditions: write.conditions.into_iter().map(condition).collect::<Result<_, Failure>>()?,
+        operations: write.operations.into_iter().map(operation).collect::<Result<_, Failure>>()?,
+    })
+}
+
+fn failure(refusal: &Refusal) -> Failure {
+    let failure = Failure::new(refusal.kind(), refusal.to_string());
+    match refusal {
+        Refusal::ConditionFailed { position, found } => {
+            let failure = failure.at_position(*position as usize);
+            found.map_or(failure.clone(), |found| failure.with_version(found.0))
+        }
+        Refusal::WrongKind { position } | Refusal::TooLarge { position } => failure.at_position(*position as usize),
+        _ => failure,
+    }
+}
+
+fn value_message(found: Found) -> v1::Value {
+    let expires_unix_ms = found.expiry.map(lentic_proto::expiry_unix_ms);
+    v1::Value { value: found.value, version: found.version.0, expires_unix_ms }
+}
+
+fn table_message(name: &str, table: &Table) -> v1::Table {
+    v1::Table { table: table.id, name: name.to_owned(), options: Some(table.options.clone()) }
+}
+
+fn no_table(name: &str) -> Failure {
+    Failure::new(ErrorKind::NotFound, format!("there is no table {name}"))
+}
