@@ -55,6 +55,12 @@ impl Class {
             Self::Snapshot => SNAPSHOT_PART_BYTES_MAX + FRAME_SLACK_BYTES,
         }
     }
+
+    /// What is said of a frame that is larger.
+    pub(crate) fn too_large(self, found: usize) -> String {
+        let expected = self.frame_bytes_max();
+        format!("a frame of class {self:?} has {found} bytes, expected {expected} at most; send it in parts")
+    }
 }
 
 /// What a frame may need beside its largest content.

@@ -137,6 +137,13 @@ impl LinkReceiver {
         Poll::Ready(count)
     }
 
+    /// The next frame, if one is there.
+    pub(crate) fn try_recv(&mut self) -> Option<Bytes> {
+        let frame = self.frames.try_recv().ok()?;
+        self.shared.took(std::slice::from_ref(&frame));
+        Some(frame)
+    }
+
     /// Takes nothing more: senders see that the link is gone. What is queued can still be received.
     pub(crate) fn close(&mut self) {
         self.frames.close();

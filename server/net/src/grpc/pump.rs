@@ -91,16 +91,12 @@ impl Outgoing {
 
     /// The frame, or the status that ends the stream because of it.
     fn checked(&mut self, frame: Bytes) -> Result<Bytes, Status> {
-        let (found, expected) = (frame.len(), self.class.frame_bytes_max());
-        if found <= expected {
+        if frame.len() <= self.class.frame_bytes_max() {
             return Ok(frame);
         }
         self.state = State::Ended;
         self.queue.close();
-        let class = self.class;
-        let status = Status::out_of_range(format!(
-            "a frame of class {class:?} has {found} bytes, expected {expected} at most; send it in parts"
-        ));
+        let status = Status::out_of_range(self.class.too_large(frame.len()));
         self.finish.raise(Some(status.clone()));
         Err(status)
     }
@@ -161,7 +157,7 @@ impl Stream for OutgoingFrames {
 }
 
 /// How long a dialling end that has left the link waits for the other one to leave too.
-const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Which end of a link this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

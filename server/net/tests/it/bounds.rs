@@ -13,31 +13,6 @@ use tokio::time::timeout;
 use crate::stand::{Echo, HandOver, Stand, recv, send, soon};
 
 #[tokio::test]
-async fn a_frame_that_is_too_large_ends_the_link_with_the_reason() {
-    let (accept, mut links) = HandOver::new();
-    let stand = Stand::new(accept).await;
-    let network = GrpcNetwork::new();
-    let large = Bytes::from(vec![0; Class::Control.frame_bytes_max() + 1]);
-    let said = format!(
-        "a frame of class Control has {} bytes, expected {} at most; send it in parts",
-        large.len(),
-        large.len() - 1
-    );
-
-    let mut here = network.dial(&stand.address, Class::Control).await.unwrap();
-    let (_, mut there) = links.recv().await.unwrap();
-    here.sender.send(large.clone()).await.unwrap();
-    assert_eq!((recv(&mut here).await, here.receiver.reason()), (None, Some(&*said)));
-    assert_eq!(recv(&mut there).await, None);
-
-    let mut here = network.dial(&stand.address, Class::Control).await.unwrap();
-    let (_, mut there) = links.recv().await.unwrap();
-    there.sender.send(large).await.unwrap();
-    assert_eq!((recv(&mut there).await, there.receiver.reason()), (None, Some(&*said)));
-    assert_eq!((recv(&mut here).await, here.receiver.reason()), (None, Some(&*said)));
-}
-
-#[tokio::test]
 async fn a_frame_of_another_client_that_is_too_large_is_refused() {
     let stand = Stand::new(Echo).await;
     let channel = GrpcNetwork::new().channel(&stand.address).await.unwrap();

@@ -1,73 +1,13 @@
-//! How links end.
+//! How links end with their server.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use lentic_net::grpc::{GrpcNetwork, GrpcServer, ServerKnobs};
-use lentic_net::{Address, Class, LinkClosed, Network as _};
+use lentic_net::{Address, Class, Network as _};
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 
 use crate::stand::{Echo, HandOver, Stand, recv, send, soon};
-
-#[tokio::test]
-async fn who_has_said_all_still_gets_answers() {
-    let (accept, mut links) = HandOver::new();
-    let stand = Stand::new(accept).await;
-    let mut here = GrpcNetwork::new().dial(&stand.address, Class::Pipe).await.unwrap();
-    let (_, mut there) = links.recv().await.unwrap();
-    send(&here, "ask").await;
-    drop(here.sender);
-    assert_eq!(recv(&mut there).await.unwrap(), "ask");
-    assert_eq!(recv(&mut there).await, None);
-    send(&there, "answer").await;
-    assert_eq!(soon("the answer", here.receiver.recv()).await.unwrap(), "answer");
-    drop(there);
-    assert_eq!(soon("the end", here.receiver.recv()).await, None);
-    assert_eq!(here.receiver.reason(), None, "nobody broke it");
-}
-
-#[tokio::test]
-async fn a_dropped_link_is_gone_at_the_other_end() {
-    let (accept, mut links) = HandOver::new();
-    let stand = Stand::new(accept).await;
-    let network = GrpcNetwork::new();
-    for dropped in ["dialling", "accepting", "accepting sender", "accepting receiver", "dialling receiver"] {
-        let here = network.dial(&stand.address, Class::Control).await.unwrap();
-        let (_, there) = links.recv().await.unwrap();
-        let (mut other, _kept) = match dropped {
-            "dialling" => {
-                send(&here, "last").await;
-                drop(here);
-                (there, None)
-            }
-            "accepting" => {
-                send(&there, "last").await;
-                drop(there);
-                (here, None)
-            }
-            "accepting sender" => {
-                send(&there, "last").await;
-                drop(there.sender);
-                (here, Some((None, Some(there.receiver))))
-            }
-            "accepting receiver" => {
-                send(&there, "last").await;
-                drop(there.receiver);
-                (here, Some((Some(there.sender), None)))
-            }
-            _ => {
-                send(&here, "last").await;
-                drop(here.receiver);
-                (there, Some((Some(here.sender), None)))
-            }
-        };
-        assert_eq!(recv(&mut other).await.as_deref(), Some("last"), "{dropped}: what was sent before arrives");
-        assert_eq!(recv(&mut other).await, None, "{dropped}");
-        soon(dropped, other.sender.closed()).await;
-        assert_eq!(other.sender.send(Bytes::new()).await, Err(LinkClosed), "{dropped}");
-    }
-}
 
 #[tokio::test]
 async fn a_server_that_is_gone_ends_links_and_its_successor_is_found() {

@@ -5,23 +5,7 @@ use lentic_net::grpc::GrpcNetwork;
 use lentic_net::{Class, Network as _};
 use lentic_proto::v1;
 
-use crate::stand::{Echo, HandOver, Stand, recv, send, soon};
-
-#[tokio::test]
-async fn each_class_is_a_link_of_its_own() {
-    let (accept, mut links) = HandOver::new();
-    let stand = Stand::new(accept).await;
-    let network = GrpcNetwork::new();
-    for class in Class::ALL {
-        let mut here = network.dial(&stand.address, class).await.unwrap();
-        let (found, mut there) = links.recv().await.unwrap();
-        assert_eq!(found, class);
-        send(&here, "ask").await;
-        assert_eq!(recv(&mut there).await.unwrap(), "ask");
-        send(&there, "answer").await;
-        assert_eq!(recv(&mut here).await.unwrap(), "answer");
-    }
-}
+use crate::stand::{Echo, Stand, recv, send, soon};
 
 const COUNT: u32 = 20_000;
 
@@ -47,7 +31,7 @@ async fn frames_keep_their_order() {
 async fn the_largest_frame_goes_through() {
     let stand = Stand::new(Echo).await;
     let network = GrpcNetwork::new();
-    for class in Class::ALL {
+    for class in [Class::Append, Class::Snapshot] {
         let mut link = network.dial(&stand.address, class).await.unwrap();
         let large = Bytes::from(vec![0xa5; class.frame_bytes_max()]);
         soon("sending", link.sender.send(large.clone())).await.unwrap();

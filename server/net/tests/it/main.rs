@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets an error there has failed")]
 
 mod bounds;
+mod contract;
 mod ends;
 mod links;
+mod sim;
 mod stand;
