@@ -1,9 +1,9 @@
-//! What everything that keeps files needs: a directory that one process holds.
+//! What everything that keeps files needs: a directory that one process holds, and names that a crash does not take.
 //!
 //! The lock is flock on a file `LOCK` in the directory, which tells the process id of its holder. A local file system is
 //! assumed: over a network flock means less.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
@@ -60,6 +60,31 @@ impl Drop for DirectoryLock {
     }
 }
 
+/// Makes a directory and everything above it, each name durable before anything is kept below it.
+pub fn make_directory(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    make_directory(parent)?;
+    match fs::create_dir(path) {
+        // A file of the name is no directory, whoever made it.
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists || !path.is_dir() => Err(error),
+        _ => File::open(parent)?.sync_all(),
+    }
+}
+
+/// Makes `contents` the file at `path`, durably and as a whole: after a crash it has its old contents or the new. They
+/// are written to `new` first, in the same directory.
+pub fn replace(path: &Path, new: &Path, contents: &[u8]) -> io::Result<()> {
+    let mut file = File::create(new)?;
+    file.write_all(contents)?;
+    file.sync_all()?;
+    fs::rename(new, path)?;
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(directory)?.sync_all()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,5 +114,28 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let refused = DirectoryLock::take(&directory.path().join("none"));
         assert!(matches!(refused, Err(LockError::Io(_))), "{refused:?}");
+    }
+
+    #[test]
+    fn directories_are_made_once_and_never_over_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a/b/c");
+        make_directory(&path).unwrap();
+        make_directory(&path).unwrap();
+        assert!(path.is_dir());
+        fs::write(path.join("file"), "").unwrap();
+        assert!(make_directory(&path.join("file")).is_err());
+        assert!(make_directory(&path.join("file/below")).is_err());
+    }
+
+    #[test]
+    fn a_file_is_replaced_as_a_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, new) = (directory.path().join("file"), directory.path().join("file.new"));
+        for contents in ["first", "", "third"] {
+            replace(&path, &new, contents.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), contents);
+            assert!(!new.exists());
+        }
     }
 }

@@ -12,8 +12,8 @@
 //! been opened once; a database that is missing is made only then, so that one that was lost is an error, not an
 //! empty store that has forgotten what it voted for.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs::File;
+use std::io;
 use std::path::Path;
 
 use lentic_types::ClusterId;
@@ -95,11 +95,7 @@ impl Identity {
     /// Makes this the identity of `directory`, durably.
     pub(crate) fn write(self, directory: &Path) -> io::Result<()> {
         let new = directory.join(IDENTITY_NEW_NAME);
-        let mut file = File::create(&new)?;
-        file.write_all(self.to_text().as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&new, directory.join(IDENTITY_NAME))?;
-        File::open(directory)?.sync_all()
+        lentic_files::replace(&directory.join(IDENTITY_NAME), &new, self.to_text().as_bytes())
     }
 
     /// Whether a directory that holds `name` and no identity can still be one we were about to make.

@@ -1,6 +1,6 @@
 //! From a directory to a store, or to the reason why not.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ impl RocksStore {
         // Before the lock, so that not even a lock file is left in a directory that is not ours; and again behind it,
         // because another process may have come first.
         inspect(path, cluster)?;
-        make_directory(path).map_err(|error| OpenError::io(path, &error))?;
+        lentic_files::make_directory(path).map_err(|error| OpenError::io(path, &error))?;
         let lock = DirectoryLock::take(path).map_err(|error| match error {
             LockError::Held(process) => OpenError::Locked { path: path.to_path_buf(), process },
             LockError::Io(error) => OpenError::io(path, &error),
@@ -89,19 +89,6 @@ fn first_foreign_name(path: &Path) -> io::Result<Option<String>> {
         }
     }
     Ok(None)
-}
-
-/// Makes the directory and everything above it, each name durable before anything is kept below it.
-fn make_directory(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    make_directory(parent)?;
-    match fs::create_dir(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => File::open(parent)?.sync_all(),
-    }
 }
 
 fn open_database(
