@@ -15,6 +15,7 @@ mod failure;
 mod gateway;
 mod join;
 mod meta;
+mod metrics;
 mod node;
 mod options;
 mod shard;

@@ -74,8 +74,8 @@ pub struct Membership {
 
 /// A running node. Clones are the same node.
 pub struct Node<S: Portable> {
-    gateway: Gateway<S>,
-    host: Host,
+    pub(crate) gateway: Gateway<S>,
+    pub(crate) host: Host,
     scope: Scope,
 }
 
@@ -270,7 +270,11 @@ impl<S: Portable> lentic_raft::Answer for Answers<S> {
                     Ok(ticks) => Answer::Ticks(ticks),
                     Err(not_here) => Answer::NotLeader(not_here.0),
                 },
-                Question::Alive { .. } | Question::Nodes if !meta.leads() => Answer::NotLeader(meta.leader()),
+                // Only the leader answers, and only a replica of the group says who that is: what nodes have from each
+                // other goes round in circles.
+                Question::Alive { .. } | Question::Nodes | Question::Catalog { .. } if !meta.leads() => {
+                    Answer::NotLeader(meta.leader_by_replica())
+                }
                 Question::Alive { leaders } => {
                     meta.heard_from(from, leaders);
                     Answer::Done

@@ -66,7 +66,7 @@ impl<S: Portable> Shards<S> {
                     self.here().insert(place.shard, Arc::new(replica));
                 }
                 Err(reason) => {
-                    error!(shard = place.shard.0, reason, "replica not started; look at the disk, then restart")
+                    error!(shard = place.shard.0, reason, "replica not started; look at the disk, then restart");
                 }
             }
         }

@@ -31,6 +31,11 @@ impl Budget {
         Arc::new(Self { bytes_max, bytes: AtomicUsize::new(0), parent: Some(Arc::clone(self)) })
     }
 
+    /// Bytes that wait now.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
     fn is_over(&self) -> bool {
         self.bytes.load(Ordering::Relaxed) > self.bytes_max
             || self.parent.as_ref().is_some_and(|parent| parent.is_over())

@@ -124,6 +124,10 @@ impl<S: Portable> Gateway<S> {
     async fn answer_as_meta(&self, request: Request) -> Result<Response, Failure> {
         Ok(match request {
             Request::CreateTable(request) => Response::CreateTable(self.create_table(request).await?),
+            Request::DescribeTable(request) => {
+                self.meta.confirm().await?;
+                Response::DescribeTable(self.describe_table(&request)?)
+            }
             Request::DropTable(request) => Response::DropTable(self.drop_table(request).await?),
             Request::IssueClient(_) => Response::IssueClient(self.issue_client().await?),
             Request::Join(request) => Response::Join(self.join(request).await?),

@@ -118,7 +118,7 @@ impl<S: Portable> Gateway<S> {
                 self.write(write, deadline, move |result| responder.send(result.map(Response::Write)));
             }
             Request::Get(get) if get.route.is_some() => {
-                self.get(get, deadline, move |result| responder.send(result.map(Response::Get)))
+                self.get(get, deadline, move |result| responder.send(result.map(Response::Get)));
             }
             other => {
                 let gateway = self.clone();
@@ -163,7 +163,11 @@ impl<S: Portable> Gateway<S> {
             Request::Scan(request) => Response::Scan(self.scan(request).await?),
             Request::Now(_) => Response::Now(self.now().await?),
             Request::Status(request) => Response::Status(self.status(&request).await?),
-            Request::DescribeTable(request) => Response::DescribeTable(self.describe_table(&request)?),
+            Request::DescribeTable(describe) => match self.describe_table(&describe) {
+                Ok(described) => Response::DescribeTable(described),
+                // It may have been made a moment ago, and the news not be here yet: the meta group's leader knows.
+                Err(_) => self.ask_meta(Request::DescribeTable(describe), caller, deadline).await?,
+            },
             Request::ListTables(_) => Response::ListTables(self.list_tables()),
             Request::TransferLeader(request) => Response::TransferLeader(self.transfer_leader(&request).await?),
             Request::CreateTable(_) | Request::DropTable(_) | Request::IssueClient(_) | Request::Join(_) => {

@@ -73,13 +73,25 @@ impl<S: Portable> MetaService<S> {
 
     /// Who leads the meta group, as far as this node knows.
     pub(crate) fn leader(&self) -> Option<NodeId> {
-        let here = self.group.watch().borrow().leader;
-        here.or_else(|| Some(NodeId(self.leader.load(Ordering::Relaxed))).filter(|node| node.0 != 0))
+        self.leader_by_replica()
+            .or_else(|| Some(NodeId(self.leader.load(Ordering::Relaxed))).filter(|node| node.0 != 0))
+    }
+
+    /// Who leads it, as far as the group's replica on this node knows, if there is one.
+    pub(crate) fn leader_by_replica(&self) -> Option<NodeId> {
+        self.group.watch().borrow().leader
     }
 
     /// Whether this node leads it.
     pub(crate) fn leads(&self) -> bool {
         self.group.watch().borrow().is_leader
+    }
+
+    /// This node leads the meta group, and knows the catalog as of some moment after this call.
+    pub(crate) async fn confirm(&self) -> Result<(), Failure> {
+        self.group.read_index().await.map_err(|_| failure::not_leader())?;
+        self.learn(self.catalog_after_apply());
+        Ok(())
     }
 
     /// Proposes to the meta group, which this node must lead.

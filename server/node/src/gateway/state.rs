@@ -1,0 +1,35 @@
+//! The gateway: what serving a client takes.
+
+use std::sync::Arc;
+
+use lentic_engine::Portable;
+
+use super::answers::Budget;
+use super::forward::Forwarder;
+use super::routes::Routes;
+use crate::meta::service::MetaService;
+use crate::options::NodeOptions;
+use crate::shards::Shards;
+
+/// Serves clients. Clones are the same gateway.
+pub(crate) struct Gateway<S: Portable> {
+    pub(crate) shards: Arc<Shards<S>>,
+    pub(crate) meta: Arc<MetaService<S>>,
+    pub(crate) routes: Arc<Routes<S>>,
+    pub(crate) forwarder: Arc<Forwarder>,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) options: NodeOptions,
+}
+
+impl<S: Portable> Clone for Gateway<S> {
+    fn clone(&self) -> Self {
+        Self {
+            shards: Arc::clone(&self.shards),
+            meta: Arc::clone(&self.meta),
+            routes: Arc::clone(&self.routes),
+            forwarder: Arc::clone(&self.forwarder),
+            budget: Arc::clone(&self.budget),
+            options: self.options,
+        }
+    }
+}
