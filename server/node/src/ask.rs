@@ -128,3 +128,44 @@ impl Answer {
 fn small(number: u64) -> Result<u32, DecodeError> {
     u32::try_from(number).map_err(|_| DecodeError::Invalid { field: "count" })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_and_answers_come_back() {
+        let questions = [
+            Question::Ticks { count: 7 },
+            Question::Catalog { newer_than: u64::MAX },
+            Question::Alive { leaders: 3 },
+            Question::Nodes,
+        ];
+        for question in questions {
+            assert_eq!(Question::decode(&question.encode()).unwrap(), question);
+        }
+        let nodes = vec![(NodeId(1), (true, 4)), (NodeId(9), (false, 0))];
+        let answers = [
+            Answer::Ticks(Ticks { first: Version(512), count: 3 }),
+            Answer::Catalog(Bytes::from_static(b"catalog")),
+            Answer::Catalog(Bytes::new()),
+            Answer::Done,
+            Answer::Nodes(nodes),
+            Answer::NotLeader(Some(NodeId(2))),
+            Answer::NotLeader(None),
+        ];
+        for answer in answers {
+            assert_eq!(Answer::decode(&answer.encode()).unwrap(), answer);
+        }
+    }
+
+    #[test]
+    fn what_no_node_says_is_refused() {
+        for bytes in [&b""[..], b"\0", b"\x63", b"\x01", b"\x03\xff", b"\x06\xff\xff\xff\xff\x0f"] {
+            let bytes = Bytes::copy_from_slice(bytes);
+            assert!(Question::decode(&bytes).is_err(), "{bytes:?}");
+            assert!(Answer::decode(&bytes).is_err(), "{bytes:?}");
+        }
+        assert!(Question::decode(&Bytes::from_static(b"\x01\x07\x00")).is_err(), "left over");
+    }
+}

@@ -91,12 +91,7 @@ async fn register<S: Portable>(gateway: &Gateway<S>, registration: Registration)
 /// Follows the catalog of others, for a node that has no replica of the meta group or lags behind.
 async fn follow_others<S: Portable>(meta: &MetaService<S>) {
     loop {
-        let is_member = {
-            let status = meta.group.watch();
-            let status = status.borrow();
-            status.voters.contains(&meta.node) || status.learners.contains(&meta.node)
-        };
-        if is_member {
+        if meta.leader_by_replica().is_some() {
             sleep(ALIVE_EVERY).await;
             continue;
         }

@@ -77,9 +77,12 @@ impl<S: Portable> MetaService<S> {
             .or_else(|| Some(NodeId(self.leader.load(Ordering::Relaxed))).filter(|node| node.0 != 0))
     }
 
-    /// Who leads it, as far as the group's replica on this node knows, if there is one.
+    /// Who leads it, as far as the group's replica on this node knows. Only a voter's counts: it looks for another leader
+    /// when it hears from none, while a learner whose addition was never committed waits for ever.
     pub(crate) fn leader_by_replica(&self) -> Option<NodeId> {
-        self.group.watch().borrow().leader
+        let status = self.group.watch();
+        let status = status.borrow();
+        status.leader.filter(|_| status.voters.contains(&self.node))
     }
 
     /// Whether this node leads it.

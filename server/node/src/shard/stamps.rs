@@ -101,3 +101,70 @@ impl Stamped {
         self.number
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn ticks(ms: u64, count: u32) -> Ticks {
+        Ticks { first: Version::tick(ms, 0).unwrap(), count }
+    }
+
+    #[test]
+    fn stamps_rise_over_ticks_and_what_was_read() {
+        let stamps = Stamps::default();
+        stamps.lead(ticks(10, 1).first, Version::ZERO);
+        let first = stamps.take(300, &ticks(11, 2)).unwrap();
+        assert!(first.versions.is_sorted_by(|one, next| one < next));
+        assert!(first.versions[0] >= ticks(11, 1).first, "a stamp is not below the tick fetched for it");
+        let again = stamps.take(1, &ticks(11, 2)).unwrap();
+        assert!(again.versions[0] > *first.versions.last().unwrap(), "an old tick does not take a stamp back");
+    }
+
+    #[test]
+    fn used_up_ticks_are_not_stretched() {
+        let stamps = Stamps::default();
+        stamps.lead(Version::ZERO, Version::ZERO);
+        assert!(stamps.take(257, &ticks(5, 1)).is_none(), "one tick has 256 stamps");
+        let all = stamps.take(256, &ticks(5, 1)).unwrap();
+        assert_eq!(all.versions[255].local(), 255);
+        assert!(stamps.take(1, &ticks(5, 1)).is_none(), "a refused batch takes nothing, a taken one all");
+    }
+
+    #[test]
+    fn a_new_leader_begins_above_what_was_applied_and_its_own_tick() {
+        let stamps = Stamps::default();
+        let newest = Version::tick(9, 3).unwrap();
+        stamps.lead(ticks(7, 1).first, newest);
+        assert!(stamps.take(1, &ticks(8, 1)).unwrap().versions[0] > newest);
+    }
+
+    #[tokio::test]
+    async fn a_read_waits_for_what_was_stamped_before_it_and_for_nothing_else() {
+        let stamps = Arc::new(Stamps::default());
+        stamps.lead(Version::ZERO, Version::ZERO);
+        let before = stamps.take(1, &ticks(5, 1)).unwrap();
+        let at = Version::tick(6, 0).unwrap();
+        let reader = Arc::clone(&stamps);
+        let read = tokio::spawn(async move { reader.read_at(at).await });
+        tokio::task::yield_now().await;
+        assert!(!read.is_finished(), "a batch that may be at or below the read is on its way");
+        let after = stamps.take(1, &ticks(5, 1)).unwrap();
+        assert!(after.versions[0] > at, "rule R: what is stamped later lies above the read");
+        stamps.done(before.number());
+        read.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn readers_of_a_leader_that_was_do_not_wait_for_ever() {
+        let stamps = Arc::new(Stamps::default());
+        let _lost = stamps.take(1, &ticks(5, 1)).unwrap();
+        let reader = Arc::clone(&stamps);
+        let read = tokio::spawn(async move { reader.read_at(Version::MAX).await });
+        tokio::task::yield_now().await;
+        stamps.abandon();
+        read.await.unwrap();
+    }
+}
