@@ -62,7 +62,8 @@ pub enum ProposeError {
     /// command that is applied once however often it is submitted may be submitted again.
     #[error("leadership was lost; whether the command is applied is not known")]
     Lost,
-    /// Too much waits already. The command was not appended; submit it again when something has been applied.
+    /// Too much waits already. The command was not appended; submit it again when something has been applied. A command
+    /// above [`COMMAND_BYTES_MAX`](crate::COMMAND_BYTES_MAX) never fits.
     #[error("{waiting} bytes of commands wait, expected at most {max}; submit again later")]
     Full {
         /// Bytes that wait.

@@ -27,7 +27,7 @@ const MARKER_1: u8 = 1;
 const REPLICA_1: u8 = 1;
 
 /// Tag and term at most.
-const ENTRY_HEAD_BYTES: usize = 11;
+pub(crate) const ENTRY_HEAD_BYTES: usize = 11;
 /// A change of voters goes through two sets; more has no meaning.
 const SETS_MAX: usize = 2;
 

@@ -20,7 +20,7 @@ use crate::peers::inbox::{self, Inbox};
 use crate::peers::lane::CallError;
 use crate::peers::network::Factory;
 use crate::peers::peer::{Directory, Peers};
-use crate::peers::serve;
+use crate::peers::serve::{self, ASK_BYTES_MAX};
 use crate::propose::Room;
 use crate::reads::{self, Reads};
 use crate::snapshot::{Holds, Receiver, Senders};
@@ -148,6 +148,10 @@ impl Host {
     /// # Errors
     /// See [`AskError`]. The question may have arrived.
     pub async fn ask(&self, node: NodeId, question: Bytes, timeout: Duration) -> Result<Bytes, AskError> {
+        if question.len() > ASK_BYTES_MAX {
+            let found = question.len();
+            return Err(AskError::Refused(format!("the question has {found} bytes, expected at most {ASK_BYTES_MAX}")));
+        }
         let asked = async {
             if node == self.0.peers.node {
                 let Some(answerer) = self.0.answerer() else {

@@ -85,8 +85,8 @@ pub trait Export: Send + Sync {
 
 /// A state that is being received. Dropped before [`Self::finish`], it leaves the group's state as it was.
 pub trait Import: Send + Sync {
-    /// Writes the next bytes of a file: files come one after the other, each from 0 to its end without gaps. Nothing
-    /// has to be durable.
+    /// Writes the next bytes of a file: files come one after the other, each from 0 to its end without gaps; of a file
+    /// without bytes nothing comes. Nothing has to be durable.
     fn write(&mut self, file: &FileInfo, offset: u64, bytes: &[u8]) -> Result<(), Fault>;
 
     /// Replaces the group's state by these files, durably: after a crash at any moment the replica has either the

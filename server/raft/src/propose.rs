@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use lentic_types::limits::ENTRY_BYTES_MAX;
 use lentic_types::{Index, NodeId};
 use openraft::errors::ClientWriteError;
 use openraft::raft::ClientWriteResult;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::error::ProposeError;
+use crate::format::ENTRY_HEAD_BYTES;
 use crate::responder::Answering;
 use crate::types::{Clid, Command, Raft, Reply, Types};
 
@@ -47,8 +49,14 @@ pub struct Pending<R> {
     reply: PhantomData<fn() -> R>,
 }
 
+/// Largest command in bytes: an entry without its head.
+pub const COMMAND_BYTES_MAX: usize = ENTRY_BYTES_MAX - ENTRY_HEAD_BYTES;
+
 /// Enqueues a command of the leader of `term`.
 pub(crate) async fn submit<R>(raft: &Raft, room: &Room, term: u64, command: Bytes) -> Result<Pending<R>, ProposeError> {
+    if command.len() > COMMAND_BYTES_MAX {
+        return Err(ProposeError::Full { waiting: command.len(), max: COMMAND_BYTES_MAX });
+    }
     let (responder, outcome) = room.responder(command.len())?;
     let write = raft.write(Command(command)).responder(responder).with_leader(Clid::new(term));
     write.await.map_err(|fatal| ProposeError::Stopped(fatal.to_string()))?;

@@ -10,7 +10,8 @@ use tokio::sync::watch;
 
 use crate::types::{LogId, Raft, Types, term_of};
 
-/// A group as this node sees it. Indexes are of the last such entry, 0 if there is none; each only rises on one node.
+/// A group as this node sees it, a moment late: the reply to a command may come before its index is seen here. Indexes
+/// are of the last such entry, 0 if there is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
     /// The newest term this node knows of.

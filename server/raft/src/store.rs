@@ -74,6 +74,11 @@ impl Store {
         self.machine.request_flush()
     }
 
+    /// The machine's handle for moving its state.
+    pub(crate) fn transfer(&self) -> Arc<dyn Transfer> {
+        self.machine.transfer()
+    }
+
     /// What is durable, as openraft's idea of a snapshot; none if nothing is.
     fn flushed(&mut self) -> io::Result<Option<SnapshotMeta>> {
         let durable = self.durable().map_err(io::Error::other)?;

@@ -6,7 +6,7 @@ use lentic_types::{ClusterId, NodeId};
 use prost::Message as _;
 use wire::message::Body;
 
-/// A frame is closed above this. One message may be larger alone: an entry of the largest size.
+/// Most bytes of messages in a frame, roughly; a larger message goes alone: an entry of the largest size.
 const FRAME_BYTES: usize = 1 << 20;
 /// A frame is closed at this many messages.
 const FRAME_MESSAGES: usize = 1_024;
@@ -21,13 +21,15 @@ pub(crate) struct Gather {
 }
 
 impl Gather {
+    /// Whether a message with this body may go with those that are there.
+    pub(crate) fn fits(&self, body: Option<&Body>) -> bool {
+        let bytes = self.bytes + MESSAGE_BYTES + body.map_or(0, body_bytes);
+        self.messages.is_empty() || (bytes <= FRAME_BYTES && self.messages.len() < FRAME_MESSAGES)
+    }
+
     pub(crate) fn add(&mut self, message: wire::Message) {
         self.bytes += MESSAGE_BYTES + message.body.as_ref().map_or(0, body_bytes);
         self.messages.push(message);
-    }
-
-    pub(crate) fn is_full(&self) -> bool {
-        self.bytes >= FRAME_BYTES || self.messages.len() >= FRAME_MESSAGES
     }
 
     /// The frame, if there is anything to send.

@@ -143,49 +143,62 @@ impl<'a> Session<'a> {
             return reason;
         }
         let hello_until = Instant::now() + HELLO_TIMEOUT;
-        let mut next = Some(first);
+        // What comes next, if it is at hand already: the first request, or one that did not fit into a frame.
+        let mut at_hand = Some(first);
         let mut frames = Vec::new();
         loop {
-            if let Some(request) = next.take()
-                && let Err(reason) = self.send_with_company(request, queue).await
-            {
-                return reason;
-            }
-            tokio::select! { biased;
+            let next = async {
+                match at_hand.take() {
+                    Some(request) => Some(request),
+                    None => queue.recv().await,
+                }
+            };
+            let request = tokio::select! { biased;
                 count = self.receiver.recv_many(&mut frames, FRAMES_AT_ONCE) => {
                     if count == 0 {
                         return format!("the link to {} broke", self.node);
                     }
-                    for frame in frames.drain(..) {
-                        if let Err(reason) = self.take(frame) {
-                            return reason;
-                        }
-                    }
+                    None
                 }
                 () = tokio::time::sleep_until(hello_until), if !self.greeted => {
                     return format!("{} did not introduce itself", self.node);
                 }
-                request = queue.recv() => match request {
-                    Some(request) => next = Some(request),
+                request = next => match request {
+                    Some(request) => Some(request),
                     None => return "this node shuts down".to_owned(),
                 },
+            };
+            for frame in frames.drain(..) {
+                if let Err(reason) = self.take(frame) {
+                    return reason;
+                }
+            }
+            if let Some(request) = request {
+                match self.send_with_company(request, queue).await {
+                    Ok(left) => at_hand = left,
+                    Err(reason) => return reason,
+                }
             }
         }
     }
 
-    /// Sends a request together with what waits behind it.
-    async fn send_with_company(&mut self, first: Outgoing, queue: &mut mpsc::Receiver<Outgoing>) -> Result<(), String> {
+    /// Sends a request together with what waits behind it. Returns what did not fit into the same frame.
+    async fn send_with_company(
+        &mut self,
+        first: Outgoing,
+        queue: &mut mpsc::Receiver<Outgoing>,
+    ) -> Result<Option<Outgoing>, String> {
         // Whoever is about to ask, too, gets into the same frame.
         tokio::task::yield_now().await;
         let mut gather = Gather::default();
         let mut next = Some(first);
-        while let Some(request) = next {
+        while let Some(request) = next.take_if(|request| gather.fits(Some(&request.body))) {
             self.add(request, &mut gather);
-            next = if gather.is_full() { None } else { queue.try_recv().ok() };
+            next = queue.try_recv().ok();
         }
         match gather.into_frame() {
-            Some(frame) => self.send(frame).await,
-            None => Ok(()),
+            Some(frame) => self.send(frame).await.map(|()| next),
+            None => Ok(next),
         }
     }
 

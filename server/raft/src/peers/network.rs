@@ -171,7 +171,9 @@ impl NetSnapshot<Types> for Connection {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
-        let Factory { peers, group, senders, .. } = &self.factory;
+        let Factory { peers, group, senders, holds, .. } = &self.factory;
+        // What comes after the snapshot must be in the log when the follower has it.
+        let _hold = holds.hold(self.node, snapshot.meta.last_log_id.map_or(0, |last| last.index));
         tokio::select! { biased;
             closed = cancel => Err(StreamingError::Closed(closed)),
             sent = senders.send(peers, *group, self.node, vote, snapshot) => match sent {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use lentic_net::{Class, Link, LinkReceiver, LinkSender};
 use lentic_proto::internal as wire;
+use lentic_types::limits::CATALOG_BYTES_MAX;
 use lentic_types::{GroupId, NodeId};
 use prost::Message as _;
 use tokio::sync::{Semaphore, mpsc};
@@ -20,6 +21,8 @@ use crate::host::Shared;
 const HELLO_TIMEOUT: Duration = Duration::from_secs(3);
 /// Replies that wait for the link. Each answers an open request, of which the other end has a bounded number.
 const REPLIES_MAX: usize = 8_192;
+/// Largest question and largest answer between nodes, in bytes: the catalog is sent as one.
+pub const ASK_BYTES_MAX: usize = CATALOG_BYTES_MAX;
 /// Questions to this node that are being answered at once, over all links.
 pub(crate) const ANSWERS_MAX: usize = 256;
 
@@ -66,13 +69,19 @@ async fn greet(
 
 /// Sends replies: those that wait together in one frame.
 async fn write(shared: &Shared, sender: LinkSender, mut replies: mpsc::Receiver<wire::Message>) {
-    while let Some(first) = replies.recv().await {
-        tokio::task::yield_now().await;
+    let mut next = None;
+    loop {
+        if next.is_none() {
+            next = replies.recv().await;
+            tokio::task::yield_now().await;
+        }
+        if next.is_none() {
+            return;
+        }
         let mut gather = Gather::default();
-        let mut next = Some(first);
-        while let Some(message) = next {
+        while let Some(message) = next.take_if(|message| gather.fits(message.body.as_ref())) {
             gather.add(message);
-            next = if gather.is_full() { None } else { replies.try_recv().ok() };
+            next = replies.try_recv().ok();
         }
         if let Some(frame) = gather.into_frame() {
             shared.peers.counters.frame_sent(frame.len());
@@ -134,6 +143,9 @@ fn answer(shared: &Arc<Shared>, from: NodeId, question: Bytes, reply: ReplyTo) {
     lentic_runtime::spawn(async move {
         let _permit = permit;
         match answerer.answer(from, question).await {
+            Ok(answer) if answer.len() > ASK_BYTES_MAX => {
+                reply.refuse(format!("the answer has {} bytes, expected at most {ASK_BYTES_MAX}", answer.len()));
+            }
             Ok(answer) => reply.send(Body::Answer(answer)),
             Err(reason) => reply.refuse(reason),
         }

@@ -1,43 +1,30 @@
-//! Snapshots between nodes.
-use crate::host::Shared;
-use crate::options::Options;
-use crate::peers::peer::Peers;
-use crate::store::SnapshotData;
-use crate::types::{Clid, Vote};
-use lentic_proto::internal as wire;
-use lentic_types::{GroupId, NodeId};
-use openraft::storage::Snapshot;
-use std::sync::Arc;
-use wire::message::Body;
+//! Snapshots between nodes: a replica's state as files, for a follower whose entries are gone from the log.
+//!
+//! ```text
+//!   sender                                              receiver
+//!     export ── offer: replica state, list of files ──►   begins an import, or finds one that stopped half-way
+//!            ◄─ next: file 3, offset 0 ───────────────
+//!            ── part: file 3, offset 0, bytes, crc ───►   writes
+//!            ◄─ next: file 3, offset 1 MiB ───────────
+//!              ... the link breaks, and is dialled again ...
+//!            ── offer: the same ──────────────────────►
+//!            ◄─ next: where it stopped ───────────────
+//!              ...
+//!            ── the last part: nothing ───────────────►   checks, installs
+//!            ◄─ installed ────────────────────────────
+//! ```
+//!
+//! One snapshot is sent and one is received at a time by a node. Memory holds a few parts, whatever the size.
 
-#[derive(Default)]
-pub(crate) struct Holds;
-impl Holds {
-    pub(crate) fn lowest(&self) -> u64 {
-        u64::MAX
-    }
-}
-pub(crate) struct Senders;
-impl Senders {
-    pub(crate) fn new(_: &Options) -> Self {
-        Self
-    }
-    pub(crate) async fn send(
-        &self,
-        _: &Arc<Peers>,
-        _: GroupId,
-        _: NodeId,
-        _: Vote,
-        _: Snapshot<Clid, u64, (), SnapshotData>,
-    ) -> Result<Vote, String> {
-        Err("not yet".to_owned())
-    }
-}
-#[derive(Default)]
-pub(crate) struct Receiver;
-impl Receiver {
-    pub(crate) async fn handle(&self, _: &Arc<Shared>, _: NodeId, _: GroupId, _: Body) -> wire::SnapshotReply {
-        wire::SnapshotReply { reply: None }
-    }
-    pub(crate) fn forget(&self, _: GroupId) {}
-}
+mod hold;
+mod receive;
+mod send;
+
+pub(crate) use hold::Holds;
+pub(crate) use receive::Receiver;
+pub(crate) use send::Senders;
+
+/// Bytes of a part.
+const PART_BYTES: usize = 1 << 20;
+/// Files of one snapshot.
+const FILES_MAX: usize = 100_000;

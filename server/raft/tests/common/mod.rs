@@ -9,21 +9,23 @@ mod tape;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use lentic_log::{Log, LogOptions, SimFs, SimOp, Writer};
-use lentic_net::{Address, BoxFuture, Class, Link};
-use lentic_raft::{Directory, Group, Host, Options, ProposeError, Status};
+use lentic_raft::{Group, Host, Options, ProposeError, Status};
 use lentic_runtime::{Random, Scope};
 use lentic_types::{ClusterId, GroupId, Index, NodeId};
 pub use net::Net;
+use net::Numbers;
 pub use tape::{Tape, TapeDisk};
 use tokio::time::{sleep, timeout};
 
 pub const CLUSTER: ClusterId = ClusterId([7; 16]);
 pub const GROUP: GroupId = GroupId(1);
+/// The group as tests have it.
+pub type TapeGroup = Group<Tape>;
 /// Longer than anything that a healthy cluster takes.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -44,15 +46,6 @@ pub fn node(number: u64) -> NodeId {
 
 pub fn nodes(numbers: impl IntoIterator<Item = u64>) -> BTreeSet<NodeId> {
     numbers.into_iter().map(NodeId).collect()
-}
-
-/// Nodes are spoken to by their number.
-struct Numbers;
-
-impl Directory for Numbers {
-    fn address(&self, node: NodeId) -> Option<Address> {
-        Some(Address::from(&*node.to_string()))
-    }
 }
 
 /// A node that runs.
@@ -76,8 +69,12 @@ pub struct Cluster {
     pub machines: BTreeMap<NodeId, Machine>,
     pub options: Options,
     pub log_options: LogOptions,
+    live: Live,
     random: Random,
 }
+
+/// The group on the nodes that run, as of now.
+pub type Live = Arc<Mutex<BTreeMap<NodeId, Group<Tape>>>>;
 
 impl Cluster {
     /// `count` nodes that run and have no groups.
@@ -88,8 +85,9 @@ impl Cluster {
     pub async fn with(seed: u64, count: u64, options: Options) -> Self {
         let random = Random::seeded(seed);
         let log_options = LogOptions { segment_bytes: 64 << 10, bytes_max: 1 << 20, ..LogOptions::default() };
-        let net = Net::new(random.next_seed());
-        let mut cluster = Self { net, machines: BTreeMap::new(), options, log_options, random };
+        let net = Net::new(&random);
+        let (machines, live) = (BTreeMap::new(), Live::default());
+        let mut cluster = Self { net, machines, options, log_options, live, random };
         for number in 1..=count {
             cluster.add(node(number)).await;
         }
@@ -112,10 +110,9 @@ impl Cluster {
         let (log, writer) =
             Log::open(Arc::new(machine.fs.clone()), CLUSTER, self.log_options, Box::new(|_| ())).unwrap();
         scope.spawn(write(writer));
-        let network = Arc::new(self.net.of(node));
+        let network = self.net.of(node);
         let host = Host::new(node, CLUSTER, log.clone(), network, Arc::new(Numbers), self.options.clone());
-        let acceptor = (scope.clone(), host.clone());
-        self.net.listen(node, move |class, link| serve(acceptor.clone(), class, link));
+        self.net.start(node, scope.clone(), host.clone());
         let running = Running { scope, host, log, groups: BTreeMap::new() };
         machine.running = Some(running);
         let groups: Vec<GroupId> = self.machines[&node].tapes.keys().copied().collect();
@@ -132,6 +129,9 @@ impl Cluster {
         let (host, scope) = (running.host.clone(), running.scope.clone());
         let started = scope.run(host.start(group, tape)).await.unwrap();
         running.groups.insert(group, started.clone());
+        if group == GROUP {
+            self.live.lock().unwrap().insert(node, started.clone());
+        }
         started
     }
 
@@ -140,7 +140,7 @@ impl Cluster {
         let voters = nodes(voters);
         for node in &voters {
             let started = self.start_group(*node, group).await;
-            self.scope(*node).run(started.initialize(voters.clone())).await.unwrap();
+            started.initialize(voters.clone()).await.unwrap();
         }
     }
 
@@ -160,6 +160,15 @@ impl Cluster {
         &self.machines[&node].tapes[&GROUP]
     }
 
+    pub fn live(&self) -> BTreeMap<NodeId, Group<Tape>> {
+        self.live.lock().unwrap().clone()
+    }
+
+    /// For tasks of a test, which see nodes come and go.
+    pub fn share_live(&self) -> Live {
+        Arc::clone(&self.live)
+    }
+
     pub fn runs(&self, node: NodeId) -> bool {
         self.machines[&node].running.is_some()
     }
@@ -170,7 +179,8 @@ impl Cluster {
         let machine = self.machines.get_mut(&node).unwrap();
         let running = machine.running.take().unwrap();
         running.scope.abort();
-        self.net.hang_up(node);
+        self.live.lock().unwrap().remove(&node);
+        self.net.crash(node);
         machine.fs = machine.fs.crash(seed);
         machine.tapes.values().for_each(TapeDisk::crash);
     }
@@ -184,8 +194,9 @@ impl Cluster {
         let among: Vec<NodeId> = among.into_iter().map(NodeId).collect();
         let find = async {
             loop {
-                let states: Vec<(NodeId, Status)> =
-                    among.iter().filter(|n| self.runs(**n)).map(|n| (*n, self.group(*n).status())).collect();
+                let live = self.live();
+                let status = |node: &NodeId| Some((*node, live.get(node)?.status()));
+                let states: Vec<(NodeId, Status)> = among.iter().filter_map(status).collect();
                 let newest = states.iter().map(|(_, status)| status.term).max().unwrap_or(0);
                 let leads = |(_, status): &&(NodeId, Status)| status.is_leader && status.term == newest;
                 if let Some((leader, _)) = states.iter().find(leads) {
@@ -206,7 +217,7 @@ impl Cluster {
         let group = self.group(node);
         let term = group.status().term;
         let command = Bytes::copy_from_slice(command.as_bytes());
-        self.scope(node).run(async { group.submit(term, command).await?.await }).await
+        group.submit(term, command).await?.await
     }
 
     /// Proposes until it is applied, wherever the leader is.
@@ -247,16 +258,17 @@ impl Cluster {
     }
 }
 
+impl Drop for Cluster {
+    /// Listeners hold their hosts, which hold the network.
+    fn drop(&mut self) {
+        self.machines.keys().for_each(|node| self.net.crash(*node));
+    }
+}
+
 async fn write(mut writer: Writer) {
     loop {
         // An fdatasync takes a while, and what comes meanwhile is the next gather.
         sleep(Duration::from_millis(1)).await;
         writer.step();
     }
-}
-
-fn serve((scope, host): (Scope, Host), class: Class, link: Link) -> BoxFuture<'static, ()> {
-    Box::pin(async move {
-        scope.spawn(host.accept(class, link));
-    })
 }
