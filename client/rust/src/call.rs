@@ -164,7 +164,9 @@ impl ShardCall<'_> {
                 Sent::Answered(response) => return Ok((response, route)),
                 Sent::Moved => {}
                 Sent::Failed(error) => {
-                    if !is_direct {
+                    if is_direct {
+                        progress.unreachable += 1;
+                    } else {
                         self.core.nodes.avoid(&address);
                     }
                     progress.note(error);
@@ -178,26 +180,24 @@ impl ShardCall<'_> {
         self.request.request.as_mut().expect("a call has a request")
     }
 
-    /// Whom to send to: the leader, or another node that passes the request on if the leader is out of reach.
-    fn choose(&self, route: &Route, progress: &Progress) -> Option<(Address, bool)> {
-        let detour = progress.unreachable >= 2 && progress.unreachable.is_multiple_of(2);
-        if detour {
-            if let Some(leader) = &route.leader {
-                self.core.nodes.avoid(leader);
-            }
-            return Some((self.core.nodes.chosen(), false));
+    /// Whom to send to: the leader; after every second failure to reach it, another node once, which passes it on.
+    fn choose(&self, route: &Route, progress: &mut Progress) -> Option<(Address, bool)> {
+        let takes_detour = progress.unreachable > 0 && progress.unreachable.is_multiple_of(2);
+        if !takes_detour {
+            return route.leader.clone().map(|leader| (leader, true));
         }
-        route.leader.clone().map(|leader| (leader, true))
+        progress.unreachable += 1;
+        if let Some(leader) = &route.leader {
+            self.core.nodes.avoid(leader);
+        }
+        Some((self.core.nodes.chosen(), false))
     }
 
     async fn send(&mut self, address: &Address, route: &Arc<Route>, progress: &mut Progress) -> Result<Sent, Stop> {
         let mut waiting = match send(self.core, address, &mut self.request, progress).await {
             Ok(waiting) => waiting,
             Err(Unsent::Refused(error)) => return Err(Stop::Failed(progress.give_up(error))),
-            Err(Unsent::Ended(error)) => {
-                progress.unreachable += 1;
-                return Ok(Sent::Failed(error));
-            }
+            Err(Unsent::Ended(error)) => return Ok(Sent::Failed(error)),
         };
         let answered = |answer| match answer {
             Ok(response) => Sent::Answered(response),
@@ -230,13 +230,13 @@ impl ShardCall<'_> {
         let error = Error::from_failure(failure);
         match error.kind() {
             ErrorKind::AnswerForgotten => return Err(Stop::Failed(Error::unknown(error.message()))),
-            // The table may have been dropped and made anew since it was described.
-            ErrorKind::NotFound if !progress.has_asked_anew => {
-                progress.has_asked_anew = true;
+            // Whether there is such a table is for the catalog to say, which is asked before the request is sent again:
+            // the table may have been made anew, or its shard may not have come to its node yet.
+            ErrorKind::NotFound => {
                 progress.answered(&error);
+                progress.note(error);
                 return self.reroute(used, progress).await;
             }
-            ErrorKind::NotFound => return Err(Stop::Failed(progress.give_up(error))),
             _ if error.retry() == Retry::Never => return Err(Stop::Failed(error)),
             _ => progress.answered(&error),
         }

@@ -27,8 +27,6 @@ pub(crate) struct Progress {
     pub(crate) at_once: u32,
     /// How often its leader could not be reached.
     pub(crate) unreachable: u32,
-    /// Whether the table was asked for again because its shard was not found.
-    pub(crate) has_asked_anew: bool,
     last: Option<Error>,
 }
 
@@ -39,17 +37,7 @@ impl Progress {
 
     pub(crate) fn until(effect: Effect, deadline: Instant) -> Self {
         let began = Instant::now();
-        Self {
-            effect,
-            began,
-            deadline,
-            in_doubt: 0,
-            rounds: 0,
-            at_once: 0,
-            unreachable: 0,
-            has_asked_anew: false,
-            last: None,
-        }
+        Self { effect, began, deadline, in_doubt: 0, rounds: 0, at_once: 0, unreachable: 0, last: None }
     }
 
     /// What kind of operation it is.

@@ -41,6 +41,14 @@ pub struct Row {
     pub expires_unix_ms: Option<u64>,
 }
 
+impl Row {
+    /// The value as an integer, if it has 8 bytes.
+    #[must_use]
+    pub fn as_i64(&self) -> Option<i64> {
+        self.value[..].try_into().ok().map(i64::from_be_bytes)
+    }
+}
+
 /// A scan that is being described. [`start`](Self::start) begins it.
 #[derive(Clone, Debug)]
 #[must_use = "a scan does nothing until it is started"]

@@ -8,7 +8,6 @@ use crate::fake::Cluster;
 async fn run_all(make: impl Fn(u64) -> Client) {
     for (seed, case) in conformance::CASES.iter().enumerate() {
         let client = make(seed as u64);
-        println!("{}", case.name);
         (case.run)(client).await;
     }
 }

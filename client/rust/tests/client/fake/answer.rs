@@ -35,17 +35,15 @@ impl World {
             Asked::Join(_) => Err(Failure::invalid("a client does not join")),
             Asked::TransferLeader(transfer) => self.transfer(&transfer),
             Asked::Write(write) => {
-                self.at_shard(node, &write.table, write.route, first_key(&write)).and_then(|id| self.write(id, write))
+                self.at_shard(node, &write.table, write.route, &first_key(&write)).and_then(|id| self.write(id, write))
             }
-            Asked::Get(get) => {
-                self.at_shard(node, &get.table, get.route, get.key.clone()).and_then(|id| self.get(id, &get))
-            }
+            Asked::Get(get) => self.at_shard(node, &get.table, get.route, &get.key).and_then(|id| self.get(id, &get)),
             Asked::MultiGet(get) => {
                 let key = get.keys.first().cloned().unwrap_or_default();
-                self.at_shard(node, &get.table, get.route, key).and_then(|id| self.multi_get(id, &get))
+                self.at_shard(node, &get.table, get.route, &key).and_then(|id| self.multi_get(id, &get))
             }
             Asked::Scan(scan) => {
-                self.at_shard(node, &scan.table, scan.route, scan.start.clone()).and_then(|id| self.scan(id, scan))
+                self.at_shard(node, &scan.table, scan.route, &scan.start).and_then(|id| self.scan(id, scan))
             }
         };
         answer.unwrap_or_else(Response::Failure)
@@ -139,14 +137,14 @@ impl World {
     }
 
     /// The shard that a request is for, if `node` may serve it.
-    fn at_shard(&mut self, node: u64, table: &str, route: Option<v1::Route>, key: Bytes) -> Result<u64, Failure> {
+    fn at_shard(&mut self, node: u64, table: &str, route: Option<v1::Route>, key: &[u8]) -> Result<u64, Failure> {
         if self.faults.throttled > 0 {
             self.faults.throttled -= 1;
             return Err(Failure::new(ErrorKind::Throttled, "wait").with_retry_after_ms(20));
         }
         let id = match route {
             Some(route) => route.shard,
-            None if self.tables.contains_key(table) => self.shard_of(table, &key).expect("shards cover a table"),
+            None if self.tables.contains_key(table) => self.shard_of(table, key).expect("shards cover a table"),
             None => return Err(no_table(table)),
         };
         if self.shards.contains_key(&id) && self.faults.happens(self.faults.move_permille) {
@@ -176,6 +174,13 @@ impl World {
 
     fn write(&mut self, id: u64, write: v1::WriteRequest) -> Answer {
         let version = self.next_tick();
+        if self.faults.forgetful {
+            return Err(failure(&Refusal::AnswerForgotten));
+        }
+        if let Some(key) = &write.key {
+            assert!(key.issued != 0 && key.sequence >= key.acked_below, "a key that nobody may make");
+            self.widest_window = self.widest_window.max(key.sequence - key.acked_below);
+        }
         let key = write.key.map(|key| RequestKey {
             client: ClientId(key.client),
             sequence: key.sequence,

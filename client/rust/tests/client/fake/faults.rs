@@ -9,12 +9,18 @@ use lentic_runtime::Random;
 pub(crate) struct Faults {
     /// Nodes that cannot be reached; their links are cut.
     pub(crate) down: BTreeSet<u64>,
+    /// Nodes that clients cannot reach; other nodes can.
+    pub(crate) unreachable: BTreeSet<u64>,
+    /// Nodes that hold requests back, all but hello and status, until they are let go.
+    pub(crate) held: BTreeSet<u64>,
     /// Nodes that read requests, and answer nothing but status.
     pub(crate) mute: BTreeSet<u64>,
     /// Nodes that answer nothing at all, and read nothing.
     pub(crate) stuck: BTreeSet<u64>,
     /// Nodes that answer with bytes that are no answer.
     pub(crate) garbage: BTreeSet<u64>,
+    /// Answers to earlier requests are forgotten.
+    pub(crate) forgetful: bool,
     /// A stale route is refused without the right one.
     pub(crate) no_hints: bool,
     /// How many more requests for keys are refused as throttled.

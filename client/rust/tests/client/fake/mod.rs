@@ -15,4 +15,5 @@ mod faults;
 mod network;
 mod world;
 
-pub(crate) use network::Cluster;
+pub(crate) use network::{Cluster, all_done};
+pub(crate) use world::address;

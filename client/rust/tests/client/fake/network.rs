@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use lentic_client::{Client, Options};
+use lentic_client::{Client, Error, Options};
 use lentic_net::{Address, BoxFuture, Class, DialError, Link, LinkSender, Network};
 use lentic_proto::v1::pipe_request::Request;
 use lentic_proto::v1::{PipeRequest, PipeResponse};
@@ -52,7 +52,7 @@ impl Cluster {
     }
 
     /// Changes what goes wrong; links notice at once.
-    pub(crate) fn fault(&self, change: impl FnOnce(&mut Faults)) {
+    pub(crate) fn fault<T>(&self, change: impl FnOnce(&mut Faults) -> T) {
         change(&mut self.world().faults);
         self.changed.notify_waiters();
     }
@@ -74,11 +74,13 @@ impl Cluster {
     async fn serve(self, node: u64, link: Link) {
         let Link { sender, mut receiver } = link;
         let end = End { node, sender: Arc::new(Mutex::new(Some(sender))), cut: Arc::new(Notify::new()) };
+        self.world().links += 1;
         loop {
             let changed = self.changed.notified();
             let (is_down, is_stuck) = {
                 let faults = &self.world().faults;
-                (faults.down.contains(&node), faults.stuck.contains(&node))
+                let is_down = faults.down.contains(&node) || faults.unreachable.contains(&node);
+                (is_down, faults.stuck.contains(&node))
             };
             if is_down {
                 break;
@@ -93,6 +95,7 @@ impl Cluster {
                 }
             }
         }
+        self.world().links -= 1;
         end.close();
     }
 
@@ -100,7 +103,7 @@ impl Cluster {
     async fn take(&self, end: &End, frame: Bytes) {
         let PipeRequest { id, request, .. } = PipeRequest::decode(frame).expect("the client sends requests");
         let request = request.expect("the client sends whole requests");
-        let delay_ms = {
+        let (delay_ms, is_held) = {
             let mut world = self.world();
             world.note(end.node, id, &request);
             if !matches!(request, Request::Hello(_)) && world.faults.passes() {
@@ -108,16 +111,30 @@ impl Cluster {
                 return end.close();
             }
             let delay_ms_max = world.faults.delay_ms_max;
-            world.faults.draw(delay_ms_max + 1)
+            let is_held =
+                world.faults.held.contains(&end.node) && !matches!(request, Request::Hello(_) | Request::Status(_));
+            (world.faults.draw(delay_ms_max + 1), is_held)
         };
-        if delay_ms == 0 {
+        if delay_ms == 0 && !is_held {
             return self.answer(end, id, request).await;
         }
         let (cluster, end) = (self.clone(), end.clone());
         lentic_runtime::spawn(async move {
             tokio::time::sleep(Duration::from_millis(delay_ms)).await;
+            cluster.let_go(end.node).await;
             cluster.answer(&end, id, request).await;
         });
+    }
+
+    /// Waits until a node does not hold requests back.
+    async fn let_go(&self, node: u64) {
+        loop {
+            let changed = self.changed.notified();
+            if !self.world().faults.held.contains(&node) {
+                return;
+            }
+            changed.await;
+        }
     }
 
     async fn answer(&self, end: &End, id: u64, request: Request) {
@@ -184,13 +201,25 @@ impl Network for Cluster {
         let (cluster, to) = (self.clone(), to.clone());
         Box::pin(async move {
             let node = (1..=cluster.world().nodes).find(|node| address(*node) == to);
-            let node = node.filter(|node| !cluster.world().faults.down.contains(node));
+            let node = node.filter(|node| {
+                let faults = &cluster.world().faults;
+                !faults.down.contains(node) && !faults.unreachable.contains(node)
+            });
             let Some(node) = node else {
                 return Err(DialError { address: to, reason: "connection refused".to_owned() });
             };
+            cluster.world().dialled += 1;
             let (here, there) = Link::pair(FRAMES);
             lentic_runtime::spawn(cluster.clone().serve(node, there));
             Ok(here)
         })
+    }
+}
+
+/// All of the results are results.
+#[track_caller]
+pub(crate) fn all_done<T>(results: Vec<Result<T, Error>>) {
+    if let Some(error) = results.into_iter().find_map(Result::err) {
+        panic!("expected results only, found an error: {error}");
     }
 }

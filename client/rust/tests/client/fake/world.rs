@@ -34,6 +34,11 @@ pub(crate) struct World {
     /// What nodes were asked, in order, with the time in milliseconds.
     pub(crate) trace: Vec<String>,
     pub(crate) clients: u64,
+    /// Links that are open, and how often a client has opened one.
+    pub(crate) links: u64,
+    pub(crate) dialled: u64,
+    /// The largest distance between a sequence and what was acknowledged with it.
+    pub(crate) widest_window: u64,
     pub(crate) request_bytes_max: u64,
     pub(crate) began: tokio::time::Instant,
     clock: SimClock,
@@ -68,6 +73,9 @@ impl World {
             faults: Faults::default(),
             trace: Vec::new(),
             clients: 0,
+            links: 0,
+            dialled: 0,
+            widest_window: 0,
             request_bytes_max: 64 << 20,
             began: tokio::time::Instant::now(),
             clock: SimClock::new(UNIX_MS),
