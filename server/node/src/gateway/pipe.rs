@@ -170,6 +170,10 @@ impl<S: Portable> Gateway<S> {
             },
             Request::ListTables(_) => Response::ListTables(self.list_tables()),
             Request::TransferLeader(request) => Response::TransferLeader(self.transfer_leader(&request).await?),
+            // The first id is the founder's: nobody gets one before it has registered.
+            Request::Join(_) if self.meta.catalog().nodes.is_empty() => {
+                return Err(failure::throttled("this node is not registered with its cluster yet; ask again", 50));
+            }
             Request::CreateTable(_) | Request::DropTable(_) | Request::IssueClient(_) | Request::Join(_) => {
                 self.ask_meta(request, caller, deadline).await?
             }
