@@ -36,6 +36,12 @@ pub(crate) fn test(root: &Path) -> bool {
     with_packages(root, |packages| stage::run("test", root, &[fast_tests(), heavy_tests(packages)]))
 }
 
+/// Simulated clusters: seeds of `lentic-sim`, which knows the words.
+pub(crate) fn sim(root: &Path, words: &[&str]) -> bool {
+    let line = format!("run --quiet -p lentic-sim --bin lentic-sim -- {}", words.join(" "));
+    stage::run("sim", root, &[Stage::cargo("sim", &line)])
+}
+
 /// What .ci/run calls: every check and every test, each once. Speed is not judged here, for shared machines lie.
 pub(crate) fn ci(root: &Path) -> bool {
     with_packages(root, |packages| {

@@ -25,6 +25,8 @@ usage: cargo xtask CHORE
   codegen [--check]   writes the generated files; --check only compares them
   bench               lists the benchmarks
   bench NAME [--quick]  runs one of them; `bench micro` runs the criterion benches
+  sim --seeds N [--from K]   runs simulated clusters, one a seed, and says which fail
+  sim --seed S [--lines]     runs one seed twice and compares; --lines prints what happened
   demo                shows what is built so far
   ci                  what .ci/run calls: check --all and test, each stage once
   help                this page
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         ["codegen", "--check"] => chores::codegen(&root, codegen::Mode::Compare),
         ["demo"] => chores::demo(&root),
         ["ci"] => chores::ci(&root),
+        ["sim", rest @ ..] => chores::sim(&root, rest),
         ["bench", rest @ ..] => match bench::parse(rest) {
             Ok(bench::Request::List) => {
                 print!("{}", bench::list());

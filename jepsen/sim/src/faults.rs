@@ -1,0 +1,98 @@
+//! What is done to a cluster, and when.
+
+use std::time::Duration;
+
+use lentic_client::{Client, NodeId};
+use lentic_net::sim::SimKnobs;
+use tokio::time::{Instant, sleep};
+
+use crate::cluster::Cluster;
+use crate::dice::Dice;
+
+const HOUR_MS: i64 = 3_600_000;
+
+/// Breaks things for `for_`, one after the other, each kind as often as the dice say. What is broken stays so until the
+/// dice heal it, or [`Cluster::heal_all`].
+pub async fn break_things(cluster: &mut Cluster, dice: &Dice, admin: &Client, for_: Duration) {
+    let until = Instant::now() + for_;
+    // A seed has a temper: how long it waits, and which kinds it likes.
+    let pause_ms_max = dice.between(100..=1_500);
+    let kinds: Vec<u64> = (0..KINDS).filter(|_| !dice.one_in(3)).collect();
+    while Instant::now() < until {
+        sleep(Duration::from_millis(dice.between(10..=pause_ms_max))).await;
+        let kind = if kinds.is_empty() { dice.between(0..=KINDS - 1) } else { kinds[dice.place(kinds.len())] };
+        break_one(cluster, dice, admin, kind).await;
+        // What is down comes back sooner or later.
+        for host in 0..cluster.hosts() {
+            if !cluster.is_up(host) && dice.one_in(3) {
+                cluster.start_host(host).await;
+            }
+        }
+    }
+}
+
+const KINDS: u64 = 12;
+
+async fn break_one(cluster: &mut Cluster, dice: &Dice, admin: &Client, kind: u64) {
+    let host = dice.place(cluster.hosts());
+    let other = (host + 1 + dice.place(cluster.addresses() - 1)) % cluster.addresses();
+    match kind {
+        0 => cluster.crash(host, dice.one_in(2)),
+        1 if dice.one_in(3) => (0..cluster.hosts()).for_each(|host| cluster.crash(host, true)),
+        1 => {
+            cluster.crash(host, true);
+            cluster.start_host(host).await;
+        }
+        2 => cluster.cut(host, other, false),
+        3 => cluster.cut(host, other, true),
+        4 => (0..cluster.addresses()).filter(|other| *other != host).for_each(|other| cluster.cut(host, other, false)),
+        // What it says gets through, and it hears nothing; or the other way round.
+        5 if dice.one_in(2) => {
+            (0..cluster.hosts()).filter(|other| *other != host).for_each(|other| cluster.cut(other, host, true));
+        }
+        5 => (0..cluster.hosts()).filter(|other| *other != host).for_each(|other| cluster.cut(host, other, true)),
+        6 => {
+            let by = if dice.one_in(2) { HOUR_MS } else { 10_000 };
+            cluster.jump(host, if dice.one_in(2) { by } else { -by });
+        }
+        7 if dice.one_in(2) => {
+            cluster.stall_disk(host, Duration::from_millis(dice.between(100..=4_000)));
+        }
+        7 => cluster.slow_disk(host, dice.between(2_000..=200_000)),
+        8 => cluster.break_links(host, other),
+        9 => {
+            let knobs = SimKnobs::default();
+            cluster.set_network(match dice.between(0..=2) {
+                0 => knobs,
+                1 => SimKnobs { reset_per_million: 2_000, ..knobs },
+                _ => SimKnobs { late_per_million: 50_000, late_ms_max: 1_000, ..knobs },
+            });
+        }
+        10 => cluster.flush(host),
+        _ => {
+            // Another leader, asked for: the client finds the group's leader, or gives up soon.
+            cluster.note_transfer();
+            transfer(cluster, dice, admin).await;
+        }
+    }
+    // Cuts are healed as often as they are made.
+    if dice.one_in(3) {
+        (0..cluster.addresses()).for_each(|other| {
+            if other != host {
+                cluster.heal(host, other);
+            }
+        });
+    }
+}
+
+/// Asks some shard's leader to hand over.
+async fn transfer(cluster: &Cluster, dice: &Dice, admin: &Client) {
+    let within = Duration::from_millis(300);
+    let Ok(Ok(described)) = tokio::time::timeout(within, admin.describe_table(crate::workload::TABLE)).await else {
+        return;
+    };
+    let Some(shard) = described.shards.get(dice.place(described.shards.len())) else { return };
+    let to = NodeId(u64::try_from(dice.place(cluster.hosts())).unwrap_or(0) + 1);
+    // Whether it took effect shows in what clients see.
+    let _ = tokio::time::timeout(within, admin.transfer_leader(shard.shard, Some(to))).await;
+}

@@ -1,0 +1,164 @@
+//! A seed from its shape to its verdict.
+//!
+//! ```text
+//!   a shape ─► workloads ───────────────────────────────────► stop ─► their checks ─► replicas agree
+//!              faults ───────────────► all healed ─► serves within 10 s
+//! ```
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use lentic_client::{Client, Options, ShardDescription, TableOptions};
+use lentic_engine::keys::sys::{self, SysKind};
+use lentic_engine::{Family, MemStore};
+use lentic_machine::shard::{Descriptor, spans};
+use lentic_runtime::spawn;
+use lentic_types::{GroupId, NodeId, Version};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::cluster::{Cluster, FaultCounts, Shape};
+use crate::dice::Dice;
+use crate::faults::break_things;
+use crate::run::{Outcome, run};
+use crate::trace::Trace;
+use crate::workload::{Phase, SERVES_WITHIN, TABLE, Tally, World, causal, counters, registers, scans, ticks};
+
+/// What a seed came to.
+#[derive(Clone, Copy, Debug)]
+pub struct Report {
+    /// Faults and their effects.
+    pub faults: FaultCounts,
+    /// What clients did.
+    pub tally: Tally,
+    /// Virtual time.
+    pub took: Duration,
+}
+
+/// How long things break.
+const FAULTS_MS: std::ops::RangeInclusive<u64> = 2_000..=5_000;
+/// How long workloads go on when all is healed.
+const HEALED: Duration = Duration::from_secs(1);
+/// No operation ends at its deadline before the run does.
+const DEADLINE: Duration = Duration::from_secs(120);
+/// Fewer operations show nothing.
+const OPERATIONS_MIN: u64 = 100;
+
+/// Runs a seed.
+pub fn seed(seed: u64, keeps_lines: bool) -> Outcome<Report> {
+    run(seed, keeps_lines, scenario)
+}
+
+async fn scenario(dice: Dice, trace: Trace) -> Report {
+    let began = Instant::now();
+    let (shape, shards) = shape(&dice);
+    trace.add(format_args!("{shape:?}, {shards} shards"));
+    let mut cluster = Cluster::start(&dice, trace.clone(), shape).await;
+    let clients: Vec<Client> = (0..3).map(|_| cluster.client(options(&dice))).collect();
+    let admin = cluster.client(Options { deadline: DEADLINE, ..Options::default() });
+    let table = TableOptions { shards: u32::try_from(shards).unwrap_or(1), ..TableOptions::default() };
+    admin.create_table(TABLE, table).await.expect("the table is made");
+    let (phase, phases) = watch::channel(Phase::Faults);
+    let world = World::new(&dice, clients, shards, phases);
+    let workloads = start(&dice, &world);
+
+    break_things(&mut cluster, &dice.fork(), &admin, Duration::from_millis(dice.between(FAULTS_MS))).await;
+    cluster.heal_all().await;
+    let healed = Instant::now();
+    phase.send_replace(Phase::Healed(healed));
+    sleep(HEALED).await;
+    phase.send_replace(Phase::Over(Instant::now()));
+    for (name, workload) in workloads {
+        // Its operations may take their time, one after another; each is timed by itself.
+        let ended = timeout(2 * SERVES_WITHIN, workload).await;
+        ended.unwrap_or_else(|_| panic!("{name} does not end")).expect("a panic ends the run");
+    }
+    converge(&cluster, &admin, healed).await;
+    let (faults, tally) = (cluster.counts(), *world.tally());
+    assert!(tally.operations >= OPERATIONS_MIN, "{} operations succeeded, which shows nothing", tally.operations);
+    trace.add(format_args!("{faults:?} {tally:?}"));
+    Report { faults, tally, took: began.elapsed() }
+}
+
+/// A random shape.
+fn shape(dice: &Dice) -> (Shape, u64) {
+    let mut shape = Shape { hosts: if dice.one_in(6) { 5 } else { 3 }, ..Shape::default() };
+    // Followers that lag get a snapshot sooner or later, or none at all.
+    shape.raft.log_keep_entries = [0, 5, 50, 10_000][dice.place(4)];
+    shape.node.entries_in_flight_max = [1, 3, 8][dice.place(3)];
+    shape.node.upkeep_every = Duration::from_millis([100, 1_000][dice.place(2)]);
+    (shape, [1, 2, 3, 4, 8][dice.place(9) / 2])
+}
+
+fn options(dice: &Dice) -> Options {
+    let linger = if dice.one_in(3) { Duration::from_millis(3) } else { Duration::ZERO };
+    Options { deadline: DEADLINE, linger, ..Options::default() }
+}
+
+type Workload = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Starts the workloads that the dice choose: three of the five.
+fn start(dice: &Dice, world: &World) -> Vec<(&'static str, tokio::task::JoinHandle<()>)> {
+    let mut all: Vec<(&'static str, Workload)> = vec![
+        ("counters", Box::pin(counters(world.fork()))),
+        ("registers", Box::pin(registers(world.fork()))),
+        ("causal", Box::pin(causal(world.fork()))),
+        ("ticks", Box::pin(ticks(world.fork()))),
+        ("scans", Box::pin(scans(world.fork()))),
+    ];
+    while all.len() > 3 {
+        drop(all.remove(dice.place(all.len())));
+    }
+    all.into_iter().map(|(name, workload)| (name, spawn(workload))).collect()
+}
+
+/// All replicas of each shard come to the same state, and no node needs a person.
+async fn converge(cluster: &Cluster, admin: &Client, healed: Instant) {
+    let described = admin.describe_table(TABLE).await.expect("the table is known");
+    loop {
+        let differs = described.shards.iter().find_map(|shard| difference(cluster, shard));
+        let Some(differs) = differs else { break };
+        let left = (healed + 2 * SERVES_WITHIN).saturating_duration_since(Instant::now());
+        assert!(!left.is_zero(), "replicas do not come to the same state: {differs}");
+        sleep(Duration::from_millis(100)).await;
+    }
+    for host in 0..cluster.hosts() {
+        let faults = cluster.node(host).expect("all are up").faults();
+        assert!(faults.is_empty(), "n{} needs a person: {faults:?}", host + 1);
+    }
+}
+
+/// What two replicas of a shard have different.
+fn difference(cluster: &Cluster, shard: &ShardDescription) -> Option<String> {
+    let state = |node: &NodeId| entries(cluster.store_of(*node).expect("a replica is on some host"), shard);
+    let (first, others) = shard.replicas.split_first().expect("a shard has replicas");
+    let expected = state(first);
+    others.iter().find_map(|node| {
+        let found = state(node);
+        let place = expected.iter().zip(&found).position(|(one, other)| one != other);
+        let place = place.or((expected.len() != found.len()).then_some(expected.len().min(found.len())))?;
+        let show = |entries: &Entries| {
+            entries.get(place).map(|(key, value)| format!("{} = {}", key.escape_ascii(), value.escape_ascii()))
+        };
+        let (one, other) = (show(&expected), show(&found));
+        Some(format!("shard {} has {one:?} on node {first} and {other:?} on node {node}", shard.shard))
+    })
+}
+
+type Entries = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// All that a store has of a shard, but for where replication stands.
+fn entries(store: &MemStore, shard: &ShardDescription) -> Entries {
+    let group = GroupId::from(shard.shard);
+    let replica = sys::key(group, SysKind::Replica, &[]);
+    let ShardDescription { table, epoch, range, .. } = shard.clone();
+    let descriptor = Descriptor { table, range, epoch, watermark: Version::ZERO };
+    let mut entries = Vec::new();
+    for span in spans(group, &descriptor) {
+        let inside = |key: &Vec<u8>| *key >= span.lower && span.upper.as_ref().is_none_or(|upper| key < upper);
+        let of_family = store.entries(span.family).into_iter().filter(|(key, _)| inside(key));
+        entries.extend(of_family.filter(|(key, _)| span.family != Family::Sys || *key != replica));
+    }
+    entries
+}
