@@ -1,7 +1,7 @@
 //! A node: everything put together.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -130,6 +130,7 @@ impl<S: Portable> Node<S> {
         let Seams { scope, clock, network, log, store, gc } = seams;
         let Membership { identity, address, http_address, founds, peers } = membership;
         let (node, cluster) = (identity.node, identity.cluster);
+        let known: Vec<NodeId> = peers.keys().copied().collect();
         let addresses = Arc::new(Addresses { catalog: Mutex::new(None), peers });
         let host = Host::new(node, cluster, log, Arc::clone(&network), Arc::clone(&addresses) as _, raft);
 
@@ -142,7 +143,7 @@ impl<S: Portable> Node<S> {
         }
         let oracle = LocalOracle::start(group.clone(), shown.clone(), clock);
         let catalog = Arc::clone(&shown.borrow().catalog);
-        let meta = Arc::new(MetaService::new(node, group, host.clone(), oracle, shown, catalog));
+        let meta = Arc::new(MetaService::new(node, group, host.clone(), oracle, shown, catalog, known));
         *addresses.catalog.lock().unwrap_or_else(PoisonError::into_inner) = Some(meta.catalog.subscribe());
 
         let ticks = TickSource::new(Arc::new(Arc::clone(&meta)));
@@ -152,7 +153,7 @@ impl<S: Portable> Node<S> {
         let forwarder = Arc::new(Forwarder::new(network, node, cluster));
         let budget = Budget::new(options.answer_bytes_max);
         let gateway = Gateway { shards, meta, routes, forwarder, budget, options };
-        host.on_ask(Arc::new(Answers(gateway.clone())));
+        host.on_ask(Arc::new(Answers(Arc::downgrade(&gateway.meta))));
         upkeep::start(&gateway, upkeep::Registration { identity, address, http_address });
         info!(node = node.0, %cluster, "node started");
         Ok(Self { gateway, host, scope })
@@ -254,16 +255,18 @@ impl<S: Portable> Accept for Node<S> {
     }
 }
 
-/// Answers other nodes.
-struct Answers<S: Portable>(Gateway<S>);
+/// Answers other nodes. The host keeps it and is kept by what answers, so one of the two must let go: else a node that
+/// was stopped would hold its store for ever.
+struct Answers<S: Portable>(Weak<MetaService<S>>);
 
 /// How long a question for a newer catalog waits for one.
 const CATALOG_WAIT: Duration = Duration::from_millis(400);
 
 impl<S: Portable> lentic_raft::Answer for Answers<S> {
     fn answer(&self, from: NodeId, question: Bytes) -> BoxFuture<'static, Result<Bytes, String>> {
-        let meta = Arc::clone(&self.0.meta);
+        let meta = self.0.upgrade();
         Box::pin(async move {
+            let meta = meta.ok_or_else(|| "this node is stopping; ask another".to_owned())?;
             let question = Question::decode(&question).map_err(|error| error.to_string())?;
             let answer = match question {
                 Question::Ticks { count } => match meta.oracle.ticks(count).await {

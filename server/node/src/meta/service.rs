@@ -35,6 +35,8 @@ pub(crate) struct MetaService<S: Portable> {
     shown: watch::Receiver<Shown>,
     /// The newest catalog this node knows, from its own replica or from another node.
     pub(crate) catalog: watch::Sender<Arc<Catalog>>,
+    /// Nodes known before the first catalog.
+    peers: Vec<NodeId>,
     /// Who was last known to lead; 0 if nobody.
     leader: AtomicU64,
     heard: Mutex<Heard>,
@@ -56,9 +58,10 @@ impl<S: Portable> MetaService<S> {
         oracle: LocalOracle,
         shown: watch::Receiver<Shown>,
         catalog: Arc<Catalog>,
+        peers: Vec<NodeId>,
     ) -> Self {
         let (catalog, _) = watch::channel(catalog);
-        Self { node, group, host, oracle, shown, catalog, leader: AtomicU64::new(0), heard: Mutex::default() }
+        Self { node, group, host, oracle, shown, catalog, peers, leader: AtomicU64::new(0), heard: Mutex::default() }
     }
 
     /// The newest catalog this node knows.
@@ -160,7 +163,10 @@ impl<S: Portable> MetaService<S> {
     /// Some other node, for who knows nobody in particular.
     fn anyone(&self) -> Option<NodeId> {
         let catalog = self.catalog();
-        let others: Vec<_> = catalog.nodes.keys().copied().filter(|node| *node != self.node).collect();
+        // A node that has no replica of the group hears of no catalog by itself: it begins with whom it joined.
+        let known: Vec<_> =
+            if catalog.nodes.is_empty() { self.peers.clone() } else { catalog.nodes.keys().copied().collect() };
+        let others: Vec<_> = known.into_iter().filter(|node| *node != self.node).collect();
         let chosen = usize::try_from(lentic_runtime::random()).ok()?;
         others.get(chosen.checked_rem(others.len())?).copied()
     }
