@@ -90,7 +90,9 @@ where
 fn note(info: &PanicHookInfo<'_>) -> bool {
     PANIC.with_borrow_mut(|panic| {
         let Some(first) = panic else { return false };
-        let words = info.payload_as_str().unwrap_or("a panic without words");
+        let payload = info.payload();
+        let words = payload.downcast_ref::<String>().map(String::as_str);
+        let words = words.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("a panic without words");
         let place = info.location().map_or_else(String::new, |place| format!(" ({}:{})", place.file(), place.line()));
         first.words.get_or_insert_with(|| format!("{words}{place}"));
         first.told.notify_one();

@@ -67,8 +67,7 @@ impl Trace {
 }
 
 /// A digest of bytes, for a line.
-#[must_use]
-pub fn digest(bytes: &[u8]) -> u64 {
+pub(crate) fn digest(bytes: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(bytes);
     hasher.finish()

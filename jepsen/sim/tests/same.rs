@@ -29,6 +29,6 @@ fn a_cluster_of_three_is_a_function_of_its_seed() {
         panic!("line {place} differs:\n{}\n{}", one.lines[place], other.lines[place]);
     }
     assert_eq!(one.digest, other.digest);
-    assert!(one.digest.0 > 500, "a run of {} events shows nothing", one.digest.0);
+    assert!(one.digest.0 > 200, "a run of {} events shows nothing", one.digest.0);
     assert_ne!(one.digest, three_nodes(2).digest, "another seed gives another run");
 }

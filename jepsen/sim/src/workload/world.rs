@@ -137,7 +137,6 @@ impl World {
     }
 
     /// What was done so far.
-    #[must_use]
     pub fn tally(&self) -> MutexGuard<'_, Tally> {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
