@@ -70,11 +70,12 @@ async fn ask_any(core: &Arc<Core>, request: &mut PipeRequest, progress: &mut Pro
         Effect::Reads => core.options.patience / 2,
         Effect::Writes => core.options.patience * 5,
     };
-    let mut misses = 0usize;
+    let (mut misses, mut hint) = (0usize, None);
     loop {
-        let address = core.nodes.chosen();
+        let address = hint.take().unwrap_or_else(|| core.nodes.chosen());
         let error = match ask(core, &address, request, progress, patience).await? {
-            Ok(Response::Failure(failure)) => {
+            Ok(Response::Failure(mut failure)) => {
+                hint = failure.shard.take().and_then(|shard| Route::from_wire(*shard)?.leader);
                 let error = Error::from_failure(failure);
                 if error.retry() == Retry::Never {
                     return Err(error);
@@ -85,6 +86,13 @@ async fn ask_any(core: &Arc<Core>, request: &mut PipeRequest, progress: &mut Pro
             Ok(response) => return Ok(response),
             Err(error) => error,
         };
+        // What is about a shard is for its leader, which another node knows at times.
+        if hint.as_ref().is_some_and(|hint| *hint != address) && progress.at_once < AT_ONCE_MAX {
+            progress.at_once += 1;
+            progress.note(error);
+            continue;
+        }
+        (hint, progress.at_once) = (None, 0);
         misses += 1;
         let is_busy = error.kind() == ErrorKind::Throttled && error.retry_after().is_some();
         if !is_busy {

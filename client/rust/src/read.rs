@@ -19,6 +19,9 @@ use crate::progress::{Effect, Progress};
 use crate::routes::{Place, Route};
 use crate::sessions;
 
+/// Most keys of one request; more are asked for in several, so that none holds its shard for long.
+const KEYS_MAX: usize = 10_000;
+
 /// A value, when it was written, and when it ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Value {
@@ -159,12 +162,13 @@ async fn cut_in_time(
     }
 }
 
-/// The places of keys by shard; `None` if some shard is not known.
+/// The places of keys by shard, in parts of bounded size; `None` if some shard is not known.
 fn cut(entry: &Entry, keys: &[Bytes], pending: &[usize]) -> Option<Vec<Vec<usize>>> {
     let mut parts: BTreeMap<ShardId, Vec<usize>> = BTreeMap::new();
     for place in pending {
         let route = entry.route(&Place::Key(keys[*place].clone()))?;
         parts.entry(route.shard).or_default().push(*place);
     }
-    Some(parts.into_values().collect())
+    let chunks = |part: Vec<usize>| part.chunks(KEYS_MAX).map(<[usize]>::to_vec).collect::<Vec<_>>();
+    Some(parts.into_values().flat_map(chunks).collect())
 }

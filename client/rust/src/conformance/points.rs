@@ -85,4 +85,12 @@ pub(super) async fn many_keys_are_read_at_one_version(client: Client) {
     let values: Vec<_> = found.iter().map(|found| found.as_ref().map(|found| &found.value[..])).collect();
     let expected: [Option<&[u8]>; 7] = [Some(b"q"), None, Some(b"a"), Some(b"h"), Some(b"a"), None, Some(b"b")];
     assert_eq!(values, expected, "in the order of the keys, each as often as it was asked for");
+    let many = (0..25_000u32).map(|key| format!("k{}", key % 3));
+    ok(table.put("k1", "k1").await);
+    let found = ok(table.multi_get(many).await);
+    assert_eq!(found.len(), 25_000);
+    assert!(
+        found.iter().enumerate().all(|(place, found)| found.is_some() == (place % 3 == 1)),
+        "however many they are"
+    );
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use lentic_net::{Class, LinkReceiver, LinkSender};
 use lentic_proto::v1::pipe_response::Response;
-use lentic_proto::v1::{Hello, PipeRequest, PipeResponse, StatusRequest, pipe_request};
+use lentic_proto::v1::{Hello, PipeRequest, PipeResponse, pipe_request};
 use prost::Message as _;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
@@ -230,8 +230,9 @@ impl Line {
             open.requests.insert(id, Request { answer: None, permit });
             id
         };
-        let status = pipe_request::Request::Status(StatusRequest { shards: false });
-        let frame = encode(&PipeRequest { id, deadline_ms: 0, request: Some(status) });
+        // A node answers it by itself and at once, if only with a failure: any answer is a sign of life.
+        let hello = pipe_request::Request::Hello(Hello::default());
+        let frame = encode(&PipeRequest { id, deadline_ms: 0, request: Some(hello) });
         // A link without room is no reason to wait here: the line ends at the next check if nothing comes.
         if tokio::time::timeout(Duration::ZERO, self.sender.send(frame)).await.is_err() {
             self.open().requests.remove(&id);

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use lentic_client::{Address, Client, Error, ErrorKind, KeyRange, Options, Table, TableOptions, WriteBatch};
+use lentic_client::{
+    Address, Client, Error, ErrorKind, KeyRange, NodeId, Options, ShardId, Table, TableOptions, WriteBatch,
+};
 use tokio::time::Instant;
 
 use crate::fake::{Cluster, address, all_done};
@@ -282,6 +284,27 @@ async fn a_silent_node_is_hung_up_on() {
     let (added, ()) = tokio::join!(table.add_i64("a1", 1), rescue);
     added.unwrap();
     assert_eq!((sum(&table, "a1").await, cluster.world().dialled), (2, dialled));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transfer_finds_the_leader_and_a_drop_counts_its_first_try() {
+    let cluster = Cluster::new(5);
+    let client = cluster.client();
+    let table = table_of(&client).await;
+    for round in 1..=5u64 {
+        let shard = shard_of(&cluster, "a");
+        let to = 1 + round % 5;
+        let began = Instant::now();
+        client.transfer_leader(ShardId(shard), Some(NodeId(to))).await.unwrap();
+        assert_eq!((cluster.world().shards[&shard].leader, began.elapsed()), (Some(to), Duration::ZERO));
+    }
+    table.put("a", "1").await.unwrap();
+    // Of the drop's three points, its answer is lost at the second: it is done, and asked for again.
+    let point = cluster.world().faults.points + 1;
+    cluster.fault(|faults| faults.cut_at = Some(point));
+    client.drop_table("t").await.unwrap();
+    assert_eq!(client.drop_table("t").await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(table.get("a").await.unwrap_err().kind(), ErrorKind::NotFound);
 }
 
 #[tokio::test(start_paused = true)]

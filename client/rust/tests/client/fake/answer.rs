@@ -33,7 +33,7 @@ impl World {
                 Ok(Response::ListTables(v1::ListTablesResponse { tables }))
             }
             Asked::Join(_) => Err(Failure::invalid("a client does not join")),
-            Asked::TransferLeader(transfer) => self.transfer(&transfer),
+            Asked::TransferLeader(transfer) => self.transfer(node, &transfer),
             Asked::Write(write) => {
                 self.at_shard(node, &write.table, write.route, &first_key(&write)).and_then(|id| self.write(id, write))
             }
@@ -127,8 +127,12 @@ impl World {
         Ok(Response::DescribeTable(v1::DescribeTableResponse { table, shards }))
     }
 
-    fn transfer(&mut self, transfer: &v1::TransferLeaderRequest) -> Answer {
+    fn transfer(&mut self, node: u64, transfer: &v1::TransferLeaderRequest) -> Answer {
         let nodes = self.nodes;
+        if self.shards.get(&transfer.shard).is_some_and(|place| place.leader != Some(node)) {
+            let failure = Failure::new(ErrorKind::NotLeader, "only its leader hands a shard over");
+            return Err(failure.with_shard(self.shard_message(transfer.shard)));
+        }
         let place =
             self.shards.get_mut(&transfer.shard).ok_or_else(|| Failure::new(ErrorKind::NotFound, "no such shard"))?;
         let next = place.leader.map_or(1, |leader| 1 + leader % nodes);
