@@ -74,6 +74,12 @@ impl DataDirectory {
         self.state
     }
 
+    /// The directory itself.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The directory of the log.
     #[must_use]
     pub fn log(&self) -> PathBuf {

@@ -7,7 +7,7 @@ use lentic_rocks::StoreOptions;
 use lentic_types::Limits;
 
 use super::error::ConfigError;
-use super::tree::Config;
+use super::tree::{Config, Place};
 
 impl Config {
     /// Checks the knobs against their bounds and against each other.
@@ -18,7 +18,27 @@ impl Config {
         Limits::from(&self.limits).check().map_err(unfit("limits"))?;
         StoreOptions::from(&self.store).check().map_err(unfit("store"))?;
         LogOptions::from(&self.log).check().map_err(unfit("log"))?;
-        self.check_cluster().and_then(|()| self.check_raft()).and_then(|()| self.check_counts())
+        self.check_place()?;
+        self.check_cluster()?;
+        self.check_raft()?;
+        self.check_counts()
+    }
+
+    /// What is served on all addresses of a machine is found at one of them, and nobody can tell at which.
+    fn check_place(&self) -> Result<(), ConfigError> {
+        let Place { listen, http_listen, advertise, http_advertise, .. } = &self.place;
+        for (name, address, advertised) in
+            [("advertise", listen, advertise), ("http_advertise", http_listen, http_advertise)]
+        {
+            if address.ip().is_unspecified() && advertised.is_none() {
+                let reason = format!(
+                    "expected `{name}`, for {address} is no address that others can reach; set it to the host and port \
+                     where they find this node"
+                );
+                return Err(unfit("")(reason));
+            }
+        }
+        Ok(())
     }
 
     fn check_cluster(&self) -> Result<(), ConfigError> {
@@ -40,13 +60,14 @@ impl Config {
             let reason = format!("election_ms_max is {max}, expected more than {min}, which election_ms_min is");
             return Err(unfit("raft")(reason));
         }
-        Ok(())
+        lentic_raft::Options::from(&self.raft).check().map_err(unfit("raft"))
     }
 
     /// What nothing works without, and what must fit into what.
     fn check_counts(&self) -> Result<(), ConfigError> {
         let Self { raft, limits, shards, requests, connections, store, .. } = self;
-        let rows: [(&'static str, &str, u64, u64, &str); 19] = [
+        let rows: [(&'static str, &str, u64, u64, &str); 20] = [
+            ("cluster", "join_ms_max", self.cluster.join_ms_max, 1, ""),
             ("raft", "heartbeat_ms", raft.heartbeat_ms, 1, ""),
             ("raft", "append_bytes_max", raft.append_bytes_max as u64, 1, ""),
             ("raft", "submit_bytes_max", raft.submit_bytes_max as u64, 1, ""),

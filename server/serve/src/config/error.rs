@@ -79,13 +79,18 @@ pub enum ConfigError {
         found: String,
     },
     /// Knobs that make no node, each by itself or together.
-    #[error("section [{section}]: {reason}")]
+    #[error("{}{reason}", section_words(section))]
     Unfit {
         /// The section.
         section: &'static str,
         /// What was expected and found, and what to do.
         reason: String,
     },
+}
+
+/// The section of a message; the knobs at the top have none.
+fn section_words(section: &str) -> String {
+    if section.is_empty() { String::new() } else { format!("section [{section}]: ") }
 }
 
 /// Longest value that a message shows, in characters.

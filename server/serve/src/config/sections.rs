@@ -2,8 +2,6 @@
 //!
 //! Defaults of what other crates own are taken from there, so that there is one of each.
 
-use std::time::Duration;
-
 use lentic_log::LogOptions;
 use lentic_net::grpc::ServerKnobs;
 use lentic_rocks::StoreOptions;
@@ -18,6 +16,9 @@ section! {
         /// lost takes its data with it. With 5, two may be lost, and each write goes to five disks. It counts when the
         /// cluster is made; tables may say otherwise.
         pub replicas: u32 = 3,
+        /// How long a new node tries to join before it gives up, in milliseconds. Too short: nodes that are started
+        /// together give up on each other. Too long: a wrong address is found out late.
+        pub join_ms_max: u64 = 120_000,
     }
 }
 
@@ -256,14 +257,6 @@ section! {
         /// Which events are logged: off, error, warn, info, debug or trace, and other levels for parts, as in
         /// `info,lentic_raft=debug`. Below info: too little to understand an incident. Above: much, and slower.
         pub level: Level = Level::default(),
-    }
-}
-
-impl Raft {
-    /// The shortest and the longest election timeout.
-    #[must_use]
-    pub const fn election(&self) -> (Duration, Duration) {
-        (Duration::from_millis(self.election_ms_min), Duration::from_millis(self.election_ms_max))
     }
 }
 

@@ -271,6 +271,12 @@ fn knobs_that_make_no_node_are_named() {
         check("raft.election_ms_max", "300"),
         "section [raft]: election_ms_max is 300, expected more than 300, which election_ms_min is"
     );
+    assert_eq!(
+        check("listen", "0.0.0.0:7420"),
+        "expected `advertise`, for 0.0.0.0:7420 is no address that others can reach; set it to the host and port where \
+         they find this node"
+    );
+    assert!(check("http_listen", "[::]:1").contains("`http_advertise`"));
     assert!(check("cluster.replicas", "2").starts_with("section [cluster]: replicas is 2, expected 1, 3 or 5"));
     assert!(check("store.memtable_bytes", "1").starts_with("section [store]: store option memtable_bytes is 1"));
     assert!(check("log.segment_bytes", "1").starts_with("section [log]: segment_bytes is 1"));

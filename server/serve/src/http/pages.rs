@@ -32,7 +32,7 @@ pub(super) fn answer<B>(probe: &dyn Probe, request: &Request<B>) -> Response<Ful
         "/" => page(StatusCode::OK, TEXT, FRONT),
         "/healthz" => state("healthy", "faults", &blocking(|| probe.faults())),
         "/readyz" => state("ready", "reasons", &blocking(|| probe.not_ready())),
-        "/metrics" => match blocking(|| render::text(&probe.metrics())) {
+        "/metrics" => match blocking(|| render::text_with_process(&probe.metrics())) {
             Ok(text) => page(StatusCode::OK, render::CONTENT_TYPE, text),
             Err(reason) => page(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{reason}\n")),
         },

@@ -1,5 +1,7 @@
 //! Figures in the text format of Prometheus.
 
+use prometheus::core::Collector as _;
+use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::{Bucket, Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Encoder as _, TextEncoder};
 
@@ -8,12 +10,23 @@ use super::probe::{Family, Histogram, Sample, Samples};
 /// The content type of [`text`].
 pub(super) const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 
+/// The families as text, and what the operating system says of the process.
+pub(super) fn text_with_process(families: &[Family]) -> Result<Vec<u8>, String> {
+    let mut out = text(families)?;
+    encode(&ProcessCollector::for_self().collect(), &mut out)?;
+    Ok(out)
+}
+
 /// The families as text. Those without values are left out: the format has no way to say so.
-pub(super) fn text(families: &[Family]) -> Result<Vec<u8>, String> {
+fn text(families: &[Family]) -> Result<Vec<u8>, String> {
     let families: Vec<_> = families.iter().map(family).filter(|family| !family.get_metric().is_empty()).collect();
     let mut out = Vec::new();
-    TextEncoder::new().encode(&families, &mut out).map_err(|error| error.to_string())?;
+    encode(&families, &mut out)?;
     Ok(out)
+}
+
+fn encode(families: &[MetricFamily], out: &mut Vec<u8>) -> Result<(), String> {
+    TextEncoder::new().encode(families, out).map_err(|error| error.to_string())
 }
 
 fn family(family: &Family) -> MetricFamily {
@@ -110,5 +123,13 @@ lentic_c_seconds_count 6
 ";
         assert_eq!(String::from_utf8(text(&families).unwrap()).unwrap(), expected);
         assert_eq!(text(&[]), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn the_process_is_told_of() {
+        let text = String::from_utf8(text_with_process(&[]).unwrap()).unwrap();
+        for name in ["process_resident_memory_bytes", "process_open_fds", "process_start_time_seconds"] {
+            assert!(text.contains(&format!("\n{name} ")), "{text}");
+        }
     }
 }
