@@ -1,0 +1,9 @@
+//! Arguments that several commands have.
+
+mod condition;
+mod keys;
+mod range;
+
+pub(crate) use condition::ConditionArgs;
+pub(crate) use keys::{AtArgs, ShowArgs, SyntaxArgs};
+pub(crate) use range::RangeArgs;

@@ -1,0 +1,26 @@
+//! The commands that ask a cluster one thing: one file each, with its arguments and its answer.
+
+mod delete;
+mod delete_range;
+mod get;
+mod merge;
+mod now;
+mod put;
+mod scan;
+mod shard;
+mod status;
+mod table;
+mod version;
+mod written;
+
+pub(crate) use delete::DeleteArgs;
+pub(crate) use delete_range::DeleteRangeArgs;
+pub(crate) use get::GetArgs;
+pub(crate) use merge::MergeArgs;
+pub(crate) use now::NowArgs;
+pub(crate) use put::PutArgs;
+pub(crate) use scan::ScanArgs;
+pub(crate) use shard::ShardCommand;
+pub(crate) use status::StatusArgs;
+pub(crate) use table::TableCommand;
+pub(crate) use version::VersionArgs;

@@ -1,0 +1,33 @@
+//! Which of the commands on tables.
+
+use clap::Subcommand;
+
+use super::create::CreateArgs;
+use super::drop::DropArgs;
+use super::list::ListArgs;
+use super::show::ShowTableArgs;
+use crate::session::{Outcome, Session};
+
+/// Create, list, show and drop tables
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum TableCommand {
+    /// Create a table; one that is there already, with the same options, is shown
+    Create(CreateArgs),
+    /// List all tables
+    List(ListArgs),
+    /// Show a table's options and shards
+    Show(ShowTableArgs),
+    /// Drop a table and everything in it
+    Drop(DropArgs),
+}
+
+impl TableCommand {
+    pub(crate) async fn run(&self, session: &mut Session) -> Outcome {
+        match self {
+            Self::Create(args) => args.run(session).await,
+            Self::List(args) => args.run(session).await,
+            Self::Show(args) => args.run(session).await,
+            Self::Drop(args) => args.run(session).await,
+        }
+    }
+}

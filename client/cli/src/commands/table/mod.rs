@@ -1,0 +1,11 @@
+//! `lentic table`
+
+mod command;
+mod create;
+mod described;
+mod drop;
+mod list;
+mod show;
+
+pub(crate) use command::TableCommand;
+pub(crate) use described::{ShardRow, shard_table};
