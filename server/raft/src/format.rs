@@ -199,3 +199,104 @@ fn ids(reader: &mut Reader<'_>) -> Result<BTreeSet<u64>, DecodeError> {
     }
     Ok(set)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn set(nodes: &[u64]) -> BTreeSet<u64> {
+        nodes.iter().copied().collect()
+    }
+
+    fn entry(term: u64, index: u64, payload: EntryPayload<Command, u64, ()>) -> Entry {
+        Entry { log_id: log_id(term, index), payload }
+    }
+
+    fn joint() -> Membership {
+        Membership::new_with_defaults(vec![set(&[1, 2]), set(&[2, 300])], set(&[4]))
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    #[test]
+    fn bytes_stay_what_they_are() {
+        let command = || EntryPayload::Normal(Command(Bytes::from_static(b"put")));
+        let entries = [
+            (entry(7, 1, EntryPayload::Blank), "0107"),
+            (entry(300, 2, command()), "02ac02707574"),
+            (entry(0, 0, EntryPayload::Membership(joint())), "03000202010202 02ac02 04010204ac02"),
+        ];
+        for (entry, golden) in entries {
+            let bytes = encode_entry(&entry);
+            assert_eq!(hex(&bytes), golden.replace(' ', ""), "{entry}");
+            assert_eq!(decode_entry(entry.log_id.index, &bytes), Ok(entry));
+        }
+        for (vote, golden) in [(Vote::new(5, 300), "0105ac0200"), (Vote::new_committed(5, 2), "01050201")] {
+            assert_eq!(hex(&encode_vote(&vote)), golden);
+            assert_eq!(decode_vote(&encode_vote(&vote)), Ok(vote));
+        }
+        assert_eq!(hex(&encode_marker(&log_id(300, 9))), "01ac02");
+        assert_eq!(decode_marker(9, &encode_marker(&log_id(300, 9))), Ok(log_id(300, 9)));
+        let membership = StoredMembership::new(Some(log_id(2, 3)), joint());
+        let replica = Replica { applied: log_id(3, 300), membership };
+        assert_eq!(hex(&replica.encode()), "0103ac02010203020201020202ac0204010204ac02");
+        assert_eq!(Replica::decode(&replica.encode()), Ok(replica));
+    }
+
+    #[test]
+    fn a_command_shares_the_memory_of_its_entry() {
+        let bytes = encode_entry(&entry(1, 1, EntryPayload::Normal(Command(Bytes::from(vec![9; 100])))));
+        let EntryPayload::Normal(Command(command)) = decode_entry(1, &bytes).unwrap().payload else {
+            panic!("expected a command");
+        };
+        assert_eq!(command.as_ptr(), bytes[bytes.len() - 100..].as_ptr());
+    }
+
+    #[test]
+    fn what_no_encoder_writes_is_refused() {
+        for (bytes, name) in [
+            (&[9, 1][..], "an unknown tag"),
+            (&[ENTRY_BLANK, 1, 0], "bytes after a blank entry"),
+            (&[ENTRY_MEMBERSHIP, 1, 3, 1, 1, 1, 2, 1, 3, 3, 1, 2, 3], "three sets of voters"),
+            (&[ENTRY_MEMBERSHIP, 1, 1, 2, 2, 1, 2, 1, 2], "ids that do not rise"),
+            (&[ENTRY_MEMBERSHIP, 1, 1, 1, 1, 1, 2], "a voter that is no node"),
+            (&[ENTRY_MEMBERSHIP, 1, 1, 0, 1, 1], "a set without voters"),
+        ] {
+            assert!(decode_entry(1, &Bytes::copy_from_slice(bytes)).is_err(), "{name}");
+        }
+        assert!(decode_vote(&[VOTE_1, 1, 1, 2]).is_err(), "a flag that is none");
+        assert!(decode_vote(&[2, 1, 1, 1]).is_err(), "a vote of another version");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(index: u64, bytes: Vec<u8>) {
+            let bytes = Bytes::from(bytes);
+            if let Ok(entry) = decode_entry(index, &bytes) {
+                prop_assert_eq!(encode_entry(&entry), bytes.clone());
+            }
+            if let Ok(vote) = decode_vote(&bytes) {
+                prop_assert_eq!(encode_vote(&vote), bytes.clone());
+            }
+            if let Ok(replica) = Replica::decode(&bytes) {
+                prop_assert_eq!(replica.encode(), bytes);
+            }
+        }
+
+        #[test]
+        fn round_trip(term: u64, index: u64, command: Vec<u8>, voters: BTreeSet<u64>, learners: BTreeSet<u64>) {
+            let command = entry(term, index, EntryPayload::Normal(Command(command.into())));
+            prop_assert_eq!(decode_entry(index, &encode_entry(&command)), Ok(command));
+            let sets = if voters.is_empty() { Vec::new() } else { vec![voters] };
+            let membership = Membership::new_with_defaults(sets, learners);
+            let change = entry(term, index, EntryPayload::Membership(membership.clone()));
+            prop_assert_eq!(decode_entry(index, &encode_entry(&change)), Ok(change));
+            let membership = StoredMembership::new(None, membership);
+            let replica = Replica { applied: log_id(term, index), membership };
+            prop_assert_eq!(Replica::decode(&replica.encode()), Ok(replica));
+        }
+    }
+}

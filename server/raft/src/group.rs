@@ -14,7 +14,6 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use crate::error::{ChangeError, ProposeError, ReadError};
-use crate::log_store::LogStore;
 use crate::machine::{Fault, Machine};
 use crate::options::Options;
 use crate::propose::{self, Pending, Room};
@@ -27,7 +26,6 @@ use crate::types::{Raft, Types};
 pub(crate) struct Core {
     pub(crate) id: GroupId,
     pub(crate) raft: Raft,
-    pub(crate) log: LogStore,
     pub(crate) status: watch::Receiver<Status>,
     pub(crate) room: Room,
     pub(crate) reads: Reads,
@@ -188,9 +186,9 @@ impl<M: Machine> Group<M> {
         elected.map_err(|fatal| ChangeError::Stopped(fatal.to_string()))
     }
 
-    /// Lets entries go from the front of the log that are durably applied here. Keeps some for followers that lag, and
-    /// for those who get a snapshot; `pressed`, when the log is too large and names this group, keeps none, and asks the
-    /// machine to make the rest durable soon.
+    /// Lets entries go from the front of the log that are durably applied here. Keeps some, and what followers do not
+    /// have yet if this node leads, and what belongs behind a snapshot that is under way; `pressed`, when the log is too
+    /// large and names this group, keeps nothing, and asks the machine to make the rest durable soon.
     ///
     /// Returns when the purge is submitted. Call it again later for what was not durable yet.
     pub async fn release_log(&self, pressed: bool) -> Result<(), ChangeError> {
@@ -222,7 +220,11 @@ impl Core {
         let durable = durable.map_err(|fault| ChangeError::Refused(fault.to_string()))?.0;
         let through = match pressed {
             true => durable,
-            false => durable.saturating_sub(self.options.log_keep_entries).min(self.holds.lowest()),
+            false => {
+                let followers = self.status.borrow().matched.values().map(|matched| matched.0).min();
+                let kept = self.holds.lowest().min(followers.unwrap_or(u64::MAX));
+                durable.saturating_sub(self.options.log_keep_entries).min(kept)
+            }
         };
         if through == 0 || through <= self.status.borrow().purged.0 {
             return Ok(());

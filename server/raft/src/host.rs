@@ -23,6 +23,7 @@ use crate::peers::peer::{Directory, Peers};
 use crate::peers::serve::{self, ASK_BYTES_MAX};
 use crate::propose::Room;
 use crate::reads::{self, Reads};
+use crate::runtime::Grid;
 use crate::snapshot::{Holds, Receiver, Senders};
 use crate::stats::{Counters, Stats};
 use crate::status::{self, Status};
@@ -50,6 +51,7 @@ pub(crate) struct Shared {
     options: Arc<Options>,
     senders: Arc<Senders>,
     answerer: OnceLock<Arc<dyn Answer>>,
+    grid: Grid,
     groups: Mutex<Groups>,
 }
 
@@ -86,6 +88,7 @@ impl Host {
             senders: Arc::new(Senders::new(&options)),
             receiver: Receiver::default(),
             answering: serve::answering(),
+            grid: Grid::new(options.heartbeat),
             peers,
             log,
             options,
@@ -102,15 +105,22 @@ impl Host {
     pub async fn start<M: Machine>(&self, group: GroupId, machine: M) -> Result<Group<M>, StartError> {
         let config = Arc::new(self.0.options.config()?);
         self.0.reserve(group)?;
-        match self.0.build(group, machine, config).await {
-            Ok((core, inbox)) => {
-                self.0.groups().running.insert(group, Entry::Running(Arc::clone(&core), inbox));
-                core.raft.run();
-                Ok(Group::new(core))
+        let built = self.0.grid.within(self.0.build(group, machine, config)).await;
+        let (core, inbox) = built.inspect_err(|_| drop(self.0.groups().running.remove(&group)))?;
+        let started = {
+            let mut groups = self.0.groups();
+            let started = !groups.shut_down;
+            if started {
+                groups.running.insert(group, Entry::Running(Arc::clone(&core), inbox));
+                self.0.grid.enter(|| core.raft.run());
             }
-            Err(error) => {
-                self.0.groups().running.remove(&group);
-                Err(error)
+            started
+        };
+        match started {
+            true => Ok(Group::new(core)),
+            false => {
+                core.stop().await;
+                Err(StartError::ShutDown)
             }
         }
     }
@@ -121,17 +131,24 @@ impl Host {
     /// **Only for a replica that has left its group**: one that comes back has forgotten its votes.
     ///
     /// # Errors
-    /// The log has stopped: stop this process.
+    /// [`StartError::Running`] while it is being started; [`StartError::Failed`] if the log has stopped: stop this
+    /// process.
     pub async fn remove(&self, group: GroupId) -> Result<(), StartError> {
-        let entry = self.0.groups().running.remove(&group);
-        let log = match entry {
-            Some(Entry::Running(core, inbox)) => {
-                drop(inbox);
-                core.stop().await;
-                core.log.clone()
+        let running = {
+            let mut groups = self.0.groups();
+            match groups.running.remove(&group) {
+                Some(Entry::Running(core, _inbox)) => Some(core),
+                Some(Entry::Starting) => {
+                    groups.running.insert(group, Entry::Starting);
+                    return Err(StartError::Running(group));
+                }
+                None => None,
             }
-            _ => LogStore::new(self.0.log.clone(), group, self.0.options.append_bytes_max),
         };
+        if let Some(core) = running {
+            core.stop().await;
+        }
+        let log = LogStore::new(self.0.log.clone(), group, self.0.options.append_bytes_max);
         self.0.receiver.forget(group);
         log.remove().await.map_err(|error| StartError::Failed { group, reason: error.to_string() })
     }
@@ -268,7 +285,6 @@ impl Shared {
         let core = Core {
             id: group,
             raft,
-            log,
             status,
             room: Room::new(self.options.submit_bytes_max),
             reads,

@@ -26,8 +26,8 @@ pub struct Options {
     /// Bytes of snapshots sent per second, over all groups. Too small: a node that was away long does not catch up. Too
     /// large: clients wait behind it on disk and network.
     pub snapshot_bytes_per_second: u64,
-    /// Entries that are kept in the log though they are durably applied, so that a follower that was away shortly
-    /// catches up without a snapshot.
+    /// Entries that are kept in the log though they are durably applied and no follower is known to need them, so that
+    /// one that was away shortly catches up without a snapshot, whoever leads then.
     pub log_keep_entries: u64,
     /// How long a reply to an append may take before it is sent again. Far longer than any fdatasync: links do not
     /// lose messages, so it only matters when a node hangs.

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "common/cluster.rs"]
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -72,8 +72,8 @@ pub(crate) const OWNERS: &[Owner] = &[
     owner("rocksdb", Users::Only(&["lentic-rocks", BENCH]), "the store; benches measure against it bare"),
     owner(
         "crc32fast",
-        Users::Only(&["lentic-engine", "lentic-log", "lentic-rocks"]),
-        "checksums of records and of exported files",
+        Users::Only(&["lentic-engine", "lentic-log", "lentic-raft", "lentic-rocks"]),
+        "checksums of records, of exported files and of what is sent of them",
     ),
     owner(
         "rustix",
