@@ -130,7 +130,11 @@ impl Oracle {
         Ok(Ticks { first, count })
     }
 
-    /// The window ends at `window_end` now, as applied; an earlier end than is known is ignored.
+    /// The window ends at `window_end` now: what an extension that this leader proposed, in its own term, was answered when
+    /// it was applied. An earlier end than is known is ignored.
+    ///
+    /// Danger: an end that another leader has replicated is where that one began, and is never told to this oracle. So the
+    /// end that the group shows is not enough, for a leader that was paused may see there what its successor did.
     pub fn extended(&mut self, window_end: Version) {
         if window_end > self.window_end {
             self.window_end = window_end;

@@ -182,6 +182,13 @@ fn shards_that_lack_replicas() {
     catalog.put_table(Table { options: TableOptions { replicas: 1, ..table(3, "x.a").options }, ..table(3, "x.a") });
     assert_eq!(lacking(&catalog, &[]), []);
     assert_eq!(placement::add_replica(&catalog, ShardId(77), &[]), None);
+    // The table counts first: node 1 holds less, but of this table.
+    catalog.put_shard(place(2, 1, "m", None, &[3]));
+    catalog.put_shard(place(4, 1, "", Some("m"), &[1]));
+    catalog.put_table(table(5, "x.b"));
+    catalog.put_shard(place(10, 5, "", Some("m"), &[2]));
+    catalog.put_shard(place(11, 5, "m", None, &[2]));
+    assert_eq!(placement::add_replica(&catalog, ShardId(2), &[]), Some(NodeId(2)));
 }
 
 /// What is done to a catalog: tables with shards that begin at some bytes, and removals.
