@@ -205,8 +205,8 @@ impl Air {
         let bytes = frame.as_ref().map_or(0, Bytes::len);
         self.line_free = self.line_free.max(Instant::now()) + path.leaving(bytes);
         let (delay, late) = knobs.delay(random);
-        // It does not overtake.
-        let at = (self.line_free + delay).max(self.flying.back().map_or(self.line_free, |last| last.at));
+        // It may be there before the one ahead of it, and waits for it then.
+        let at = self.line_free + delay;
         self.bytes += bytes;
         self.flying.push_back(Flying { at, frame, late, held: false });
     }

@@ -112,6 +112,7 @@ async fn a_cut_that_lasts_breaks_links_at_both_ends_also_idle_ones() {
     let mut two = Two::new(STEADY);
     for one_way in [(&two.here.clone(), &two.there.clone()), (&two.there.clone(), &two.here.clone())] {
         let (mut here, mut there) = two.link().await;
+        sleep(ms(10)).await;
         let cut_at = Instant::now();
         two.net.cut_one_way(one_way.0, one_way.1);
         assert_eq!(recv(&mut here).await, None);
@@ -176,6 +177,21 @@ async fn a_crash_ends_links_and_a_restart_takes_new_ones() {
     two.net.crash(&two.here);
     assert_eq!(within(1, &mut there).await, Some(None), "who dialled can crash too");
     assert_eq!(two.dial().await.unwrap_err().reason, "the connection was refused", "and dials no more");
+    two.net.start(&two.here, Scope::new(Random::seeded(1)), Arc::new(Echo));
+    assert!(two.dial().await.is_ok(), "until it is back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_not_there_in_time_was_not_there() {
+    let two = Two::new(SimKnobs { delay_ms_min: 10, delay_ms_max: 10, ..STEADY });
+    let late = Address::from("http://late:1");
+    let starting = async {
+        sleep(ms(15)).await;
+        two.net.start(&late, Scope::new(Random::seeded(1)), Arc::new(Echo));
+    };
+    let network = two.net.for_host(&two.here);
+    assert!(tokio::join!(network.dial(&late, Class::Pipe), starting).0.is_err());
+    assert!(network.dial(&late, Class::Pipe).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
