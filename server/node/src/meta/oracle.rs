@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lentic_engine::Portable;
-use lentic_machine::meta::MetaCommand;
+use lentic_machine::meta::{MetaCommand, MetaOutcome};
 use lentic_machine::oracle::{NoTicks, Oracle, Ticks};
 use lentic_raft::Group;
 use lentic_runtime::{Clock, spawn};
@@ -25,6 +25,9 @@ const WAITING_MAX: usize = 4_096;
 /// How often the oracle looks at the clock while nobody asks.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 
+/// Extensions that were applied and not looked at yet: one is on its way at a time.
+const EXTENSIONS_MAX: usize = 4;
+
 /// Asks the oracle on this node. Clones ask the same one.
 #[derive(Clone)]
 pub(crate) struct LocalOracle(mpsc::Sender<Waiter>);
@@ -38,6 +41,9 @@ struct Waiter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NotHere(pub(crate) Option<NodeId>);
 
+/// The term in which an extension was asked for, and where the window ends.
+type Extended = (u64, Version);
+
 struct Server<S: Portable> {
     group: Group<MetaMachine<S>>,
     shown: watch::Receiver<Shown>,
@@ -45,6 +51,9 @@ struct Server<S: Portable> {
     leading: Option<(u64, Oracle)>,
     /// The extension of the window that is on its way.
     extending: Option<JoinHandle<()>>,
+    /// Extensions of this leader that were applied: the term in which it asked, and where the window ends. What others
+    /// extended says nothing of what this one may hand out: a leader that was paused may find a successor's window.
+    extended: (mpsc::Sender<Extended>, mpsc::Receiver<Extended>),
 }
 
 impl LocalOracle {
@@ -54,7 +63,10 @@ impl LocalOracle {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let (waiting, waiters) = mpsc::channel(WAITING_MAX);
-        spawn(Server { group, shown, clock, leading: None, extending: None }.run(waiters));
+        spawn(
+            Server { group, shown, clock, leading: None, extending: None, extended: mpsc::channel(EXTENSIONS_MAX) }
+                .run(waiters),
+        );
         Self(waiting)
     }
 
@@ -99,13 +111,20 @@ impl<S: Portable> Server<S> {
                     &mut leading.insert((confirmed.term, Oracle::lead(window_end, now))).1
                 }
             };
-            oracle.extended(self.shown.borrow().window_end);
+            while let Ok((term, end)) = self.extended.1.try_recv() {
+                if term == confirmed.term {
+                    oracle.extended(end);
+                }
+            }
             match oracle.take(count, now) {
                 Ok(ticks) => {
                     self.look_ahead(now);
                     return Ok(ticks);
                 }
-                Err(NoTicks::NeedsWindow { until }) => extend(self.group.clone(), confirmed.term, until).await,
+                Err(NoTicks::NeedsWindow { until }) => match extend(&self.group, confirmed.term, until).await {
+                    Some(end) => oracle.extended(end),
+                    None => return Err(self.not_here()),
+                },
                 Err(reason @ (NoTicks::TooMany { .. } | NoTicks::Exhausted)) => {
                     error!(%reason, "no ticks");
                     return Err(NotHere(None));
@@ -118,9 +137,14 @@ impl<S: Portable> Server<S> {
     fn look_ahead(&mut self, now: u64) {
         let is_idle = self.extending.as_ref().is_none_or(JoinHandle::is_finished);
         let Some((term, oracle)) = self.leading.as_mut().filter(|_| is_idle) else { return };
-        oracle.extended(self.shown.borrow().window_end);
         if let Some(until) = oracle.wants_extension(now) {
-            self.extending = Some(spawn(extend(self.group.clone(), *term, until)));
+            let (group, term, told) = (self.group.clone(), *term, self.extended.0.clone());
+            self.extending = Some(spawn(async move {
+                if let Some(end) = extend(&group, term, until).await {
+                    // An oracle that is gone needs no window.
+                    let _ = told.send((term, end)).await;
+                }
+            }));
         }
     }
 
@@ -129,10 +153,11 @@ impl<S: Portable> Server<S> {
     }
 }
 
-/// Replicates a new end of the window. That it failed shows when the window is used up.
-async fn extend<S: Portable>(group: Group<MetaMachine<S>>, term: u64, until: Version) {
+/// Replicates a new end of the window, and says where it ends then; `None` if that is not known.
+async fn extend<S: Portable>(group: &Group<MetaMachine<S>>, term: u64, until: Version) -> Option<Version> {
     let command = MetaCommand::ExtendWindow { until }.encode();
-    if let Ok(pending) = group.submit(term, command.into()).await {
-        let _ = pending.await;
+    match group.submit(term, command.into()).await.ok()?.await {
+        Ok((_, MetaOutcome::Window(end))) => Some(end),
+        _ => None,
     }
 }
