@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use lentic_net::Address;
 use lentic_proto::v1::pipe_response::Response;
 use lentic_proto::v1::{DescribeTableRequest, Shard, pipe_request};
 use lentic_types::{ErrorKind, KeyRange};
@@ -103,7 +104,11 @@ async fn describe(entry: Arc<Entry>, core: Arc<Core>) -> Result<(), Error> {
     let answer = call::any(&core, request, Progress::new(Effect::Reads, &core.options)).await;
     *entry.described.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     match answer? {
-        Response::DescribeTable(described) => entry.set(described.shards),
+        Response::DescribeTable(described) => {
+            // Nodes that joined later are learned here, so that a client outlives all whom it knew at first.
+            core.nodes.learn(described.shards.iter().map(|shard| Address::from(&*shard.leader_address)));
+            entry.set(described.shards)
+        }
         _ => Err(unexpected()),
     }
 }
