@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::Bytes;
 use lentic_proto::v1;
+use lentic_types::codec::{Reader, put_bytes};
 
 /// How an operand is folded into a value at the server. Onto no value, the operand becomes the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -86,43 +87,22 @@ pub fn encode_set<'a>(members: impl IntoIterator<Item = &'a [u8]>) -> Bytes {
     let mut members: Vec<_> = members.into_iter().collect();
     members.sort_unstable();
     members.dedup();
-    let mut out = BytesMut::new();
-    for member in members {
-        let mut length = member.len();
-        while length >= 0x80 {
-            out.put_u8(u8::try_from(length & 0x7f).expect("seven bits") | 0x80);
-            length >>= 7;
-        }
-        out.put_u8(u8::try_from(length).expect("seven bits"));
-        out.put_slice(member);
-    }
-    out.freeze()
+    let mut out = Vec::new();
+    members.into_iter().for_each(|member| put_bytes(&mut out, member));
+    out.into()
 }
 
 /// The members of a set, in order, or `None` if `set` is none.
 #[must_use]
-pub fn decode_set(mut set: &[u8]) -> Option<Vec<&[u8]>> {
+pub fn decode_set(set: &[u8]) -> Option<Vec<&[u8]>> {
     let mut members: Vec<&[u8]> = Vec::new();
-    while !set.is_empty() {
-        let mut length = 0usize;
-        for shift in (0..).step_by(7) {
-            let (byte, rest) = set.split_first()?;
-            set = rest;
-            let bits = usize::from(byte & 0x7f);
-            if shift > 28 {
-                return None;
-            }
-            length |= bits << shift;
-            if byte & 0x80 == 0 {
-                break;
-            }
-        }
-        let (member, rest) = set.split_at_checked(length)?;
+    let mut reader = Reader::new(set);
+    while !reader.rest().is_empty() {
+        let member = reader.bytes("set member").ok()?;
         if members.last().is_some_and(|last| *last >= member) {
             return None;
         }
         members.push(member);
-        set = rest;
     }
     Some(members)
 }
@@ -141,6 +121,13 @@ mod tests {
             assert_eq!(operator.wire() as i32, i32::from(stored as u8), "{operator}");
         }
         assert_eq!(MergeOperator::ALL.len(), Stored::ALL.len());
+    }
+
+    #[test]
+    fn a_length_in_a_longer_form_is_no_set() {
+        let input = [&[0xbb, 0][..], &[0; 59]].concat();
+        assert_eq!(decode_set(&input), None, "59 in two bytes");
+        assert_eq!(set::members(&input), None, "and the engine agrees");
     }
 
     proptest! {
