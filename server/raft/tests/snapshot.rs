@@ -7,10 +7,10 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Cluster, GROUP, node, nodes, simulate};
+use common::{Cluster, GROUP, PATIENCE, node, nodes, simulate};
 use lentic_raft::{Options, StartError};
 use lentic_types::{Index, NodeId};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 /// Bytes of each command, so that a state is some megabytes.
 const COMMAND_BYTES: usize = 20_000;
@@ -33,14 +33,16 @@ async fn fill_and_purge(cluster: &Cluster, leader: NodeId) -> Index {
     last
 }
 
-/// Makes everything durable on a node, and lets it go from the log.
+/// Makes everything durable on a node, and lets it go from the log, as if the log were too large: else a leader keeps
+/// what a follower that is away has not got.
 async fn release(cluster: &Cluster, number: NodeId) {
     cluster.tape(number).flush();
     let group = cluster.group(number);
-    group.release_log(false).await.unwrap();
+    group.release_log(true).await.unwrap();
     let durable = group.status().applied;
     let mut status = group.watch();
-    status.wait_for(|status| status.purged == durable).await.unwrap();
+    let purged = timeout(PATIENCE, status.wait_for(|status| status.purged == durable)).await;
+    assert!(matches!(purged, Ok(Ok(_))), "{number} did not let go of {durable}: {}", cluster.describe());
 }
 
 async fn cluster_with_one_away(seed: u64, options: Options) -> (Cluster, NodeId, NodeId, Index) {
@@ -87,9 +89,12 @@ fn a_snapshot_goes_on_where_its_link_broke() {
     simulate(2, async {
         let (mut cluster, leader, away, last) = cluster_with_one_away(2, options()).await;
         cluster.start(away).await;
-        while cluster.host(away).stats().snapshot_bytes_received < 2_000_000 {
-            sleep(Duration::from_millis(10)).await;
-        }
+        let begun = timeout(PATIENCE, async {
+            while cluster.host(away).stats().snapshot_bytes_received < 2_000_000 {
+                sleep(Duration::from_millis(10)).await;
+            }
+        });
+        begun.await.unwrap();
         cluster.net.break_links(leader, away);
         cluster.applied(away, last).await;
         assert_eq!(cluster.tape(away).commands(), cluster.tape(leader).commands());
