@@ -35,7 +35,8 @@ impl WriteBatch {
         self.with(put(key.into(), value.into(), None))
     }
 
-    /// Sets a value that ends at a time, in milliseconds since 1970. The end is judged against the versions of readers.
+    /// Sets a value that ends at a time, in milliseconds since 1970, from 2020 to 2159. The end is judged against the
+    /// versions of readers.
     #[must_use]
     pub fn put_with(self, key: impl Into<Bytes>, value: impl Into<Bytes>, expires_unix_ms: u64) -> Self {
         self.with(put(key.into(), value.into(), Some(expires_unix_ms)))

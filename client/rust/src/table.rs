@@ -67,7 +67,8 @@ impl Table {
         self.point(batch::put(key.into(), value.into(), None)).await
     }
 
-    /// Sets a value that ends at a time, in milliseconds since 1970. The end is judged against the versions of readers.
+    /// Sets a value that ends at a time, in milliseconds since 1970, from 2020 to 2159. The end is judged against the
+    /// versions of readers.
     pub async fn put_with(
         &self,
         key: impl Into<Bytes>,

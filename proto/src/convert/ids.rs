@@ -19,10 +19,19 @@ pub fn cluster_id(bytes: &[u8]) -> Result<Option<ClusterId>, v1::Failure> {
     Ok(Some(ClusterId(id)))
 }
 
-/// When a value ends, from milliseconds since 1970. What ends before 2020 ends at the first version: it is never seen.
-#[must_use]
-pub fn expiry(unix_ms: u64) -> Expiry {
-    Expiry(unix_ms.saturating_sub(Version::UNIX_MS_AT_ZERO))
+/// When a value ends, from milliseconds since 1970. A time that no version has is refused: it is most often one in
+/// seconds.
+///
+/// # Errors
+/// It is before 2020 or after 2159.
+pub fn expiry(unix_ms: u64) -> Result<Expiry, v1::Failure> {
+    let ms = unix_ms.checked_sub(Version::UNIX_MS_AT_ZERO).filter(|ms| *ms <= Version::MS_MAX);
+    ms.map(Expiry).ok_or_else(|| {
+        let message = format!(
+            "expires_unix_ms is {unix_ms}, expected milliseconds since 1970 from 2020 to 2159; leave it out for never"
+        );
+        v1::Failure::invalid(message)
+    })
 }
 
 /// When a value ends, in milliseconds since 1970.
@@ -49,18 +58,20 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_ends_before_2020_is_never_seen() {
-        for unix_ms in [0, Version::UNIX_MS_AT_ZERO - 1, Version::UNIX_MS_AT_ZERO] {
-            assert_eq!(expiry(unix_ms), Expiry(0));
-            assert!(expiry(unix_ms).is_over_at(Version::ZERO));
+    fn ends_that_no_version_has_are_refused() {
+        let at_zero = Version::UNIX_MS_AT_ZERO;
+        for unix_ms in [0, 1, 1_800_000_000, at_zero - 1, at_zero + Version::MS_MAX + 1, u64::MAX] {
+            let failure = expiry(unix_ms).unwrap_err();
+            assert_eq!(failure.error_kind(), ErrorKind::Invalid);
+            assert!(failure.message.contains(&unix_ms.to_string()), "{}", failure.message);
         }
-        assert!(!expiry(Version::UNIX_MS_AT_ZERO + 1).is_over_at(Version::ZERO));
+        assert_eq!(expiry(at_zero), Ok(Expiry(0)));
     }
 
     proptest! {
         #[test]
-        fn ends_come_back(unix_ms in Version::UNIX_MS_AT_ZERO..) {
-            prop_assert_eq!(expiry_unix_ms(expiry(unix_ms)), unix_ms);
+        fn ends_come_back(unix_ms in Version::UNIX_MS_AT_ZERO..=Version::UNIX_MS_AT_ZERO + Version::MS_MAX) {
+            prop_assert_eq!(expiry(unix_ms).map(expiry_unix_ms), Ok(unix_ms));
         }
     }
 }

@@ -84,15 +84,7 @@ fn operator(number: i32) -> Option<MergeOperator> {
 }
 
 fn expiry(unix_ms: Option<u64>, position: usize) -> Result<Option<Expiry>, Failure> {
-    let Some(unix_ms) = unix_ms else { return Ok(None) };
-    match unix_ms.checked_sub(Version::UNIX_MS_AT_ZERO) {
-        Some(ms) if ms <= Version::MS_MAX => Ok(Some(Expiry(ms))),
-        _ => {
-            let mut failure = failure::invalid("expires_unix_ms is before 2020 or after 2159; leave it out for never");
-            failure.position = u32::try_from(position).ok();
-            Err(failure)
-        }
-    }
+    unix_ms.map(lentic_proto::expiry).transpose().map_err(|failure| failure.at_position(position))
 }
 
 /// The range of a request; an empty one is refused.
@@ -105,7 +97,7 @@ pub(crate) fn value(found: Found) -> v1::Value {
     v1::Value {
         value: found.value,
         version: found.version.0,
-        expires_unix_ms: found.expiry.map(|Expiry(ms)| ms + Version::UNIX_MS_AT_ZERO),
+        expires_unix_ms: found.expiry.map(lentic_proto::expiry_unix_ms),
     }
 }
 

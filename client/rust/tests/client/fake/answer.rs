@@ -287,7 +287,7 @@ fn decode(write: v1::WriteRequest) -> Result<Write, Failure> {
     let operation = |operation: v1::Operation| {
         Ok(match operation.operation.ok_or_else(|| Failure::invalid("no operation"))? {
             v1::operation::Operation::Put(v1::Put { key, value, expires_unix_ms }) => {
-                Operation::Put { key, value, expiry: expires_unix_ms.map(lentic_proto::expiry) }
+                Operation::Put { key, value, expiry: expires_unix_ms.map(lentic_proto::expiry).transpose()? }
             }
             v1::operation::Operation::Delete(delete) => Operation::Delete { key: delete.key },
             v1::operation::Operation::DeleteRange(range) => Operation::DeleteRange { range: range.try_into()? },
@@ -298,7 +298,7 @@ fn decode(write: v1::WriteRequest) -> Result<Write, Failure> {
                     .ok_or_else(|| Failure::invalid("no such operator"))?,
                 key: merge.key,
                 operand: merge.operand,
-                expiry: merge.expires_unix_ms.map(lentic_proto::expiry),
+                expiry: merge.expires_unix_ms.map(lentic_proto::expiry).transpose()?,
             },
         })
     };
