@@ -20,7 +20,7 @@ impl<S: Portable> Gateway<S> {
         Ok(v1::DescribeTableResponse { table: Some(message(table)), shards: self.shards_of(&catalog, table) })
     }
 
-    /// All tables this node knows.
+    /// All tables; this node has confirmed that it leads the meta group.
     pub(crate) fn list_tables(&self) -> v1::ListTablesResponse {
         v1::ListTablesResponse { tables: self.meta.catalog().tables.values().map(message).collect() }
     }

@@ -128,6 +128,10 @@ impl<S: Portable> Gateway<S> {
                 self.meta.confirm().await?;
                 Response::DescribeTable(self.describe_table(&request)?)
             }
+            Request::ListTables(_) => {
+                self.meta.confirm().await?;
+                Response::ListTables(self.list_tables())
+            }
             Request::DropTable(request) => Response::DropTable(self.drop_table(request).await?),
             Request::IssueClient(_) => Response::IssueClient(self.issue_client().await?),
             Request::Join(request) => Response::Join(self.join(request).await?),

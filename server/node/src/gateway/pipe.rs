@@ -168,15 +168,16 @@ impl<S: Portable> Gateway<S> {
                 // It may have been made a moment ago, and the news not be here yet: the meta group's leader knows.
                 Err(_) => self.ask_meta(Request::DescribeTable(describe), caller, deadline).await?,
             },
-            Request::ListTables(_) => Response::ListTables(self.list_tables()),
             Request::TransferLeader(request) => Response::TransferLeader(self.transfer_leader(&request).await?),
             // The first id is the founder's: nobody gets one before it has registered.
             Request::Join(_) if self.meta.catalog().nodes.is_empty() => {
                 return Err(failure::throttled("this node is not registered with its cluster yet; ask again", 50));
             }
-            Request::CreateTable(_) | Request::DropTable(_) | Request::IssueClient(_) | Request::Join(_) => {
-                self.ask_meta(request, caller, deadline).await?
-            }
+            Request::CreateTable(_)
+            | Request::DropTable(_)
+            | Request::ListTables(_)
+            | Request::IssueClient(_)
+            | Request::Join(_) => self.ask_meta(request, caller, deadline).await?,
             Request::Write(_) | Request::Get(_) => return self.answer_here(request, deadline).await,
             Request::Hello(_) => return Err(failure::invalid("hello is said once, at the beginning")),
         })
