@@ -44,6 +44,7 @@ pub(crate) const EDGES: &[Edge] = &[
     edge("lentic-client", "lentic-proto", Reach::Product, "it speaks the pipe"),
     edge("lentic-client", "lentic-net", Reach::Product, "its pipes are links"),
     edge("lentic-client", "lentic-runtime", Reach::Product, "its tasks and random numbers are a function of the seed"),
+    edge("lentic-client", "lentic-serve", Reach::Tests, "behind the feature `embedded`: a node of the client's own"),
     edge("lentic-client", "lentic-engine", Reach::Tests, "the store of the cluster that its tests talk to"),
     edge("lentic-client", "lentic-machine", Reach::Tests, "the shards of the cluster that its tests talk to"),
     edge("lentic-node", "lentic-types", Reach::Product, "ids, limits, error kinds"),
@@ -83,6 +84,7 @@ pub(crate) const EDGES: &[Edge] = &[
     edge("lentic-bench", "lentic-engine", Reach::Product, "benches drive every layer"),
     edge("lentic-bench", "lentic-machine", Reach::Product, "benches drive every layer"),
     edge("lentic-bench", "lentic-rocks", Reach::Product, "benches drive every layer"),
+    edge("lentic-bench", "lentic-client", Reach::Product, "whole clusters are driven as their users do"),
     edge("lentic-bench", "lentic-log", Reach::Product, "benches drive every layer"),
 ];
 
