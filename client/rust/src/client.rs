@@ -1,5 +1,6 @@
 //! The client: how to get one, and what it asks of the cluster as a whole.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,13 +20,22 @@ use crate::table::Table;
 #[derive(Clone, Debug)]
 pub struct Client(Arc<Handle>);
 
-/// Ends the tasks with the last clone.
-#[derive(Debug)]
-struct Handle(Arc<Core>);
+/// Ends the tasks with the last clone, and the client's own node after them.
+struct Handle {
+    core: Arc<Core>,
+    #[cfg(feature = "embedded")]
+    node: crate::embedded::Node,
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.core.fmt(f)
+    }
+}
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.0.tasks.end();
+        self.core.tasks.end();
     }
 }
 
@@ -51,7 +61,11 @@ impl Client {
     /// # Errors
     /// No seed, or an option that cannot be used.
     pub fn with_network(network: Arc<dyn Network>, seeds: Vec<Address>, options: Options) -> Result<Self, Error> {
-        Ok(Self(Arc::new(Handle(Arc::new(Core::new(network, seeds, options)?)))))
+        Ok(Self(Arc::new(Handle {
+            core: Arc::new(Core::new(network, seeds, options)?),
+            #[cfg(feature = "embedded")]
+            node: crate::embedded::Node::default(),
+        })))
     }
 
     /// A table of the cluster. Nothing is sent before its first operation, which fails if there is no such table.
@@ -79,7 +93,12 @@ impl Client {
     }
 
     pub(crate) fn core(&self) -> &Arc<Core> {
-        &self.0.0
+        &self.0.core
+    }
+
+    #[cfg(feature = "embedded")]
+    pub(crate) fn node(&self) -> &crate::embedded::Node {
+        &self.0.node
     }
 
     pub(crate) fn progress(&self, effect: Effect) -> Progress {
@@ -105,7 +124,7 @@ impl Client {
 /// Options, and then a connection.
 #[derive(Clone, Debug, Default)]
 pub struct ClientBuilder {
-    options: Options,
+    pub(crate) options: Options,
 }
 
 impl ClientBuilder {

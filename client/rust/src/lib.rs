@@ -22,6 +22,7 @@
 //! | module | idea |
 //! |---|---|
 //! | `client`, `table`, `admin` | what a caller sees |
+//! | `embedded` | a node in this process, behind the feature of that name |
 //! | `batch`, `merge`, `scan`, `error`, `options` | its words |
 //! | `write`, `read`, `batcher` | from an operation to requests of single shards |
 //! | `call`, `progress`, `backoff` | one request until it is answered |
@@ -40,6 +41,8 @@ mod client;
 #[cfg(feature = "testing")]
 pub mod conformance;
 mod core;
+#[cfg(feature = "embedded")]
+mod embedded;
 mod error;
 mod flight;
 mod merge;
@@ -61,6 +64,9 @@ pub use batch::WriteBatch;
 pub use client::{Client, ClientBuilder};
 pub use error::Error;
 pub use lentic_net::{Address, Network};
+/// Knobs of a client's own node.
+#[cfg(feature = "embedded")]
+pub use lentic_serve::config as node_config;
 pub use lentic_types::{ClusterId, Epoch, ErrorKind, KeyRange, NodeId, Retry, ShardId, TableId, Version};
 pub use merge::{MergeOperator, decode_set, encode_set};
 pub use options::Options;
