@@ -87,6 +87,9 @@ fn shape(dice: &Dice) -> (Shape, u64) {
     // Followers that lag get a snapshot sooner or later, or none at all.
     shape.raft.log_keep_entries = [0, 5, 50, 10_000][dice.place(4)];
     shape.node.entries_in_flight_max = [1, 3, 8][dice.place(3)];
+    if shape.node.entries_in_flight_max == 8 {
+        shape.node.entry_beside_bytes_min = 0;
+    }
     shape.node.upkeep_every = Duration::from_millis([100, 1_000][dice.place(2)]);
     (shape, [1, 2, 3, 4, 8][dice.place(9) / 2])
 }

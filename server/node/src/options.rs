@@ -19,6 +19,9 @@ pub struct NodeOptions {
     pub queue_bytes_max: usize,
     /// Log entries of a shard on their way at once. 1: the disk and the network take turns. Many: small entries.
     pub entries_in_flight_max: usize,
+    /// Bytes of waiting requests that are worth an entry beside others on their way. Small: many small entries, each
+    /// of which costs every replica. Large: bulk loads wait for round trips.
+    pub entry_beside_bytes_min: usize,
     /// How long a request waits that says nothing of a deadline.
     pub deadline: Duration,
     /// Requests of one pipe that are open at once; the node reads no more of them until some are answered.
@@ -45,6 +48,7 @@ impl Default for NodeOptions {
             entry_operations_max: 20_000,
             queue_bytes_max: 64 << 20,
             entries_in_flight_max: 3,
+            entry_beside_bytes_min: 64 << 10,
             deadline: Duration::from_secs(30),
             pipe_requests_max: 4_096,
             pipe_request_bytes_max: 128 << 20,

@@ -17,6 +17,7 @@ impl From<&Config> for NodeOptions {
             entry_operations_max: shards.entry_operations_max,
             queue_bytes_max: shards.queue_bytes_max,
             entries_in_flight_max: shards.entries_in_flight_max,
+            entry_beside_bytes_min: shards.entry_beside_bytes_min,
             deadline: Duration::from_millis(requests.deadline_ms),
             pipe_requests_max: requests.open_max,
             pipe_request_bytes_max: requests.open_bytes_max,

@@ -5,8 +5,8 @@
 //!            n + 2     n + 1                                     n
 //! ```
 //!
-//! While one entry is being replicated the next one gathers and fetches its tick, so under load the fetch costs nothing.
-//! A few entries are in flight at once; more would only make them smaller.
+//! While an entry is being replicated the next one gathers. It goes when that one is done, or sooner, beside it, when
+//! it is large enough: many small entries at once would cost every replica more than they would save their callers.
 
 use std::sync::Arc;
 
@@ -82,7 +82,8 @@ impl<S: Portable> Proposer<S> {
         let in_flight = Arc::new(Semaphore::new(self.entries_in_flight_max));
         loop {
             let permit = Arc::clone(&in_flight).acquire_owned().await.map_err(|_| Stopped)?;
-            let mut gathered = Gathered(self.queue.gather(&self.limits).await);
+            let is_alone = || in_flight.available_permits() + 1 == self.entries_in_flight_max;
+            let mut gathered = Gathered(self.queue.gather(&self.limits, is_alone).await);
             self.let_go(&mut gathered.0);
             if gathered.0.is_empty() {
                 continue;
@@ -105,13 +106,14 @@ impl<S: Portable> Proposer<S> {
                 .unzip();
             let entry = Bytes::from(Command { epoch, requests }.encode());
             let submitted = self.group.submit(term, entry).await;
-            let stamps = Arc::clone(&self.stamps);
+            let (stamps, queue) = (Arc::clone(&self.stamps), Arc::clone(&self.queue));
             spawn(async move {
                 let result = match submitted {
                     Ok(pending) => pending.await.map(|(_, outcomes)| outcomes),
                     Err(error) => Err(error),
                 };
                 drop(permit);
+                queue.look_again();
                 stamps.done(number);
                 answer(replies, result);
             });

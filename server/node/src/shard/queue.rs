@@ -69,6 +69,8 @@ pub(crate) struct QueueLimits {
     pub(crate) waiting_bytes_max: usize,
     pub(crate) entry_bytes_max: usize,
     pub(crate) entry_operations_max: usize,
+    /// So many bytes are worth an entry beside others that are under way.
+    pub(crate) beside_bytes_min: usize,
 }
 
 /// The queue of one shard.
@@ -110,10 +112,13 @@ impl Queue {
         Ok(())
     }
 
-    /// Waits for requests, and takes as many as go into one entry: at least one.
-    pub(crate) async fn gather(&self, limits: &QueueLimits) -> Vec<Proposal> {
+    /// Waits for requests, and takes as many as go into one entry: at least one. While other entries are under way it
+    /// waits until there are enough to be worth one beside them: each entry costs every replica the same, whatever it
+    /// holds. [`Self::look_again`] when none is under way any more.
+    pub(crate) async fn gather(&self, limits: &QueueLimits, is_alone: impl Fn() -> bool) -> Vec<Proposal> {
         loop {
-            let gathered = self.take(limits);
+            let bytes_min = if is_alone() { 0 } else { limits.beside_bytes_min };
+            let gathered = self.take(limits, bytes_min);
             if !gathered.is_empty() {
                 return gathered;
             }
@@ -121,8 +126,16 @@ impl Queue {
         }
     }
 
-    fn take(&self, limits: &QueueLimits) -> Vec<Proposal> {
+    /// An entry is done: what waits may be worth one now.
+    pub(crate) fn look_again(&self) {
+        self.filled.notify_one();
+    }
+
+    fn take(&self, limits: &QueueLimits, bytes_min: usize) -> Vec<Proposal> {
         let mut state = self.lock();
+        if state.bytes < bytes_min {
+            return Vec::new();
+        }
         let (mut gathered, mut cost) = (Vec::new(), Cost::default());
         while let Some(next) = state.waiting.front() {
             cost.bytes += next.cost.bytes;

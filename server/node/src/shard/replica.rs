@@ -70,6 +70,7 @@ impl<S: Portable> Replica<S> {
             waiting_bytes_max: options.queue_bytes_max,
             entry_bytes_max: options.entry_bytes_max,
             entry_operations_max: options.entry_operations_max,
+            beside_bytes_min: options.entry_beside_bytes_min,
         };
         let (queue, stamps) = (Arc::new(Queue::default()), Arc::new(Stamps::default()));
         let proposer = Proposer {

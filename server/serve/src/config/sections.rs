@@ -80,6 +80,10 @@ section! {
         /// Log entries of a shard that are on their way at once. With 1, the disk and the network take turns. With
         /// many, entries are small.
         pub entries_in_flight_max: usize = 3,
+        /// Bytes of waiting requests that are worth a log entry beside others on their way; fewer wait until those are
+        /// done. Too small: many small entries, each of which costs every replica. Too large: bulk loads wait for
+        /// round trips.
+        pub entry_beside_bytes_min: usize = 64 << 10,
         /// Memory of each shard for the newest records of hot keys, in bytes. Too small: merges into many hot keys
         /// read the store each time.
         pub heads_bytes_max: u64 = 8 << 20,
