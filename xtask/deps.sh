@@ -4,6 +4,8 @@
 #   a C++ compiler   compiles RocksDB, lz4 and zstd
 #   libclang, clang  bindgen reads RocksDB's C header with it
 #   ccache           RocksDB is compiled once a machine, not once a checkout or a profile
+#
+# With the word `etcd` it also installs the peer of `cargo xtask bench vs-etcd`.
 set -eu
 
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -29,6 +31,9 @@ has c++ || want g++ "compiles RocksDB, lz4 and zstd"
 has clang || want clang "bindgen asks it where the system's headers are"
 has_libclang || want libclang-dev "bindgen reads RocksDB's C header with it"
 has ccache || want ccache "keeps RocksDB's objects, so that it is compiled once a machine"
+if [ "${1:-}" = etcd ]; then
+    has etcd || want etcd-server "the benchmark's peer"
+fi
 
 [ -n "$wanted" ] || exit 0
 

@@ -3,11 +3,13 @@
 //! A macro benchmark is a sub-command of the program `lentic-bench`: it prints a line for each figure with its target
 //! and keeps the run in target/bench/NAME.json. `micro` is criterion's.
 
-use crate::stage::Stage;
+use crate::stage::{Stage, Work};
 
 /// What can be run: the name, and what it measures.
 const BENCHES: &[(&str, &str)] = &[
     ("engine", "apply and reads of one shard on RocksDB, beside bare RocksDB in the same run"),
+    ("vs-etcd", "a cluster of three processes beside one of etcd, which is installed if it is missing"),
+    ("growth", "puts of a cluster as its table grows to ten million keys"),
     ("log", "group commit of the shared log, beside bare write and fdatasync in the same run"),
 ];
 
@@ -16,15 +18,15 @@ const BENCHES: &[(&str, &str)] = &[
 pub(crate) enum Request {
     /// The names.
     List,
-    /// A run.
-    Run(Stage),
+    /// A run: what it needs, then the benchmark.
+    Run(Vec<Stage>),
 }
 
 /// Reads the words after `bench`.
 pub(crate) fn parse(words: &[&str]) -> Result<Request, String> {
     let (name, quick) = match words {
         [] => return Ok(Request::List),
-        ["micro"] => return Ok(Request::Run(Stage::cargo("bench", "bench -p lentic-bench"))),
+        ["micro"] => return Ok(Request::Run(vec![Stage::cargo("bench", "bench -p lentic-bench")])),
         [name] => (name, ""),
         [name, "--quick"] => (name, " --quick"),
         _ => return Err(format!("unknown words after `bench`: {}; expected NAME [--quick]", words.join(" "))),
@@ -32,10 +34,15 @@ pub(crate) fn parse(words: &[&str]) -> Result<Request, String> {
     if !BENCHES.iter().any(|(known, _)| known == name) {
         return Err(format!("no benchmark is called `{name}`; there are:\n{}", list()));
     }
-    Ok(Request::Run(Stage::cargo(
-        "bench",
-        &format!("run --release -p lentic-bench --bin lentic-bench -- {name}{quick}"),
-    )))
+    let mut stages = Vec::new();
+    if *name == "vs-etcd" {
+        stages.push(Stage { name: "etcd", work: Work::Install("etcd") });
+    }
+    if ["vs-etcd", "growth"].contains(name) {
+        stages.push(Stage::cargo("lentic", "build --release -p lentic-cli"));
+    }
+    stages.push(Stage::cargo("bench", &format!("run --release -p lentic-bench --bin lentic-bench -- {name}{quick}")));
+    Ok(Request::Run(stages))
 }
 
 /// One line for each benchmark.
@@ -62,6 +69,8 @@ mod tests {
     fn names_become_cargo_runs() {
         assert_eq!(parse(&[]), Ok(Request::List));
         let quick = Stage::cargo("bench", "run --release -p lentic-bench --bin lentic-bench -- log --quick");
-        assert_eq!(parse(&["log", "--quick"]), Ok(Request::Run(quick)));
+        assert_eq!(parse(&["log", "--quick"]), Ok(Request::Run(vec![quick])));
+        let Ok(Request::Run(stages)) = parse(&["vs-etcd"]) else { panic!("it is a run") };
+        assert_eq!(stages[0].work, Work::Install("etcd"), "the peer comes first");
     }
 }

@@ -62,9 +62,9 @@ pub(crate) fn codegen(root: &Path, mode: Mode) -> bool {
     stage::run("codegen", root, &[Stage { name: "codegen", work: Work::Codegen(mode) }, wire(mode)])
 }
 
-/// One benchmark.
-pub(crate) fn bench(root: &Path, stage: Stage) -> bool {
-    stage::run("bench", root, &[stage])
+/// One benchmark, and before it what it needs.
+pub(crate) fn bench(root: &Path, stages: &[Stage]) -> bool {
+    stage::run("bench", root, stages)
 }
 
 /// What is built so far, at work.

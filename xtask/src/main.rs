@@ -56,7 +56,7 @@ fn main() -> ExitCode {
                 print!("{}", bench::list());
                 return ExitCode::SUCCESS;
             }
-            Ok(bench::Request::Run(stage)) => chores::bench(&root, stage),
+            Ok(bench::Request::Run(stages)) => chores::bench(&root, &stages),
             Err(message) => return refuse(&message),
         },
         _ => return refuse(&format!("unknown chore `{}`; `cargo xtask help` lists them", words.join(" "))),

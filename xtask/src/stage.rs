@@ -30,6 +30,8 @@ pub(crate) enum Work {
     Tidy,
     /// Writes or compares the generated files.
     Codegen(Mode),
+    /// Installs what `xtask/deps.sh` knows by this name, if it is missing.
+    Install(&'static str),
 }
 
 impl Stage {
@@ -84,14 +86,15 @@ fn work(root: &Path, work: &Work) -> Result<(), String> {
         Work::Cargo(arguments) => cargo(root, arguments),
         Work::Codegen(mode) => codegen::run(root, *mode),
         Work::Tidy => tidy::run(root),
+        Work::Install(what) => run_program(root.join("xtask/deps.sh").as_os_str(), root, &[(*what).to_owned()]),
     }
 }
 
 fn cargo(root: &Path, arguments: &[String]) -> Result<(), String> {
-    spawn(&std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), root, arguments)
+    run_program(&std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), root, arguments)
 }
 
-fn spawn(program: &OsStr, root: &Path, arguments: &[String]) -> Result<(), String> {
+fn run_program(program: &OsStr, root: &Path, arguments: &[String]) -> Result<(), String> {
     let status = Command::new(program)
         .args(arguments)
         .current_dir(root)
@@ -99,7 +102,11 @@ fn spawn(program: &OsStr, root: &Path, arguments: &[String]) -> Result<(), Strin
         .env("RUSTDOCFLAGS", "-D warnings")
         .status()
         .map_err(|error| format!("cannot start {}: {error}", program.display()))?;
-    if status.success() { Ok(()) } else { Err(format!("`cargo {}` ended with {status}", arguments.join(" "))) }
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("`{} {}` ended with {status}", program.display(), arguments.join(" ")))
+    }
 }
 
 fn path_with_ccache() -> OsString {
@@ -128,8 +135,8 @@ mod tests {
     #[test]
     fn a_failed_command_is_an_error() {
         let root = crate::root();
-        assert!(spawn(OsStr::new("false"), &root, &[]).is_err());
-        assert!(spawn(OsStr::new("no such program"), &root, &[]).is_err());
-        assert_eq!(spawn(OsStr::new("true"), &root, &[]), Ok(()));
+        assert!(run_program(OsStr::new("false"), &root, &[]).is_err());
+        assert!(run_program(OsStr::new("no such program"), &root, &[]).is_err());
+        assert_eq!(run_program(OsStr::new("true"), &root, &[]), Ok(()));
     }
 }

@@ -38,6 +38,10 @@ use clap::Parser as _;
 use crate::cli::Cli;
 use crate::failure::Failure;
 use crate::output::Printer;
+
+/// Requests are many small allocations that another thread frees, which glibc's allocator pays a lock for.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 use crate::session::{Outcome, Session};
 
 fn main() -> ExitCode {

@@ -1,12 +1,15 @@
 //! Macro benchmarks: whole layers under a stated load, each figure a ratio to a named peer within one run.
 //!
-//! `lentic-bench engine|log [--quick]` prints a line for each figure and keeps the run in target/bench/NAME.json. The
+//! `lentic-bench engine|log|vs-etcd|growth [--quick]` prints a line for each figure and keeps the run in target/bench/NAME.json. The
 //! parts of `engine` (`puts`, `reads`, `merges`) run alone under a profiler.
 //! Quick runs are smaller and repeat less: they say whether a figure is in the right region, not what it is.
 
 #![allow(clippy::print_stdout, reason = "the figures are the program's output")]
 
+mod cluster;
+mod drive;
 mod figures;
+mod growth;
 mod load;
 mod log;
 mod merges;
@@ -14,6 +17,7 @@ mod peer;
 mod puts;
 mod reads;
 mod restart;
+mod vs_etcd;
 
 use std::process::ExitCode;
 
@@ -57,6 +61,8 @@ fn main() -> ExitCode {
             log::run(size, &mut figures);
             restart::run(size, &mut figures);
         }
+        "growth" => growth::run(size, &mut figures),
+        "vs-etcd" => vs_etcd::run(size, &mut figures),
         _ => return usage(),
     }
     figures.keep();
@@ -64,6 +70,6 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("usage: lentic-bench engine|puts|reads|merges|log [--quick]");
+    eprintln!("usage: lentic-bench engine|puts|reads|merges|log|vs-etcd|growth [--quick]");
     ExitCode::from(2)
 }

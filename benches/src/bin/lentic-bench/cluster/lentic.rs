@@ -1,0 +1,83 @@
+//! Three nodes of Lentic, each `lentic serve` on its defaults.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use lentic_client::{Client, TableDescription, TableOptions};
+
+use super::processes::{Processes, free_ports};
+
+const NODES: usize = 3;
+const UP_WITHIN: Duration = Duration::from_secs(60);
+
+/// A cluster.
+pub(crate) struct Lentic {
+    pub(crate) processes: Processes,
+    addresses: Vec<String>,
+}
+
+impl Lentic {
+    /// Starts the nodes and waits until they are a cluster.
+    pub(crate) async fn start() -> Self {
+        let mut processes = Processes::new();
+        let ports = free_ports(2 * NODES);
+        let address = |node: usize| format!("127.0.0.1:{}", ports[node]);
+        for node in 0..NODES {
+            let mut command = Command::new(program());
+            let data = processes.directory().join(format!("node-{node}"));
+            command.arg("serve").arg("--data").arg(data).args(["--listen", &address(node)]);
+            command.args(["--http-listen", &format!("127.0.0.1:{}", ports[NODES + node])]);
+            if node > 0 {
+                command.args(["--join", &address(0)]);
+            }
+            processes.start(&format!("lentic-{node}"), command);
+        }
+        let addresses: Vec<_> = (0..NODES).map(|node| format!("http://{}", address(node))).collect();
+        let mut cluster = Self { processes, addresses };
+        let began = Instant::now();
+        while !cluster.is_up().await {
+            cluster.processes.check();
+            assert!(began.elapsed() < UP_WITHIN, "the cluster is not up after {UP_WITHIN:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        cluster
+    }
+
+    async fn is_up(&self) -> bool {
+        let asked = tokio::time::timeout(Duration::from_secs(2), async {
+            let client = Client::connect(&self.addresses).await.ok()?;
+            client.status(false).await.ok()
+        });
+        let status = asked.await.ok().flatten();
+        status.is_some_and(|status| status.nodes.iter().filter(|node| node.is_alive).count() == NODES)
+    }
+
+    /// A client with default options.
+    pub(crate) async fn client(&self) -> Client {
+        Client::connect(&self.addresses).await.expect("the cluster answers")
+    }
+
+    /// Makes a table; returns when each of its shards has a leader.
+    pub(crate) async fn table(&self, client: &Client, name: &str, shards: u32) -> TableDescription {
+        let options = TableOptions { shards, ..TableOptions::default() };
+        client.create_table(name, options).await.expect("the table is made");
+        let began = Instant::now();
+        loop {
+            let described = client.describe_table(name).await.expect("the table is there");
+            if described.shards.iter().all(|shard| shard.leader.is_some()) {
+                return described;
+            }
+            assert!(began.elapsed() < UP_WITHIN, "the shards have no leaders after {UP_WITHIN:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+/// `lentic`, built beside this program.
+fn program() -> PathBuf {
+    let own = std::env::current_exe().expect("this program is somewhere");
+    let path = own.with_file_name("lentic");
+    assert!(path.exists(), "{} is not there: cargo build --release -p lentic-cli", path.display());
+    path
+}
