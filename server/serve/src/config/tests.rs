@@ -167,6 +167,10 @@ fn unknown_keys_are_refused_with_the_nearest() {
         "lentic.toml, line 1: unknown key `store.deep`; the nearest known key is `store`"
     );
     assert_eq!(
+        message(from_file("store = 5\n")),
+        "lentic.toml, line 1: `store` is a section, not a knob; set its knobs, as in [store] of a file"
+    );
+    assert_eq!(
         message(from_environment(&[("LENTIC_LISTENS", "127.0.0.1:1")])),
         "environment variable LENTIC_LISTENS: unknown key `listens`; the nearest known key is `listen`"
     );
