@@ -84,6 +84,7 @@ pub(crate) const EDGES: &[Edge] = &[
     edge("lentic-bench", "lentic-machine", Reach::Product, "benches drive every layer"),
     edge("lentic-bench", "lentic-rocks", Reach::Product, "benches drive every layer"),
     edge("lentic-bench", "lentic-log", Reach::Product, "benches drive every layer"),
+    edge("lentic-bench", "lentic-client", Reach::Product, "the demo talks to a cluster as clients do"),
 ];
 
 /// Every use of one crate by another is in the table, and the table names only crates that exist.
