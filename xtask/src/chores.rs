@@ -67,9 +67,12 @@ pub(crate) fn bench(root: &Path, stages: &[Stage]) -> bool {
     stage::run("bench", root, stages)
 }
 
-/// What is built so far, at work.
+/// Lentic at work: the binary `lentic` and the program that shows it, which then takes the place of this one, so that
+/// Ctrl-C is for it alone. Returns if it cannot.
 pub(crate) fn demo(root: &Path) -> bool {
-    stage::run("demo", root, &[Stage::cargo("demo", "run --quiet --release -p lentic-bench --bin lentic-demo")])
+    let build = Stage::cargo("build", "build --quiet --release -p lentic-cli -p lentic-bench --bins");
+    let demo = "run --quiet --release -p lentic-bench --bin lentic-demo";
+    stage::run("build", root, &[build]) && stage::become_cargo(root, demo)
 }
 
 fn fast_checks() -> Vec<Stage> {

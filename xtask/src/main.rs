@@ -27,7 +27,7 @@ usage: cargo xtask CHORE
   bench NAME [--quick]  runs one of them; `bench micro` runs the criterion benches
   sim --seeds N [--from K]   runs simulated clusters, one a seed, and says which fail
   sim --seed S [--lines]     runs one seed twice and compares; --lines prints what happened
-  demo                shows what is built so far
+  demo                shows Lentic at work: three processes, a month of flights, a kill -9
   ci                  what .ci/run calls: check --all and test, each stage once
   help                this page
 ";

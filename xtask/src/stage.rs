@@ -1,6 +1,7 @@
 //! Stages: what a chore is made of, and the loop that runs them.
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -91,17 +92,31 @@ fn work(root: &Path, work: &Work) -> Result<(), String> {
 }
 
 fn cargo(root: &Path, arguments: &[String]) -> Result<(), String> {
-    run_program(&std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), root, arguments)
+    run_program(&program(), root, arguments)
+}
+
+/// Runs cargo with the words of `line` in the place of this process. Returns only if it cannot: false.
+pub(crate) fn become_cargo(root: &Path, line: &str) -> bool {
+    let program = program();
+    let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+    let error = command(&program, root, &arguments).exec();
+    eprintln!("xtask: cannot start {}: {error}", program.display());
+    false
+}
+
+fn program() -> OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+fn command(program: &OsStr, root: &Path, arguments: &[String]) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(root).env("PATH", path_with_ccache()).env("RUSTDOCFLAGS", "-D warnings");
+    command
 }
 
 fn run_program(program: &OsStr, root: &Path, arguments: &[String]) -> Result<(), String> {
-    let status = Command::new(program)
-        .args(arguments)
-        .current_dir(root)
-        .env("PATH", path_with_ccache())
-        .env("RUSTDOCFLAGS", "-D warnings")
-        .status()
-        .map_err(|error| format!("cannot start {}: {error}", program.display()))?;
+    let status = command(program, root, arguments).status();
+    let status = status.map_err(|error| format!("cannot start {}: {error}", program.display()))?;
     if status.success() {
         Ok(())
     } else {

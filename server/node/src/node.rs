@@ -182,6 +182,9 @@ impl<S: Portable> Node<S> {
         if self.gateway.meta.leader().is_none() {
             reasons.push("the meta group has no leader that this node knows of".to_owned());
         }
+        if self.gateway.meta.lacks_members(self.gateway.options.meta_replicas) {
+            reasons.push("the meta group gets another member; until then the cluster may need every node".to_owned());
+        }
         let catalog = self.gateway.meta.catalog();
         if !catalog.nodes.contains_key(&self.id()) {
             reasons.push("the node is not registered with the cluster yet".to_owned());

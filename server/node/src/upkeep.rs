@@ -126,13 +126,16 @@ async fn keep_members<S: Portable>(gateway: &Gateway<S>) {
         sleep(MEMBERS_EVERY).await;
         let meta = &gateway.meta;
         let status = meta.group.watch().borrow().clone();
-        if !status.is_leader || status.voters.len() >= gateway.options.meta_replicas {
+        if status.is_leader && status.is_changing {
+            // An earlier leader was lost half way: until the change is finished, both sets must agree.
+            match timeout(CHANGE_WITHIN, meta.group.change_voters(BTreeSet::clone(&status.voters))).await {
+                Ok(Ok(())) => info!("a change of the meta group's members was finished"),
+                Ok(Err(error)) => warn!(%error, "a change of the meta group's members was not finished"),
+                Err(_) => warn!("a change of the meta group's members does not come to its end"),
+            }
             continue;
         }
-        let alive = meta.alive();
-        let next = alive.iter().find(|(node, (alive, _))| *alive && !status.voters.contains(*node));
-        let Some((&node, _)) = next else { continue };
-        if !status.voters.is_empty() && meta.catalog().nodes.contains_key(&node) {
+        if let Some(node) = meta.next_member(gateway.options.meta_replicas) {
             match timeout(CHANGE_WITHIN, add_voter(&meta.group, node)).await {
                 Ok(Ok(())) => info!(node = node.0, "the meta group has a new member"),
                 Ok(Err(reason)) => warn!(node = node.0, reason, "the meta group did not take a new member"),

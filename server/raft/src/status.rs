@@ -32,6 +32,8 @@ pub struct Status {
     pub purged: Index,
     /// Who votes; while the voters change, of both sets.
     pub voters: Arc<BTreeSet<NodeId>>,
+    /// The voters change: of both sets a quorum must agree.
+    pub is_changing: bool,
     /// Who gets entries and does not vote.
     pub learners: Arc<BTreeSet<NodeId>>,
     /// How far each other node is known to have the log, if this node leads.
@@ -52,7 +54,8 @@ pub(crate) async fn follow(raft: Raft, status: watch::Sender<Status>) {
                 let membership = metrics.membership_config.membership();
                 let voters = membership.voter_ids().map(NodeId).collect();
                 let learners = membership.learner_ids().map(NodeId).collect();
-                (Arc::new(voters), Arc::new(learners))
+                let is_changing = membership.get_joint_config().len() > 1;
+                Members { voters: Arc::new(voters), is_changing, learners: Arc::new(learners) }
             });
             status.send_if_modified(|status| update(status, &metrics, members));
         }
@@ -71,11 +74,19 @@ pub(crate) async fn follow(raft: Raft, status: watch::Sender<Status>) {
     }
 }
 
-type Members = (Arc<BTreeSet<NodeId>>, Arc<BTreeSet<NodeId>>);
+struct Members {
+    voters: Arc<BTreeSet<NodeId>>,
+    is_changing: bool,
+    learners: Arc<BTreeSet<NodeId>>,
+}
 
 fn update(status: &mut Status, metrics: &RaftMetrics<Types>, members: Option<Members>) -> bool {
     let leads = metrics.state == ServerState::Leader;
-    let (voters, learners) = members.unwrap_or_else(|| (Arc::clone(&status.voters), Arc::clone(&status.learners)));
+    let Members { voters, is_changing, learners } = members.unwrap_or_else(|| Members {
+        voters: Arc::clone(&status.voters),
+        is_changing: status.is_changing,
+        learners: Arc::clone(&status.learners),
+    });
     let applied_in = metrics.last_applied.as_ref().map(term_of);
     let fault = metrics.running_state.as_ref().err().map(ToString::to_string);
     let matched = metrics.replication.as_ref().filter(|_| leads).map(|replication| {
@@ -92,6 +103,7 @@ fn update(status: &mut Status, metrics: &RaftMetrics<Types>, members: Option<Mem
         last: Index(metrics.last_log_index.unwrap_or(0)),
         purged: index(metrics.purged.as_ref()),
         voters,
+        is_changing,
         learners,
         matched: matched.unwrap_or_default(),
         fault,

@@ -86,6 +86,7 @@ pub(crate) const EDGES: &[Edge] = &[
     edge("lentic-bench", "lentic-rocks", Reach::Product, "benches drive every layer"),
     edge("lentic-bench", "lentic-client", Reach::Product, "whole clusters are driven as their users do"),
     edge("lentic-bench", "lentic-log", Reach::Product, "benches drive every layer"),
+    edge("lentic-bench", "lentic-client", Reach::Product, "the demo talks to a cluster as clients do"),
 ];
 
 /// Every use of one crate by another is in the table, and the table names only crates that exist.

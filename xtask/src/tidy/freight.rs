@@ -5,8 +5,8 @@ use super::tree::{Finding, Tree};
 /// Largest file in bytes.
 const FILE_BYTES_MAX: usize = 300 * 1024;
 
-/// Binary files that belong: pictures of the documents, descriptors of the wire contract.
-const BINARY: &[&str] = &[".png", ".binpb"];
+/// Binary files that belong: pictures of the documents, descriptors of the wire contract, data of the demo.
+const BINARY: &[&str] = &[".png", ".binpb", ".csv.gz"];
 
 /// Leavings of editors, merges and profilers.
 const LEAVINGS: &[&str] = &[".orig", ".rej", ".bak", "~", ".profraw", ".tmp", ".pyc", ".log"];

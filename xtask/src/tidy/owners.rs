@@ -72,12 +72,12 @@ pub(crate) const OWNERS: &[Owner] = &[
     owner("rocksdb", Users::Only(&["lentic-rocks", BENCH]), "the store; benches measure against it bare"),
     owner(
         "crc32fast",
-        Users::Only(&["lentic-engine", "lentic-log", "lentic-raft", "lentic-rocks"]),
-        "checksums of records, of exported files and of what is sent of them",
+        Users::Only(&["lentic-engine", "lentic-log", "lentic-raft", "lentic-rocks", BENCH]),
+        "checksums of records, of exported files and of what is sent of them; the demo's of a table",
     ),
     owner(
         "rustix",
-        Users::Only(&["lentic-files", "lentic-log", "lentic-cli"]),
+        Users::Only(&["lentic-files", "lentic-log", "lentic-cli", BENCH]),
         "flock, fallocate and signals to children, without unsafe code",
     ),
     owner("quick_cache", Users::Only(&["lentic-machine"]), "the bounded memo of newest records"),
@@ -85,7 +85,7 @@ pub(crate) const OWNERS: &[Owner] = &[
     owner("clap_complete", Users::Only(&["lentic-cli"]), "completions for shells"),
     owner("indicatif", Users::Only(&["lentic-cli"]), "progress of long work"),
     owner("csv", Users::Only(&["lentic-cli"]), "rows from and to files"),
-    owner("flate2", Users::Only(&["lentic-cli"]), "files that are compressed"),
+    owner("flate2", Users::Only(&["lentic-cli", BENCH]), "files that are compressed"),
     owner("hdrhistogram", Users::Only(&["lentic-cli", BENCH]), "latencies of a bench, merged over its callers"),
     owner(
         "mimalloc",

@@ -1,12 +1,14 @@
 //! Start, tell how to talk to it, wait, stop.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use lentic_client::{Client, ClusterStatus};
-use tokio::time::Instant;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
 
 use super::layout::{Home, Place, places};
 use super::processes::{Ended, Processes, tail};
@@ -88,8 +90,8 @@ impl DevArgs {
         Err(Failure::usage("all nodes have ended").with_help(format!("their logs are in {}", home.path.display())))
     }
 
-    /// Starts the nodes. Those with data need each other and start at once; new ones join one after the other, so that
-    /// they are numbered as their directories are.
+    /// Starts the nodes, and waits until each is ready: from then on the cluster can lose one. Those with data need each
+    /// other and start at once; new ones join one after the other, so that they are numbered as their directories are.
     async fn start(
         &self,
         places: &[Place],
@@ -112,6 +114,15 @@ impl DevArgs {
                 up = until_up(&places[..place.number], deadline) => up,
             };
             last = Some(up.ok_or_else(|| too_slow(place))?);
+        }
+        for place in places {
+            let ready = tokio::select! {
+                biased;
+                () = interrupt.asked() => return Ok(Started::Interrupted),
+                ended = processes.ended() => return Err(ended_too_soon(&ended, places)),
+                ready = until_ready(place, deadline) => ready,
+            };
+            ready.then_some(()).ok_or_else(|| too_slow(place))?;
         }
         Ok(Started::Up(last.expect("there is at least one node")))
     }
@@ -163,6 +174,26 @@ async fn until_up(places: &[Place], deadline: Instant) -> Option<ClusterStatus> 
     None
 }
 
+/// Asks until a node says that it is ready; false when that takes too long.
+async fn until_ready(place: &Place, deadline: Instant) -> bool {
+    while Instant::now() < deadline {
+        if timeout(ANSWER_MAX, is_ready(place)).await.is_ok_and(|ready| ready.unwrap_or(false)) {
+            return true;
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+    false
+}
+
+/// What the first line of the page says.
+async fn is_ready(place: &Place) -> io::Result<bool> {
+    let mut stream = TcpStream::connect(place.http_listen()).await?;
+    stream.write_all(b"GET /readyz HTTP/1.0\r\n\r\n").await?;
+    let mut line = [0; "HTTP/1.0 200".len()];
+    stream.read_exact(&mut line).await?;
+    Ok(line.ends_with(b" 200"))
+}
+
 fn is_up(status: &ClusterStatus, place: &Place) -> bool {
     let address = place.address();
     status.nodes.iter().any(|node| *node.address.0 == *address && node.is_alive)
@@ -173,7 +204,7 @@ async fn ask(place: &Place) -> Option<ClusterStatus> {
         let client = Client::builder().deadline(ANSWER_MAX).connect([place.address()]).await.ok()?;
         client.status(false).await.ok()
     };
-    tokio::time::timeout(ANSWER_MAX, asking).await.ok().flatten()
+    timeout(ANSWER_MAX, asking).await.ok().flatten()
 }
 
 fn ended_too_soon(ended: &Ended, places: &[Place]) -> Failure {

@@ -1,15 +1,16 @@
 //! Scripts of sessions with one node: client/cli/tests/sessions.
 //!
 //! `lentic "put t k v"` runs the binary and shows what it writes and, if it is not 0, its exit code. Arguments are split
-//! at blanks, and `␣` stands for a blank in one. Versions and times are shown as `v…` and `TIME`; `remember NAME` keeps
-//! the version that was written last, for `$NAME`.
+//! at blanks, and `␣` stands for a blank in one. Versions, times and ids of clusters are shown as `v…`, `TIME` and
+//! `CLUSTER`, and what is no text as an escape; `remember NAME` keeps the version that was written last, for `$NAME`.
+//! `settle` waits until the node has told the cluster which shards it leads, which it does once a second.
 
 use std::collections::BTreeMap;
 use std::error::Error;
 
 use goldenscript::{Argument, Command, Context, Runner};
 
-use crate::process::Cluster;
+use crate::process::{Cluster, until};
 
 struct Session {
     cluster: Cluster,
@@ -21,10 +22,20 @@ impl Runner for Session {
     type Command = Command;
 
     fn run(&mut self, command: &Command, _: &Context) -> Result<String, Box<dyn Error>> {
-        let Some(Argument::Positional(line)) = command.args.first() else { return Err("expected one argument".into()) };
+        let line = match command.args.first() {
+            Some(Argument::Positional(line)) => line.clone(),
+            _ => String::new(),
+        };
         match &*command.name {
             "remember" => {
                 self.remembered.insert(format!("${line}"), self.last.clone());
+                Ok(String::new())
+            }
+            "settle" => {
+                until("a status that counts each leader", || {
+                    let status = self.cluster.lentic(&["status", "--output", "json"]).json().remove(0);
+                    status["healthy"] == true && status["nodes"][0]["leaders"] == status["shard_count"]
+                });
                 Ok(String::new())
             }
             "lentic" => {
@@ -35,10 +46,22 @@ impl Runner for Session {
                     self.last = ended.stdout.trim().to_owned();
                 }
                 let code = if ended.code == 0 { String::new() } else { format!("exit {}\n", ended.code) };
-                Ok(without_versions(&format!("{}{}{code}", ended.stdout, ended.stderr)))
+                Ok(without_versions(&readable(&format!("{}{}{code}", ended.stdout, ended.stderr))))
             }
             name => Err(format!("unknown command {name}").into()),
         }
+    }
+}
+
+/// The text with what is no text in it as escapes, and without the cluster's id.
+fn readable(text: &str) -> String {
+    let shown = |it: char| {
+        if it.is_control() && it != '\n' && it != '\t' { it.escape_default().to_string() } else { it.into() }
+    };
+    let text: String = text.chars().map(shown).collect();
+    match text.strip_prefix("cluster ").and_then(|rest| rest.split_once(',')) {
+        Some((_, rest)) => format!("cluster CLUSTER,{rest}"),
+        None => text,
     }
 }
 

@@ -203,7 +203,9 @@ pub(super) fn position_of(position: usize) -> u32 {
 fn check_key(key: &[u8], node: &Limits) -> Result<(), Refusal> {
     match key.len() {
         0 => Err(Refusal::Invalid("a key is empty; keys have at least one byte")),
-        bytes if bytes > node.key_bytes_max => Err(Refusal::Invalid("a key is longer than key_bytes_max; shorten it")),
+        bytes if bytes > node.key_bytes_max => Err(Refusal::Invalid(
+            "a key is longer than limits.key_bytes_max (16 KiB, or less on this node); shorten it",
+        )),
         _ => Ok(()),
     }
 }
@@ -219,7 +221,9 @@ fn check_range(range: &KeyRange, node: &Limits) -> Result<(), Refusal> {
 
 fn check_value(value: &[u8], node: &Limits) -> Result<(), Refusal> {
     if value.len() > node.value_bytes_max {
-        return Err(Refusal::Invalid("a value is longer than value_bytes_max; spread it over several keys"));
+        return Err(Refusal::Invalid(
+            "a value is longer than limits.value_bytes_max (8 MiB, or less on this node); spread it over several keys",
+        ));
     }
     Ok(())
 }

@@ -141,7 +141,11 @@ fn described(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
-        text += &format!(": {error}");
+        let words = error.to_string();
+        // Some say what their cause says, and some the same twice.
+        if !text.ends_with(&words) {
+            text += &format!(": {words}");
+        }
         source = error.source();
     }
     text

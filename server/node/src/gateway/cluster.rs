@@ -9,6 +9,7 @@ use lentic_net::Address;
 use lentic_proto::v1::pipe_request::Request;
 use lentic_proto::v1::pipe_response::Response;
 use lentic_proto::v1::{self, Failure};
+use lentic_raft::ChangeError;
 use lentic_types::{ErrorKind, NodeId, ShardId};
 use tokio::time::{Instant, sleep};
 
@@ -65,15 +66,26 @@ impl<S: Portable> Gateway<S> {
     ) -> Result<v1::TransferLeaderResponse, Failure> {
         let shard = ShardId(request.shard);
         let replica = self.shards.get(shard).filter(|replica| replica.serves());
-        let Some(replica) = replica else { return Err(self.routes.add_to(self.routes.elsewhere(shard), shard)) };
+        let Some(replica) = replica else {
+            // Who names a shard means that one: there is no other to look for in its place.
+            if !self.meta.catalog().shards.contains_key(&shard) {
+                return Err(failure::not_found(format!("there is no shard {shard}; check the number")));
+            }
+            return Err(self.routes.add_to(self.routes.elsewhere(shard), shard));
+        };
         let status = replica.status();
         let to = match request.to {
             0 => status.voters.iter().copied().find(|node| *node != self.meta.node),
             to => Some(NodeId(to)).filter(|node| status.voters.contains(node)),
         };
         let to = to.ok_or_else(|| failure::invalid("no other voter of the shard is there to take over"))?;
-        replica.group.transfer_leader(to).await.map_err(|error| failure::internal(error.to_string()))?;
-        Ok(v1::TransferLeaderResponse {})
+        match replica.group.transfer_leader(to).await {
+            Ok(()) => Ok(v1::TransferLeaderResponse {}),
+            Err(ChangeError::NotLeader { .. }) => Err(self.routes.add_to(failure::not_leader(), shard)),
+            Err(ChangeError::Lost) => Err(failure::throttled(format!("{to} did not take over in time"), 100)),
+            Err(ChangeError::Refused(reason)) => Err(failure::invalid(reason)),
+            Err(error @ ChangeError::Stopped(_)) => Err(failure::internal(error.to_string())),
+        }
     }
 
     /// Answers what only the meta group's leader can, here or by asking there, until the deadline.

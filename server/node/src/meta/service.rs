@@ -196,6 +196,24 @@ impl<S: Portable> MetaService<S> {
         catalog.nodes.keys().map(|node| (*node, alive(node))).collect()
     }
 
+    /// A node that should be a member of the meta group and is none, if this node leads the group and it has fewer than
+    /// `replicas` members.
+    pub(crate) fn next_member(&self, replicas: usize) -> Option<NodeId> {
+        let status = self.group.watch().borrow().clone();
+        if !status.is_leader || status.voters.is_empty() || status.voters.len() >= replicas {
+            return None;
+        }
+        let alive = self.alive();
+        alive.iter().find(|(node, (alive, _))| *alive && !status.voters.contains(*node)).map(|(node, _)| *node)
+    }
+
+    /// Whether this node leads the meta group and is about to give it another member, without which the loss of one of
+    /// the others may stop the cluster.
+    pub(crate) fn lacks_members(&self, replicas: usize) -> bool {
+        let status = self.group.watch().borrow().clone();
+        status.is_leader && (status.is_changing || self.next_member(replicas).is_some())
+    }
+
     fn heard(&self) -> MutexGuard<'_, Heard> {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         let term = self.group.watch().borrow().term;

@@ -66,6 +66,14 @@ pub enum ConfigError {
         /// The known key that is most like it.
         nearest: String,
     },
+    /// A section stands where a knob's value is set.
+    #[error("{origin}: `{key}` is a section, not a knob; set its knobs, as in [{key}] of a file")]
+    Section {
+        /// The section.
+        key: String,
+        /// Where it stands.
+        origin: Origin,
+    },
     /// A knob does not take such a value.
     #[error("{origin}: expected `{key}` to be {expected}, found {found}")]
     Wrong {

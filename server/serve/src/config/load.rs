@@ -102,6 +102,9 @@ impl Config {
                 let keys = self.keys();
                 let sections = self.sections().map(|(name, _, _)| name);
                 let known = keys.iter().map(|(key, _)| key.as_str()).chain(sections.into_iter().skip(1));
+                if self.sections().iter().any(|(name, _, _)| !key.is_empty() && *name == key) {
+                    return Err(ConfigError::Section { key: key.to_owned(), origin: origin() });
+                }
                 let nearest = nearest(key, known).expect("there are keys").to_owned();
                 let key = show(key).trim_matches('"').to_owned();
                 Err(ConfigError::Unknown { key, origin: origin(), nearest })

@@ -219,7 +219,8 @@ impl Knob for Format {
     }
 }
 
-/// Which events are logged: a level, and other levels for parts: `info,lentic_raft=debug`.
+/// Which events are logged: a level, and other levels for parts: `info,lentic_raft=debug`. By default openraft, which
+/// tells its whole state, speaks only of what is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Level(String);
 
@@ -233,7 +234,7 @@ impl Level {
 
 impl Default for Level {
     fn default() -> Self {
-        Self("info".to_owned())
+        Self("info,openraft=warn".to_owned())
     }
 }
 

@@ -1,8 +1,11 @@
 //! `lentic table create`
 
+use std::time::Duration;
+
 use clap::Args;
 use lentic_client::TableOptions;
 use lentic_types::limits::{REPLICAS_MAX, SHARDS_PER_TABLE_MAX};
+use tokio::time::{Instant, sleep};
 
 use super::described::Described;
 use crate::args::SyntaxArgs;
@@ -10,6 +13,12 @@ use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::session::{Outcome, Session};
 use crate::text::Span;
+
+/// How long the shards of a new table may take to elect their first leaders, which are told along with them. The table is
+/// there in any case.
+const LEADERS_WITHIN: Duration = Duration::from_secs(5);
+/// How often it is asked who leads.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct CreateArgs {
@@ -48,7 +57,13 @@ impl CreateArgs {
             retention: self.retention.map(Span::duration),
             replicas: self.replicas.unwrap_or(0),
         };
-        let made = session.client().await?.create_table(&self.name, options).await?;
+        let client = session.client().await?;
+        let mut made = client.create_table(&self.name, options).await?;
+        let deadline = Instant::now() + LEADERS_WITHIN;
+        while made.shards.iter().any(|shard| shard.leader.is_none()) && Instant::now() < deadline {
+            sleep(LOOK_EVERY).await;
+            made = client.describe_table(&self.name).await?;
+        }
         session.printer.answer(&Described::new(&made))?;
         Ok(Ending::Done)
     }
