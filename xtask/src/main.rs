@@ -8,6 +8,7 @@
 mod bench;
 mod chores;
 mod codegen;
+mod mutants;
 mod stage;
 mod tidy;
 
@@ -25,8 +26,11 @@ usage: cargo xtask CHORE
   codegen [--check]   writes the generated files; --check only compares them
   bench               lists the benchmarks
   bench NAME [--quick]  runs one of them; `bench micro` runs the criterion benches
-  sim --seeds N [--from K]   runs simulated clusters, one a seed, and says which fail
-  sim --seed S [--lines]     runs one seed twice and compares; --lines prints what happened
+  sim --seeds N [--from K] [--meta] [--first]
+                      runs simulated clusters, one a seed, and says which fail; --meta runs each twice and compares
+  sim --seed S [--lines]
+                      runs one seed twice and compares; --lines prints what happened
+  mutants [NAME ...]  plants bugs in the product, and says which seed of the simulation catches each
   demo                shows Lentic at work: three processes, a month of flights, a kill -9
   ci                  what .ci/run calls: check --all and test, each stage once
   help                this page
@@ -51,6 +55,7 @@ fn main() -> ExitCode {
         ["demo"] => chores::demo(&root),
         ["ci"] => chores::ci(&root),
         ["sim", rest @ ..] => chores::sim(&root, rest),
+        ["mutants", rest @ ..] => mutants::run(&root, rest),
         ["bench", rest @ ..] => match bench::parse(rest) {
             Ok(bench::Request::List) => {
                 print!("{}", bench::list());

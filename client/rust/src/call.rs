@@ -165,6 +165,13 @@ impl ShardCall<'_> {
                 self.reroute(&route, progress).await?;
                 continue;
             };
+            if lentic_types::mutant!("retry-new-key")
+                && progress.is_in_doubt()
+                && let Request::Write(write) = self.request()
+                && let Some(key) = &mut write.key
+            {
+                key.sequence += 1_000_000;
+            }
             let name = self.entry.name.clone();
             mark(self.request(), is_direct.then(|| route.wire()), &name);
             match self.send(&address, &route, progress).await? {

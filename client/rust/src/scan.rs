@@ -190,7 +190,7 @@ impl Stream for Scan {
                     let taken = u64::try_from(rows.len()).unwrap_or(u64::MAX);
                     scan.left = scan.left.saturating_sub(taken);
                     scan.rest = rest.filter(|_| scan.left > 0);
-                    scan.at = Some(at);
+                    scan.at = (!lentic_types::mutant!("scan-not-pinned")).then_some(at);
                     scan.rows = rows.into_iter();
                     scan.given = 0;
                 }

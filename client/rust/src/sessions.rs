@@ -16,8 +16,8 @@ use crate::flight::Flight;
 use crate::progress::{Effect, Progress};
 use crate::window::Window;
 
-/// A key is made with a version no older than this: a shard forgets answers after 15 minutes, or sooner when it has too
-/// many, and takes older keys for those of forgotten requests.
+/// A key is made with a version no older than this: a shard forgets answers after 15 minutes of use, or sooner when it has
+/// too many, and takes older keys for those of forgotten requests.
 const VERSION_AGE_MS_MAX: u64 = 30_000;
 
 /// The client ids of a client.

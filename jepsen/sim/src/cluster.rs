@@ -16,6 +16,7 @@ use lentic_raft::Options as RaftOptions;
 use lentic_runtime::{Clock, Random, Scope, SimClock};
 use lentic_types::{ClusterId, GroupId, NodeId};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use crate::dice::Dice;
 use crate::disk::Pace;
@@ -297,6 +298,15 @@ impl Cluster {
     pub fn flush(&mut self, number: usize) {
         self.hosts[number].store.flush().expect("a store in memory does not fail");
         self.counts.flushes += 1;
+    }
+
+    /// Lets a host's node go of all of its log that can go: who lags behind it then gets a snapshot.
+    pub async fn release_logs(&mut self, number: usize) {
+        const WITHIN: Duration = Duration::from_millis(500);
+        if let Some((scope, node)) = &self.hosts[number].running {
+            // A log that cannot be written now is shortened another time.
+            let _ = timeout(WITHIN, scope.run(node.release_logs())).await;
+        }
     }
 
     /// A leader was asked to hand over.

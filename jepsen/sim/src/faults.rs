@@ -31,7 +31,7 @@ pub async fn break_things(cluster: &mut Cluster, dice: &Dice, admin: &Client, fo
     }
 }
 
-const KINDS: u64 = 12;
+const KINDS: u64 = 13;
 
 async fn break_one(cluster: &mut Cluster, dice: &Dice, admin: &Client, kind: u64) {
     let host = dice.place(cluster.hosts());
@@ -45,6 +45,10 @@ async fn break_one(cluster: &mut Cluster, dice: &Dice, admin: &Client, kind: u64
         }
         2 => cluster.cut(host, other, false),
         3 => cluster.cut(host, other, true),
+        // Its clients still reach it, and it may not know yet that another leads.
+        4 if dice.one_in(2) => {
+            (0..cluster.hosts()).filter(|other| *other != host).for_each(|other| cluster.cut(host, other, false));
+        }
         4 => (0..cluster.addresses()).filter(|other| *other != host).for_each(|other| cluster.cut(host, other, false)),
         // What it says gets through, and it hears nothing; or the other way round.
         5 if dice.one_in(2) => {
@@ -68,7 +72,12 @@ async fn break_one(cluster: &mut Cluster, dice: &Dice, admin: &Client, kind: u64
                 _ => SimKnobs { late_per_million: 50_000, late_ms_max: 1_000, ..knobs },
             });
         }
-        10 => cluster.flush(host),
+        10 if dice.one_in(3) => cluster.flush(host),
+        10 => {
+            cluster.flush(host);
+            cluster.release_logs(host).await;
+        }
+        11 => power_fails_under_slow_disks(cluster, dice).await,
         _ => {
             // Another leader, asked for: the client finds the group's leader, or gives up soon.
             cluster.note_transfer();
@@ -82,6 +91,27 @@ async fn break_one(cluster: &mut Cluster, dice: &Dice, admin: &Client, kind: u64
                 cluster.heal(host, other);
             }
         });
+    }
+}
+
+/// Power fails everywhere while much is on its way to slow disks: what was answered before it was synced is gone.
+async fn power_fails_under_slow_disks(cluster: &mut Cluster, dice: &Dice) {
+    for host in 0..cluster.hosts() {
+        if !dice.one_in(3) {
+            cluster.slow_disk(host, dice.between(20_000..=600_000));
+        }
+    }
+    if dice.one_in(2) {
+        // An election: votes are on their way too.
+        cluster.crash(dice.place(cluster.hosts()), true);
+    }
+    sleep(Duration::from_millis(dice.between(50..=1_200))).await;
+    for host in 0..cluster.hosts() {
+        cluster.crash(host, true);
+        cluster.slow_disk(host, 2_000);
+    }
+    for host in 0..cluster.hosts() {
+        cluster.start_host(host).await;
     }
 }
 

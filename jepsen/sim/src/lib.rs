@@ -13,6 +13,7 @@
 //! | `workload/` | what clients do, and what must hold of the answers |
 //! | `history.rs` | linearizability of a register |
 //! | `scenario.rs` | a seed from its shape to its verdict |
+//! | `sweep.rs` | many seeds, on all cores |
 
 mod cluster;
 mod dice;
@@ -21,6 +22,7 @@ mod faults;
 pub mod history;
 mod run;
 mod scenario;
+mod sweep;
 mod trace;
 pub mod workload;
 
@@ -29,4 +31,5 @@ pub use dice::Dice;
 pub use faults::break_things;
 pub use run::{Outcome, run};
 pub use scenario::{Report, seed};
+pub use sweep::{Failure, Plan, Sweep, sweep};
 pub use trace::Trace;

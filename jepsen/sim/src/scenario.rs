@@ -13,6 +13,8 @@ use lentic_client::{Client, Options, ShardDescription, TableOptions};
 use lentic_engine::keys::sys::{self, SysKind};
 use lentic_engine::{Family, MemStore};
 use lentic_machine::shard::{Descriptor, spans};
+use lentic_node::Node;
+use lentic_raft::Status;
 use lentic_runtime::spawn;
 use lentic_types::{GroupId, NodeId, Version};
 use tokio::sync::watch;
@@ -45,6 +47,10 @@ const DEADLINE: Duration = Duration::from_secs(120);
 /// Fewer operations show nothing.
 const OPERATIONS_MIN: u64 = 100;
 
+fn operations(world: &World) -> u64 {
+    world.tally().operations
+}
+
 /// Runs a seed.
 pub fn seed(seed: u64, keeps_lines: bool) -> Outcome<Report> {
     run(seed, keeps_lines, scenario)
@@ -67,16 +73,19 @@ async fn scenario(dice: Dice, trace: Trace) -> Report {
     cluster.heal_all().await;
     let healed = Instant::now();
     phase.send_replace(Phase::Healed(healed));
-    sleep(HEALED).await;
+    // A cluster that was down for most of the time has served few by now: it goes on until it has shown something.
+    while healed.elapsed() < HEALED || (operations(&world) < OPERATIONS_MIN && healed.elapsed() < SERVES_WITHIN) {
+        sleep(HEALED).await;
+    }
     phase.send_replace(Phase::Over(Instant::now()));
     for (name, workload) in workloads {
         // Its operations may take their time, one after another; each is timed by itself.
         let ended = timeout(2 * SERVES_WITHIN, workload).await;
-        ended.unwrap_or_else(|_| panic!("{name} does not end")).expect("a panic ends the run");
+        ended.unwrap_or_else(|_| panic!("{name} does not end; {}", standing(&cluster))).expect("a panic ends the run");
     }
     converge(&cluster, &admin, healed).await;
     let (faults, tally) = (cluster.counts(), *world.tally());
-    assert!(tally.operations >= OPERATIONS_MIN, "{} operations succeeded, which shows nothing", tally.operations);
+    assert!(operations(&world) >= OPERATIONS_MIN, "{} operations succeeded, which shows nothing", tally.operations);
     trace.add(format_args!("{faults:?} {tally:?}"));
     Report { faults, tally, took: began.elapsed() }
 }
@@ -114,6 +123,23 @@ fn start(dice: &Dice, world: &World) -> Vec<(&'static str, tokio::task::JoinHand
         drop(all.remove(dice.place(all.len())));
     }
     all.into_iter().map(|(name, workload)| (name, spawn(workload))).collect()
+}
+
+/// Where the groups of all nodes are: the first thing to look at when nothing goes on.
+fn standing(cluster: &Cluster) -> String {
+    let mut text = String::new();
+    for host in 0..cluster.hosts() {
+        for (name, status) in cluster.node(host).map(Node::groups).unwrap_or_default() {
+            let Status { term, leader, is_leader, applied, committed, last, purged, fault, .. } = status;
+            let leader = leader.map_or(0, |leader| leader.0);
+            text += &format!(
+                "n{} {name}: term {term} by {leader}, leads {is_leader}, {purged} purged, {applied} applied, {committed} \
+                 committed, {last} last, fault {fault:?}; ",
+                host + 1
+            );
+        }
+    }
+    text
 }
 
 /// All replicas of each shard come to the same state, and no node needs a person.

@@ -20,6 +20,9 @@ pub struct PeerHello {
     /// Who is meant to be at the other end: an address may have a new owner.
     #[prost(uint64, tag = "4")]
     pub to: u64,
+    /// Where the sender is spoken to, or empty if it does not know.
+    #[prost(string, tag = "5")]
+    pub address: ::prost::alloc::string::String,
 }
 /// A question or an answer to one.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -22,7 +22,7 @@ impl Replica {
         let (store, mut batch) = (MemStore::new(), Batch::new());
         let (table, range, epoch) = (TableId(7), KeyRange::all(), Epoch(1));
         Shard::create(&mut batch, GROUP, &Descriptor { table, range, epoch, watermark: Version::ZERO });
-        batch.put(Family::Sys, &sys::key(GROUP, SysKind::Stamp, &[]), b"\x88\x27\x00");
+        batch.put(Family::Sys, &sys::key(GROUP, SysKind::Stamp, &[]), b"\x88\x27\x00\x00");
         state(&mut batch);
         store.write(&batch).expect("the store works");
         let shard = Shard::load(&store, GROUP, &HeadsOptions::default()).expect("it loads").expect("it is there");

@@ -9,6 +9,7 @@
 //! What is not deterministic comes from outside, in [`Seams`]: in production RocksDB, files, sockets and clocks; in a
 //! simulation their doubles, under one seed. Nothing here knows which.
 
+mod addresses;
 mod ask;
 mod convert;
 mod failure;

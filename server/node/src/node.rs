@@ -1,24 +1,24 @@
 //! A node: everything put together.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use lentic_engine::Portable;
 use lentic_engine::gc::GcHandle;
 use lentic_log::Log;
-use lentic_machine::meta::{self, Catalog};
+use lentic_machine::meta;
 use lentic_net::{Accept, Address, BoxFuture, Class, Link, Network};
 use lentic_proto::v1::cluster_server::ClusterServer;
 use lentic_proto::v1::kv_server::KvServer;
 use lentic_proto::v1::tables_server::TablesServer;
-use lentic_raft::{Directory, Group, Host, Machine, Options as RaftOptions};
+use lentic_raft::{Group, Host, Machine, Options as RaftOptions, Status};
 use lentic_runtime::{Clock, Scope};
 use lentic_types::{ClusterId, GroupId, NodeId};
-use tokio::sync::watch;
 use tracing::info;
 
+use crate::addresses::Addresses;
 use crate::ask::{Answer, Question};
 use crate::gateway::{Budget, Forwarder, Gateway, Routes};
 use crate::meta::machine::MetaMachine;
@@ -90,22 +90,6 @@ impl<S: Portable> Clone for Node<S> {
 #[error("the node cannot start: {0}")]
 pub struct StartError(pub String);
 
-/// Where nodes are: by the catalog, and before there is one by what the node was told.
-struct Addresses {
-    catalog: Mutex<Option<watch::Receiver<Arc<Catalog>>>>,
-    peers: BTreeMap<NodeId, Address>,
-}
-
-impl Directory for Addresses {
-    fn address(&self, node: NodeId) -> Option<Address> {
-        let catalog = self.catalog.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = catalog
-            .as_ref()
-            .and_then(|catalog| catalog.borrow().nodes.get(&node).map(|node| Address::from(&*node.address)));
-        known.or_else(|| self.peers.get(&node).cloned())
-    }
-}
-
 impl<S: Portable> Node<S> {
     /// Starts a node on what its log and store hold.
     ///
@@ -131,7 +115,7 @@ impl<S: Portable> Node<S> {
         let Membership { identity, address, http_address, founds, peers } = membership;
         let (node, cluster) = (identity.node, identity.cluster);
         let known: Vec<NodeId> = peers.keys().copied().collect();
-        let addresses = Arc::new(Addresses { catalog: Mutex::new(None), peers });
+        let addresses = Arc::new(Addresses::new(node, &address, peers));
         let host = Host::new(node, cluster, log, Arc::clone(&network), Arc::clone(&addresses) as _, raft);
 
         let machine = MetaMachine::open(Arc::clone(&store), cluster).map_err(|fault| StartError(fault.to_string()))?;
@@ -144,7 +128,7 @@ impl<S: Portable> Node<S> {
         let oracle = LocalOracle::start(group.clone(), shown.clone(), clock);
         let catalog = Arc::clone(&shown.borrow().catalog);
         let meta = Arc::new(MetaService::new(node, group, host.clone(), oracle, shown, catalog, known));
-        *addresses.catalog.lock().unwrap_or_else(PoisonError::into_inner) = Some(meta.catalog.subscribe());
+        addresses.follow(meta.catalog.subscribe());
 
         let ticks = TickSource::new(Arc::new(Arc::clone(&meta)));
         let shared = Shared { node, host: host.clone(), store, gc, ticks, options };
@@ -204,19 +188,30 @@ impl<S: Portable> Node<S> {
     /// What has stopped on this node and needs a person; empty if all is well.
     #[must_use]
     pub fn faults(&self) -> Vec<String> {
-        let mut faults = Vec::new();
-        if let Some(fault) = self.gateway.meta.group.watch().borrow().fault.clone() {
-            faults.push(format!("meta group: {fault}"));
-        }
-        for replica in self.gateway.shards.all() {
-            faults.extend(replica.status().fault.map(|fault| format!("shard {}: {fault}", replica.shard)));
-        }
-        faults
+        let fault = |(name, status): (String, Status)| status.fault.map(|fault| format!("{name}: {fault}"));
+        self.groups().into_iter().filter_map(fault).collect()
+    }
+
+    /// The groups of this node by name, as they look from here.
+    #[must_use]
+    pub fn groups(&self) -> Vec<(String, Status)> {
+        let meta = ("meta group".to_owned(), self.gateway.meta.group.status());
+        let shards = self.gateway.shards.all();
+        let shards = shards.iter().map(|replica| (format!("shard {}", replica.shard), replica.status()));
+        [meta].into_iter().chain(shards).collect()
     }
 
     /// The log names a group that holds it: flush the store, then let go of what is durable.
     pub async fn release_log(&self, group: GroupId) {
         upkeep::release(&self.gateway, group, true).await;
+    }
+
+    /// The same for all groups at once.
+    pub async fn release_logs(&self) {
+        self.release_log(meta::GROUP).await;
+        for replica in self.gateway.shards.all() {
+            self.release_log(GroupId::from(replica.shard)).await;
+        }
     }
 
     /// Hands over what this node leads, then stops. Nothing that was acknowledged depends on it.

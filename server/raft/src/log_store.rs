@@ -231,6 +231,9 @@ impl RaftLogStorage<Types> for LogStore {
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
         let bytes = encode_vote(vote);
+        if lentic_types::mutant!("no-vote-sync") {
+            return self.submit(|| self.log.save_state(self.group, bytes.clone(), Box::new(|_| ()))).await;
+        }
         self.durably(|done| self.log.save_state(self.group, bytes.clone(), done)).await
     }
 
@@ -246,6 +249,11 @@ impl RaftLogStorage<Types> for LogStore {
         };
         let encoded: Vec<Bytes> = entries.map(|entry| encode_entry(&entry)).collect();
         let callback = Slot::new(callback);
+        if lentic_types::mutant!("ack-before-sync")
+            && let Some(callback) = callback.take()
+        {
+            callback.io_completed(Ok(()));
+        }
         self.submit(|| {
             let callback = callback.clone();
             let done: Completion = Box::new(move |result| {

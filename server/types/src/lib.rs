@@ -8,6 +8,7 @@ pub mod codec;
 mod error;
 mod ids;
 pub mod limits;
+pub mod mutant;
 mod range;
 mod version;
 

@@ -36,8 +36,11 @@ pub const OWNER_BYTES_MAX: usize = 256;
 pub const ANSWERS_PER_CLIENT_MAX: usize = 1_024;
 /// Answers kept per shard, over all clients. The oldest go first, and what is forgotten is refused, never repeated.
 pub const ANSWERS_PER_SHARD_MAX: usize = 65_536;
-/// How long an answer is kept at least while the two counts above allow it, in milliseconds.
+/// How long an answer is kept at least while the two counts above allow it, in milliseconds of its shard's age.
 pub const ANSWER_MS_MIN: u64 = 15 * 60 * 1000;
+/// By how much a shard gets older from one request to the next at most, in milliseconds: a leap of version time makes no
+/// answer old.
+pub const ANSWER_STEP_MS_MAX: u64 = 1_000;
 /// Most nodes of a cluster, those that are gone for good among them.
 pub const NODES_MAX: usize = 1_000;
 /// Most tables of a cluster.
@@ -91,6 +94,7 @@ const _: () = assert!(DELETE_RANGE_KEYS_MAX as usize <= OPERATIONS_MAX, "a delet
 const _: () = assert!(SCAN_ROWS_MAX as u64 <= SCAN_STEPS_MAX, "a page of live rows ends by rows, not by steps");
 const _: () =
     assert!(ANSWERS_PER_CLIENT_MAX <= ANSWERS_PER_SHARD_MAX, "one client never fills a shard's answers alone");
+const _: () = assert!(ANSWER_STEP_MS_MAX * 100 <= ANSWER_MS_MIN, "a hundred leaps take no answer");
 const _: () = assert!(OPERAND_DEPTH_MAX >= 2, "an operand chain exists");
 const _: () = assert!(SHARDS_PER_TABLE_MAX <= SHARDS_MAX, "a table of the most shards fits a cluster");
 const _: () = assert!(SHARDS_PER_TABLE_MAX <= 1 << 16, "two bytes of a key tell the first shards of a table apart");

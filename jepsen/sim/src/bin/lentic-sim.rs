@@ -2,25 +2,47 @@
 
 #![allow(clippy::print_stdout, reason = "a command-line tool answers on its standard output")]
 
-use std::collections::BTreeMap;
 use std::process::{Command, ExitCode};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
-use std::time::Instant;
 
-use lentic_sim::{FaultCounts, Report, seed};
+use lentic_sim::{Failure, Plan, Sweep, seed, sweep};
 
 const USAGE: &str = "\
-usage: lentic-sim --seeds N [--from K]   runs N seeds, from seed K on (default 1)
-       lentic-sim --seed S [--lines]     runs one seed twice and compares the traces; --lines prints what happened
+usage: lentic-sim --seeds N [--from K] [--meta] [--first]
+                                   runs N seeds, from seed K on (default 1)
+                                   --meta runs each twice and compares the traces; --first ends with the first that fails
+       lentic-sim --seed S [--lines]
+                                   runs one seed twice and compares the traces; --lines prints what happened
+In a build with planted bugs, --mutant NAME plants one before.
 ";
+
+/// What was asked for.
+#[derive(Default)]
+struct Words {
+    seeds: Option<u64>,
+    seed: Option<u64>,
+    from: Option<u64>,
+    meta: bool,
+    first: bool,
+    lines: bool,
+    mutant: Option<String>,
+}
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    match parse(&words) {
-        Some((None, Some(number), _, lines)) => one(number, lines),
-        Some((Some(count), None, from, _)) => many(from, count),
+    let mut words = Words::parse(&words);
+    if let Some(name) = words.as_mut().and_then(|words| words.mutant.take())
+        && !lentic_types::mutant::plant(&name)
+    {
+        eprintln!("this build has no bugs to plant; use cargo xtask mutants");
+        return ExitCode::from(2);
+    }
+    match words {
+        Some(Words { seeds: None, seed: Some(number), from: None, meta: false, first: false, lines, .. }) => {
+            one(number, lines)
+        }
+        Some(Words { seeds: Some(count), seed: None, from, meta, first, lines: false, .. }) => {
+            many(Plan { from: from.unwrap_or(1), count, twice: meta, stops_at_first: first })
+        }
         _ => {
             eprint!("{USAGE}");
             ExitCode::from(2)
@@ -28,20 +50,23 @@ fn main() -> ExitCode {
     }
 }
 
-/// Seeds, seed, from, lines.
-fn parse(words: &[String]) -> Option<(Option<u64>, Option<u64>, u64, bool)> {
-    let (mut numbers, mut lines, mut words) = (BTreeMap::new(), false, words.iter());
-    while let Some(word) = words.next() {
-        match &**word {
-            "--lines" => lines = true,
-            "--seeds" | "--seed" | "--from" => {
-                numbers.insert(&**word, words.next()?.parse().ok()?);
+impl Words {
+    fn parse(words: &[String]) -> Option<Self> {
+        let (mut parsed, mut words) = (Self::default(), words.iter());
+        while let Some(word) = words.next() {
+            match &**word {
+                "--lines" => parsed.lines = true,
+                "--meta" => parsed.meta = true,
+                "--first" => parsed.first = true,
+                "--mutant" => parsed.mutant = Some(words.next()?.clone()),
+                "--seeds" => parsed.seeds = Some(words.next()?.parse().ok()?),
+                "--seed" => parsed.seed = Some(words.next()?.parse().ok()?),
+                "--from" => parsed.from = Some(words.next()?.parse().ok()?),
+                _ => return None,
             }
-            _ => return None,
         }
+        Some(parsed)
     }
-    let number = |name| numbers.get(name).copied();
-    Some((number("--seeds"), number("--seed"), number("--from").unwrap_or(1), lines))
 }
 
 fn one(number: u64, lines: bool) -> ExitCode {
@@ -58,51 +83,26 @@ fn one(number: u64, lines: bool) -> ExitCode {
     let is_same = first.digest == second.digest;
     match first.value {
         Ok(report) => println!("seed {number}: {report:?}"),
-        Err(reason) => return failed(number, &reason),
+        Err(reason) => {
+            tell(&Failure { seed: number, reason });
+            return ExitCode::FAILURE;
+        }
     }
     if is_same { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn failed(number: u64, reason: &str) -> ExitCode {
-    println!("seed {number} at commit {}: {reason}", commit());
-    println!("run it again: cargo xtask sim --seed {number}");
-    ExitCode::FAILURE
+fn tell(failure: &Failure) {
+    println!("seed {} at commit {}: {}\nrun it again: {}", failure.seed, commit(), failure.reason, failure.again());
 }
 
-fn many(from: u64, count: u64) -> ExitCode {
-    let (next, began) = (AtomicU64::new(from), Instant::now());
-    let (failures, reports) = (Mutex::new(0_u64), Mutex::new(Vec::<Report>::new()));
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= from.saturating_add(count) {
-                        return;
-                    }
-                    match seed(number, false).value {
-                        Ok(report) => reports.lock().expect("no thread panics").push(report),
-                        Err(reason) => {
-                            failed(number, &reason);
-                            *failures.lock().expect("no thread panics") += 1;
-                        }
-                    }
-                }
-            });
-        }
-    });
-    let (failures, reports) =
-        (failures.into_inner().expect("no thread panics"), reports.into_inner().expect("no thread panics"));
-    let mut faults = FaultCounts::default();
-    reports.iter().for_each(|report| faults += report.faults);
-    let operations: u64 = reports.iter().map(|report| report.tally.operations).sum();
-    let healed = reports.iter().map(|report| report.tally.longest_healed).max().unwrap_or_default();
-    let took: f64 = reports.iter().map(|report| report.took.as_secs_f64()).sum();
-    println!("{count} seeds, {failures} failed, {operations} operations, {took:.0} virtual seconds");
-    println!("took {:.1} s; longest operation with no fault left {healed:?}", began.elapsed().as_secs_f64());
+fn many(plan: Plan) -> ExitCode {
+    let Sweep { failures, passed, operations, virtual_time, faults, longest_healed, took } = sweep(plan, tell);
+    let seeds = passed + failures.len() as u64;
+    let (virtual_s, real_s) = (virtual_time.as_secs_f64(), took.as_secs_f64());
+    println!("{seeds} seeds, {} failed, {operations} operations, {virtual_s:.0} virtual seconds", failures.len());
+    println!("took {real_s:.1} s; longest operation with no fault left {longest_healed:?}");
     faults.rows().iter().for_each(|(name, found)| println!("{found:>9} {name}"));
-    if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// What was run.

@@ -9,6 +9,8 @@ use super::world::World;
 use crate::history::{Event, Operation, check};
 
 const CALLERS: u64 = 5;
+/// Callers that only read the newest: a write to a leader that is cut off waits, and who waits sees nothing stale.
+const READERS: u64 = 3;
 const REGISTERS: usize = 3;
 
 /// Each register's history.
@@ -18,7 +20,9 @@ type Histories = Arc<[Mutex<Vec<Event>>; REGISTERS]>;
 /// the call: both must see every write that was answered before.
 pub async fn registers(world: World) {
     let histories: Histories = Arc::default();
-    let callers: Vec<_> = (0..CALLERS).map(|id| spawn(call(world.fork(), id + 1, Arc::clone(&histories)))).collect();
+    let callers = (0..CALLERS).map(|id| spawn(call(world.fork(), id + 1, Arc::clone(&histories))));
+    let readers = (0..READERS).map(|_| spawn(read(world.fork(), Arc::clone(&histories))));
+    let callers: Vec<_> = callers.chain(readers).collect();
     for caller in callers {
         caller.await.expect("a panic ends the run");
     }
@@ -36,8 +40,7 @@ async fn call(world: World, id: u64, histories: Histories) {
     while !world.is_over() {
         world.pause(50).await;
         let register = world.dice.place(REGISTERS);
-        let shard = u64::try_from(register).expect("a few");
-        let (table, key) = (world.table(), world.key(shard, &format!("register/{register}")));
+        let (table, key) = (world.table(), key(&world, register));
         let called = world.moment();
         let operation = match (world.dice.between(0..=7), last_seen[register]) {
             (0..=1, _) => {
@@ -79,6 +82,22 @@ async fn call(world: World, id: u64, histories: Histories) {
         let event = Event { called, answered: Some(world.moment()), operation };
         histories[register].lock().unwrap_or_else(PoisonError::into_inner).push(event);
     }
+}
+
+async fn read(world: World, histories: Histories) {
+    while !world.is_over() {
+        world.pause(50).await;
+        let register = world.dice.place(REGISTERS);
+        let called = world.moment();
+        let found = world.must("a read of the newest", world.table().get(key(&world, register))).await;
+        let event = Event { called, answered: Some(world.moment()), operation: Operation::Read(value(found)) };
+        histories[register].lock().unwrap_or_else(PoisonError::into_inner).push(event);
+    }
+}
+
+fn key(world: &World, register: usize) -> Vec<u8> {
+    let shard = u64::try_from(register).expect("a few");
+    world.key(shard, &format!("register/{register}"))
 }
 
 fn bytes(value: u64) -> Vec<u8> {

@@ -19,7 +19,7 @@ pub enum SysKind {
     Mask = 0x04,
     /// What a request with an idempotency key was told.
     Answer = 0x05,
-    /// The newest stamp, and the version below which answers may be forgotten.
+    /// The newest stamp, the version below which answers may be forgotten, and how old the shard is.
     Stamp = 0x06,
     /// The id of the last entry applied and the members then: replication's own, opaque here.
     Replica = 0x07,

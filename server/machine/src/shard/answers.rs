@@ -9,6 +9,10 @@
 //! - too old, or too many of all clients: the oldest answers go, and the *horizon* rises to their version. What was
 //!   issued at or below the horizon and has no answer here may have been applied before: it is refused as forgotten.
 //!
+//! How old an answer is follows from the *age* of the shard, not from versions. The age goes on with the stamps, but by a
+//! second at most from one request to the next: a leap of the oracle's time by an hour, or a year, makes no answer old
+//! while its client still waits for it, and a shard that is little used keeps its answers longer, for they are few.
+//!
 //! Why a copy never slips through: a request issued at tick i commits at a version v > i. When its answer went because
 //! it was acknowledged, a newer request of the client had said so; while any answer of that client with that word is
 //! kept, the copy is below it; when the last such answer goes, the horizon is above v, so above i. (The scheme of
@@ -17,7 +21,7 @@
 use std::collections::BTreeMap;
 
 use lentic_types::codec::{DecodeError, Reader, put_varint};
-use lentic_types::limits::{ANSWER_MS_MIN, ANSWERS_PER_CLIENT_MAX, ANSWERS_PER_SHARD_MAX};
+use lentic_types::limits::{ANSWER_MS_MIN, ANSWER_STEP_MS_MAX, ANSWERS_PER_CLIENT_MAX, ANSWERS_PER_SHARD_MAX};
 use lentic_types::{ClientId, Version};
 
 use super::outcome::{Outcome, Refusal};
@@ -45,6 +49,8 @@ pub(super) struct Answer {
     pub(super) version: Version,
     /// What the client had acknowledged by then.
     pub(super) acked_below: u64,
+    /// The shard's age by then, in milliseconds.
+    pub(super) age_ms: u64,
     /// The answer.
     pub(super) outcome: Outcome,
 }
@@ -56,14 +62,16 @@ pub(super) type AnswerId = (ClientId, u64);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Answers {
     by_client: BTreeMap<ClientId, BTreeMap<u64, Answer>>,
-    by_version: BTreeMap<Version, AnswerId>,
+    /// The oldest first, each with the shard's age when it was kept.
+    by_version: BTreeMap<Version, (AnswerId, u64)>,
     horizon: Version,
+    age_ms: u64,
 }
 
 impl Answers {
     /// Answers read back from the store.
-    pub(super) fn load(kept: impl IntoIterator<Item = (AnswerId, Answer)>, horizon: Version) -> Self {
-        let mut answers = Self { horizon, ..Self::default() };
+    pub(super) fn load(kept: impl IntoIterator<Item = (AnswerId, Answer)>, horizon: Version, age_ms: u64) -> Self {
+        let mut answers = Self { horizon, age_ms, ..Self::default() };
         kept.into_iter().for_each(|(id, answer)| answers.insert(id, answer));
         answers
     }
@@ -71,6 +79,17 @@ impl Answers {
     /// The version at or below which answers may have been let go of.
     pub(super) const fn horizon(&self) -> Version {
         self.horizon
+    }
+
+    /// The shard's age in milliseconds: how long it was in use, not what the time is.
+    pub(super) const fn age_ms(&self) -> u64 {
+        self.age_ms
+    }
+
+    /// A request is stamped `now`, the one before it was stamped `before`: the shard gets older.
+    pub(super) fn pass(&mut self, before: Version, now: Version) {
+        let step_ms = now.ms().saturating_sub(before.ms()).min(ANSWER_STEP_MS_MAX);
+        self.age_ms = self.age_ms.saturating_add(step_ms);
     }
 
     /// How many answers are kept.
@@ -101,7 +120,8 @@ impl Answers {
 
     /// Keeps the answer to a new request. Returns those that are let go of for it.
     pub(super) fn keep(&mut self, key: &RequestKey, version: Version, outcome: Outcome) -> Vec<AnswerId> {
-        self.insert((key.client, key.sequence), Answer { version, acked_below: key.acked_below, outcome });
+        let Self { age_ms, .. } = *self;
+        self.insert((key.client, key.sequence), Answer { version, acked_below: key.acked_below, age_ms, outcome });
         let kept = &self.by_client[&key.client];
         let acked = kept.range(..key.acked_below.min(key.sequence)).map(|(sequence, _)| (key.client, *sequence));
         let mut gone: Vec<AnswerId> = acked.collect();
@@ -110,11 +130,12 @@ impl Answers {
             gone.push(self.move_window((key.client, key.sequence)));
         }
         for _ in 0..EXPIRED_PER_REQUEST_MAX {
-            let (oldest, id) = self.by_version.first_key_value().expect("the new answer is kept");
-            let is_old = oldest.ms().saturating_add(ANSWER_MS_MIN) < version.ms();
-            if is_old || self.len() > ANSWERS_PER_SHARD_MAX {
-                gone.push(self.forget(*id));
+            let (oldest, since_ms) = *self.by_version.first_key_value().expect("the new answer is kept").1;
+            let is_old = since_ms.saturating_add(ANSWER_MS_MIN) < age_ms;
+            if !is_old && self.len() <= ANSWERS_PER_SHARD_MAX {
+                break;
             }
+            gone.push(self.forget(oldest));
         }
         gone
     }
@@ -139,7 +160,7 @@ impl Answers {
     }
 
     fn insert(&mut self, id: AnswerId, answer: Answer) {
-        self.by_version.insert(answer.version, id);
+        self.by_version.insert(answer.version, (id, answer.age_ms));
         self.by_client.entry(id.0).or_default().insert(id.1, answer);
     }
 
@@ -158,6 +179,7 @@ impl Answer {
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         put_varint(out, self.version.0);
         put_varint(out, self.acked_below);
+        put_varint(out, self.age_ms);
         self.outcome.encode(out);
     }
 
@@ -166,9 +188,10 @@ impl Answer {
         let mut reader = Reader::new(input);
         let version = Version(reader.varint("version of answer")?);
         let acked_below = reader.varint("acknowledged sequence")?;
+        let age_ms = reader.varint("age of shard")?;
         let outcome = Outcome::decode(&mut reader)?;
         reader.finish("answer")?;
-        Ok(Self { version, acked_below, outcome })
+        Ok(Self { version, acked_below, age_ms, outcome })
     }
 }
 

@@ -91,6 +91,7 @@ impl Shard {
             if !invariants::stamp_rises(self.newest, request.version) {
                 return Err(Fatal::Invariant("stamps rise strictly within a shard"));
             }
+            self.answers.pass(self.newest, request.version);
             let stats = &mut applied.stats;
             let outcome = if command.epoch == self.descriptor.epoch {
                 let (overlay, scratch, rules_changed) = (&mut overlay, &mut scratch, &mut rules_changed);
@@ -125,7 +126,7 @@ impl Shard {
             Err(refusal) => refusal.into(),
         };
         let is_final = !matches!(&outcome, Outcome::Refused(refusal) if !refusal.is_final());
-        if let Some(key) = request.key.filter(|_| is_final) {
+        if let Some(key) = request.key.filter(|_| is_final && !lentic_types::mutant!("no-answers")) {
             let gone = self.answers.keep(&key, request.version, outcome.clone());
             let batch = context.overlay.batch();
             gone.into_iter().for_each(|id| batch.delete(Family::Sys, &self.answer_key(id)));

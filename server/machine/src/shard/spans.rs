@@ -1,6 +1,7 @@
 //! Where in a store a shard lies.
 
 use lentic_engine::keys::data;
+use lentic_engine::keys::sys::{self, SysKind};
 use lentic_engine::{Family, Span};
 use lentic_types::GroupId;
 
@@ -12,13 +13,20 @@ use super::state::Descriptor;
 pub fn spans(group: GroupId, descriptor: &Descriptor) -> Vec<Span> {
     // A lock's key is a record's without the version, so the same bounds hold both.
     let keys = data::bounds(descriptor.table, &descriptor.range);
-    vec![Span::new(Family::Data, keys.clone()), Span::new(Family::Lock, keys), Span::of_group(group)]
+    let mut spans = vec![Span::new(Family::Data, keys.clone()), Span::new(Family::Lock, keys), Span::of_group(group)];
+    if lentic_types::mutant!("answers-not-in-snapshot") {
+        let mut after = spans[2].clone();
+        spans[2].upper = Some(sys::key(group, SysKind::Answer, &[]));
+        after.lower = sys::key(group, SysKind::Stamp, &[]);
+        spans.push(after);
+    }
+    spans
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lentic_engine::keys::sys::{SysKind, key};
+    use lentic_engine::keys::sys::key;
     use lentic_engine::store::portable::check_spans;
     use lentic_types::{Epoch, KeyRange, TableId, Version};
 

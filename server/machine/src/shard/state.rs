@@ -53,13 +53,17 @@ impl Shard {
         let key = sys::key(group, SysKind::Descriptor, &[]);
         let Some(value) = view.get(Family::Sys, &key)? else { return Ok(None) };
         let descriptor = decode_descriptor(&value).map_err(|reason| StoreError::damaged(Family::Sys, &key, reason))?;
-        let (newest, horizon) = load_stamp(view, group)?;
+        let Stamp { newest, horizon, age_ms } = load_stamp(view, group)?;
+        let mut answers = load_all(view, group, SysKind::Answer, decode_answer)?;
+        if lentic_types::mutant!("answers-not-loaded") {
+            answers.clear();
+        }
         Ok(Some(Self {
             group,
             descriptor,
             fences: load_all(view, group, SysKind::Fence, decode_fence)?.into_iter().collect(),
             masks: load_all(view, group, SysKind::Mask, decode_mask)?.into_iter().collect(),
-            answers: Answers::load(load_all(view, group, SysKind::Answer, decode_answer)?, horizon),
+            answers: Answers::load(answers, horizon, age_ms),
             heads: Heads::new(heads),
             newest,
             applied: sys::applied(view, group)?,
@@ -155,11 +159,12 @@ impl Shard {
         sys::key(self.group, SysKind::Answer, &suffix)
     }
 
-    /// Writes what changes with every entry: the newest stamp, the horizon, the applied index.
+    /// Writes what changes with every entry: the newest stamp, the horizon, the age, the applied index.
     pub(super) fn put_progress(&self, batch: &mut Batch) {
-        let mut value = Vec::with_capacity(20);
+        let mut value = Vec::with_capacity(30);
         put_varint(&mut value, self.newest.0);
         put_varint(&mut value, self.answers.horizon().0);
+        put_varint(&mut value, self.answers.age_ms());
         batch.put(Family::Sys, &sys::key(self.group, SysKind::Stamp, &[]), &value);
         sys::put_applied(batch, self.group, self.applied);
     }
@@ -184,14 +189,22 @@ fn decode_descriptor(value: &[u8]) -> Result<Descriptor, DecodeError> {
     Ok(Descriptor { table: TableId(table), range, epoch, watermark })
 }
 
-/// The newest stamp and the horizon.
-fn load_stamp(view: &impl View, group: GroupId) -> Result<(Version, Version), StoreError> {
+/// What changes with every entry.
+#[derive(Debug, Default)]
+struct Stamp {
+    newest: Version,
+    horizon: Version,
+    age_ms: u64,
+}
+
+fn load_stamp(view: &impl View, group: GroupId) -> Result<Stamp, StoreError> {
     let key = sys::key(group, SysKind::Stamp, &[]);
-    let Some(value) = view.get(Family::Sys, &key)? else { return Ok((Version::ZERO, Version::ZERO)) };
+    let Some(value) = view.get(Family::Sys, &key)? else { return Ok(Stamp::default()) };
     let decode = || {
         let mut reader = Reader::new(&value);
-        let stamps = (Version(reader.varint("newest stamp")?), Version(reader.varint("horizon")?));
-        reader.finish("stamps").map(|()| stamps)
+        let (newest, horizon) = (Version(reader.varint("newest stamp")?), Version(reader.varint("horizon")?));
+        let age_ms = reader.varint("age of shard")?;
+        reader.finish("stamps").map(|()| Stamp { newest, horizon, age_ms })
     };
     decode().map_err(|reason: DecodeError| StoreError::damaged(Family::Sys, &key, reason))
 }

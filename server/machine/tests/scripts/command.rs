@@ -28,6 +28,13 @@ pub(crate) enum Command {
         of: Option<At>,
     },
 
+    /// Applies an entry with a write of nothing every second, from a version up to another: the shard gets older.
+    Busy {
+        from: At,
+        #[arg(key)]
+        to: At,
+    },
+
     /// Gets cells: `get a@5 b`.
     Get {
         cells: Vec<Cell>,

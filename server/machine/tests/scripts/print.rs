@@ -123,9 +123,10 @@ pub(crate) fn sys_entry(group: GroupId, key: &[u8], value: &[u8]) -> Result<Stri
         0x05 => {
             let (client, sequence) = (name.u64_be("client")?, name.u64_be("sequence")?);
             let (answered, acked) = (at(reader)?, reader.varint("acknowledged")?);
-            format!("answer c{client}/{sequence}: {answered}, acked below {acked}, {}", kept_outcome(reader)?)
+            let (age, outcome) = (reader.varint("age")?, kept_outcome(reader)?);
+            format!("answer c{client}/{sequence}: {answered}, acked below {acked}, age {age}, {outcome}")
         }
-        0x06 => format!("stamp {}, horizon {}", at(reader)?, at(reader)?),
+        0x06 => format!("stamp {}, horizon {}, age {}", at(reader)?, at(reader)?, reader.varint("age")?),
         tag => return Err(DecodeError::UnknownTag { field: "kind", tag }),
     };
     value.finish("value").map(|()| line)

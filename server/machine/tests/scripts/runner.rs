@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use goldenscript::Context;
 use lentic_engine::{Direction, Family, ReadStats, ScanLimits, Store as _};
 use lentic_machine::Request;
-use lentic_machine::shard::Descriptor;
+use lentic_machine::shard::{Action, Descriptor, Write};
 use lentic_types::{Epoch, Index, KeyRange, TableId, Version};
 
 use crate::command::Command;
@@ -79,6 +79,17 @@ impl Runner {
         self.apply(Some(entry.epoch), None, entry.requests)
     }
 
+    fn busy(&mut self, from: Version, to: Version) -> Output {
+        let nothing = |ms| {
+            let version = Version::tick(ms, 0).ok_or("the time has no version")?;
+            Ok(Request { version, key: None, action: Action::Write(Write::default()) })
+        };
+        let requests = (from.ms()..=to.ms()).step_by(1_000).map(nothing).collect::<Result<Vec<_>, String>>()?;
+        let count = requests.len();
+        self.apply(None, None, requests)?;
+        Ok(format!("{count} writes of nothing\n"))
+    }
+
     fn get(&mut self, cell: &Cell, kind: Kind) -> Output {
         let replica = self.replica()?;
         let at = replica.shard().read_at(cell.version);
@@ -136,6 +147,7 @@ impl goldenscript::Runner for Runner {
                 let (epoch, requests) = self.gathered.take().ok_or("there is no begin before commit")?;
                 self.apply(epoch, None, requests)
             }
+            Command::Busy { from, to } => self.busy(from.0, to.0),
             Command::Retry { version, of } => self.retry(version.0, of.map(|at| at.0)),
             Command::Get { cells, kind } => cells.iter().map(|cell| self.get(cell, *kind)).collect(),
             Command::Scan { range, at, kind } => {

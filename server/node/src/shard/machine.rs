@@ -119,6 +119,9 @@ impl<S: Portable> ShardMachine<S> {
             }
         }
         let mut batch = overlay.into_batch();
+        if lentic_types::mutant!("applied-not-atomic") {
+            self.store.write(&std::mem::take(&mut batch)).map_err(fault)?;
+        }
         batch.put(Family::Sys, &sys::key(self.group, SysKind::Replica, &[]), replica);
         self.store.write(&batch).map_err(fault)?;
         self.shown.show(&self.shard, rules.is_some());

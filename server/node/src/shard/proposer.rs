@@ -82,6 +82,10 @@ impl<S: Portable> Proposer<S> {
         let in_flight = Arc::new(Semaphore::new(self.entries_in_flight_max));
         loop {
             let permit = Arc::clone(&in_flight).acquire_owned().await.map_err(|_| Stopped)?;
+            let mut early = match lentic_types::mutant!("no-rule-w") {
+                true => Some(self.ticks.fetch(1).await?),
+                false => None,
+            };
             let is_alone = || in_flight.available_permits() + 1 == self.entries_in_flight_max;
             let mut gathered = Gathered(self.queue.gather(&self.limits, is_alone).await);
             self.let_go(&mut gathered.0);
@@ -91,7 +95,10 @@ impl<S: Portable> Proposer<S> {
             let stamped = loop {
                 let count = gathered.0.len();
                 let wanted = u32::try_from(count.div_ceil(STAMPS_PER_TICK)).unwrap_or(u32::MAX);
-                let ticks = self.ticks.fetch(wanted).await?;
+                let ticks = match early.take() {
+                    Some(ticks) => ticks,
+                    None => self.ticks.fetch(wanted).await?,
+                };
                 if let Some(stamped) = self.stamps.take(count, &ticks) {
                     break stamped;
                 }

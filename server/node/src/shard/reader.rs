@@ -129,6 +129,9 @@ async fn serve<S: Portable>(at: Arc<Place<S>>, mut waiting: mpsc::Receiver<Point
 impl<S: Portable> Place<S> {
     /// This node leads, and everything acknowledged before is applied.
     async fn confirm(&self) -> Result<(), Failure> {
+        if lentic_types::mutant!("no-read-index") && self.group.status().is_leader {
+            return Ok(());
+        }
         match self.group.read_index().await {
             Ok(_) => Ok(()),
             Err(LostLead::NotLeader { .. } | LostLead::NotConfirmed) => Err(failure::not_leader()),

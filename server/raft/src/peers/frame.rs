@@ -1,6 +1,7 @@
 //! Frames: many messages in one, and the hello that each end begins with.
 
 use bytes::Bytes;
+use lentic_net::Address;
 use lentic_proto::internal as wire;
 use lentic_types::{ClusterId, NodeId};
 use prost::Message as _;
@@ -60,12 +61,13 @@ fn entry_bytes(entry: &wire::Entry) -> usize {
 }
 
 /// The first frame of a side.
-pub(crate) fn hello(cluster: ClusterId, node: NodeId, to: NodeId) -> Bytes {
+pub(crate) fn hello(cluster: ClusterId, node: NodeId, to: NodeId, address: Option<Address>) -> Bytes {
     let hello = wire::PeerHello {
         cluster: Bytes::copy_from_slice(&cluster.0),
         node: node.0,
         release: env!("CARGO_PKG_VERSION").to_owned(),
         to: to.0,
+        address: address.map_or_else(String::new, |address| address.to_string()),
     };
     wire::Frame { hello: Some(hello), messages: Vec::new() }.encode_to_vec().into()
 }

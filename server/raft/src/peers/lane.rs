@@ -137,7 +137,7 @@ impl<'a> Session<'a> {
 
     /// Returns why the link ended.
     async fn run(&mut self, first: Outgoing, queue: &mut mpsc::Receiver<Outgoing>) -> String {
-        let hello = frame::hello(self.peers.cluster, self.peers.node, self.node);
+        let hello = self.peers.hello(self.node);
         if let Err(reason) = self.send(hello).await {
             first.fail(CallError::Unreachable(reason.clone()));
             return reason;
@@ -245,6 +245,7 @@ impl<'a> Session<'a> {
         let frame = wire::Frame::decode(frame).map_err(|error| format!("{} sent no frame: {error}", self.node))?;
         if let Some(hello) = frame.hello {
             frame::check_hello(&hello, self.peers.cluster, self.node, self.peers.node)?;
+            self.peers.hear(&hello);
             self.greeted = true;
         }
         for message in frame.messages {

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use lentic_net::{Address, Class, Network};
+use lentic_proto::internal::PeerHello;
 use lentic_proto::internal::message::Body;
 use lentic_types::{ClusterId, NodeId};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::frame::body_bytes;
+use super::frame::{self, body_bytes};
 use super::lane::{self, CallError, CallResult, Outgoing, QUEUE_MAX};
 use crate::stats::Counters;
 
@@ -19,8 +21,14 @@ const BYTES_PER_PERMIT: usize = 1 << 10;
 
 /// Where nodes are spoken to. It may change while nodes move; the next dial sees it.
 pub trait Directory: Send + Sync + 'static {
-    /// Where `node` is spoken to, if that is known.
+    /// Where `node` is spoken to, if that is known. Nodes tell each other what it says of this node.
     fn address(&self, node: NodeId) -> Option<Address>;
+
+    /// A node has said where it is spoken to. It may be the only one who knows: a node that has lost what it had not
+    /// flushed has forgotten who came to its cluster since, and cannot ask those who can elect it.
+    fn hear(&self, node: NodeId, address: Address) {
+        let _ = (node, address);
+    }
 }
 
 /// Asks other nodes, over one link for each node and class.
@@ -77,6 +85,18 @@ impl Peers {
     pub(crate) async fn call(self: &Arc<Self>, node: NodeId, class: Class, group: u64, body: Body) -> CallResult {
         let called = self.send(node, class, group, body).await?;
         called.await.unwrap_or_else(|_| Err(shut_down()))
+    }
+
+    /// The first frame to `node`.
+    pub(crate) fn hello(&self, node: NodeId) -> Bytes {
+        frame::hello(self.cluster, self.node, node, self.directory.address(self.node))
+    }
+
+    /// Takes note of where another node is.
+    pub(crate) fn hear(&self, hello: &PeerHello) {
+        if !hello.address.is_empty() {
+            self.directory.hear(NodeId(hello.node), Address::from(&*hello.address));
+        }
     }
 
     /// Ends all links that this node has dialled, and lets it dial no more.

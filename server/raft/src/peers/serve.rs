@@ -62,7 +62,8 @@ async fn greet(
     let peers = &shared.peers;
     frame::check_cluster(&hello, peers.cluster, peers.node)?;
     let from = NodeId(hello.node);
-    let ours = frame::hello(peers.cluster, peers.node, from);
+    peers.hear(&hello);
+    let ours = peers.hello(from);
     sender.send(ours).await.map_err(|_| "the link broke".to_owned())?;
     Ok(from)
 }

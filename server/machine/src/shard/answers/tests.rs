@@ -22,11 +22,14 @@ struct World {
     stored: BTreeMap<AnswerId, Vec<u8>>,
     judged: BTreeMap<AnswerId, Outcome>,
     now: Version,
+    /// How much time has really gone by.
+    real_ms: u64,
 }
 
 impl World {
     fn new() -> Self {
-        Self { answers: Answers::default(), stored: BTreeMap::new(), judged: BTreeMap::new(), now: tick(1) }
+        let (answers, stored, judged) = (Answers::default(), BTreeMap::new(), BTreeMap::new());
+        Self { answers, stored, judged, now: tick(1), real_ms: 0 }
     }
 
     /// A tick of now, as clients get with an answer.
@@ -34,13 +37,30 @@ impl World {
         tick(self.now.ms())
     }
 
+    /// Time goes by, in which the shard is in use.
     fn wait(&mut self, ms: u64) {
+        let mut left = ms;
+        while left > 0 {
+            let step = left.min(ANSWER_STEP_MS_MAX);
+            self.leap(step);
+            left -= step;
+        }
+        self.real_ms += ms;
+    }
+
+    /// Version time goes on, and no other.
+    fn leap(&mut self, ms: u64) {
+        let before = self.now;
         self.now = self.now.max(tick(self.now.ms() + ms));
+        self.answers.pass(before, self.now);
     }
 
     /// Judges one copy of a request, as the shard does.
     fn deliver(&mut self, key: &RequestKey) -> Outcome {
+        let before = self.now;
         self.now = self.now.next_local().unwrap_or_else(|| tick(self.now.ms() + 1));
+        self.real_ms += self.now.ms() - before.ms();
+        self.answers.pass(before, self.now);
         let id = (key.client, key.sequence);
         if let Some(answer) = self.answers.find(key) {
             if answer != Outcome::Refused(Refusal::AnswerForgotten) {
@@ -66,7 +86,10 @@ impl World {
         assert!(self.answers.horizon() <= self.now);
         let stored = self.stored.iter().map(|(id, bytes)| (*id, Answer::decode(bytes).unwrap()));
         // Not `assert_eq`, which would print thousands of answers.
-        assert!(Answers::load(stored, self.answers.horizon()) == self.answers, "the store holds the same");
+        assert!(
+            Answers::load(stored, self.answers.horizon(), self.answers.age_ms()) == self.answers,
+            "the store holds the same"
+        );
     }
 }
 
@@ -142,6 +165,24 @@ fn an_answer_lives_for_its_time_and_goes_with_a_later_request() {
     world.check();
 }
 
+#[test]
+fn a_leap_of_version_time_makes_no_answer_old() {
+    let mut world = World::new();
+    let first = key(1, 1, 0, world.tick());
+    let (answer, late) = (world.deliver(&first), key(1, 2, 0, world.tick()));
+    for sequence in 1..=100 {
+        world.leap(60 * MINUTE_MS);
+        world.deliver(&key(2, sequence, 0, world.tick()));
+    }
+    assert_eq!(world.deliver(&first), answer);
+    assert_ne!(
+        world.deliver(&late),
+        Refusal::AnswerForgotten.into(),
+        "a request that was issued before and comes late"
+    );
+    world.check();
+}
+
 /// What happens to clients that may do anything but reuse a number.
 #[derive(Clone, Debug)]
 enum Chaos {
@@ -153,6 +194,8 @@ enum Chaos {
     Arrive(prop::sample::Index),
     /// Time goes by.
     Wait(u64),
+    /// Version time leaps.
+    Leap(u64),
     /// The shard is loaded from its store.
     Reload,
 }
@@ -164,6 +207,7 @@ fn chaos() -> impl Strategy<Value = Chaos> {
         1 => (0u64..4, 1u64..1400, any::<bool>()).prop_map(|(client, count, is_reversed)| Chaos::Burst { client, count, is_reversed }),
         16 => any::<prop::sample::Index>().prop_map(Chaos::Arrive),
         3 => wait.prop_map(Chaos::Wait),
+        1 => (0..600 * MINUTE_MS).prop_map(Chaos::Leap),
         1 => Just(Chaos::Reload),
     ]
 }
@@ -183,6 +227,8 @@ enum Fair {
     Flood { client: u64, count: u64 },
     /// Time goes by; requests that would get too old arrive and are answered first.
     Wait(u64),
+    /// Version time leaps.
+    Leap(u64),
 }
 
 fn fair() -> impl Strategy<Value = Fair> {
@@ -195,6 +241,7 @@ fn fair() -> impl Strategy<Value = Fair> {
         4 => index().prop_map(Fair::Duplicate),
         1 => (10u64..12, 1u64..1500).prop_map(|(client, count)| Fair::Flood { client, count }),
         3 => prop_oneof![0u64..1000, 0..14 * MINUTE_MS].prop_map(Fair::Wait),
+        2 => (0..600 * MINUTE_MS).prop_map(Fair::Leap),
     ]
 }
 
@@ -202,7 +249,8 @@ fn fair() -> impl Strategy<Value = Fair> {
 #[derive(Default)]
 struct Client {
     last: u64,
-    unanswered: BTreeMap<u64, RequestKey>,
+    /// Each with the time at which it was made.
+    unanswered: BTreeMap<u64, (RequestKey, u64)>,
 }
 
 impl Client {
@@ -210,14 +258,14 @@ impl Client {
         self.unanswered.first_key_value().map_or(self.last + 1, |(sequence, _)| *sequence)
     }
 
-    fn send(&mut self, client: u64, issued: Version) -> Option<RequestKey> {
+    fn send(&mut self, client: u64, issued: Version, real_ms: u64) -> Option<RequestKey> {
         if self.last + 1 - self.oldest() >= ANSWERS_PER_CLIENT_MAX as u64 {
             return None;
         }
         self.last += 1;
         let acked_below = self.oldest().min(self.last);
         let key = key(client, self.last, acked_below, issued);
-        self.unanswered.insert(self.last, key);
+        self.unanswered.insert(self.last, (key, real_ms));
         Some(key)
     }
 }
@@ -255,10 +303,11 @@ proptest! {
                 Chaos::Arrive(_) if sent.is_empty() => {}
                 Chaos::Arrive(which) => drop(world.deliver(which.get(&sent))),
                 Chaos::Wait(ms) => world.wait(ms),
+                Chaos::Leap(ms) => world.leap(ms),
                 Chaos::Reload => {
                     world.check();
                     let stored = world.stored.iter().map(|(id, bytes)| (*id, Answer::decode(bytes).unwrap()));
-                    world.answers = Answers::load(stored, world.answers.horizon());
+                    world.answers = Answers::load(stored, world.answers.horizon(), world.answers.age_ms());
                 }
             }
         }
@@ -269,17 +318,17 @@ proptest! {
     fn who_behaves_is_always_answered(steps in proptest::collection::vec(fair(), 1..120)) {
         let mut world = World::new();
         let (mut clients, mut floods): (BTreeMap<u64, Client>, BTreeMap<u64, u64>) = (BTreeMap::new(), BTreeMap::new());
-        let mut sent: Vec<RequestKey> = Vec::new();
+        let (mut sent, mut leaps): (Vec<RequestKey>, u64) = (Vec::new(), 0);
         for step in steps {
             match step {
                 Fair::Send { client, count } => {
-                    let issued = world.tick();
+                    let (issued, now_ms) = (world.tick(), world.real_ms);
                     let state = clients.entry(client).or_default();
-                    sent.extend((0..count).map_while(|_| state.send(client, issued)));
+                    sent.extend((0..count).map_while(|_| state.send(client, issued, now_ms)));
                 }
                 Fair::Arrive { client, which, is_answered } => {
                     let state = clients.entry(client).or_default();
-                    let waiting: Vec<_> = state.unanswered.values().copied().collect();
+                    let waiting: Vec<_> = state.unanswered.values().map(|(key, _)| *key).collect();
                     if !waiting.is_empty() {
                         let key = which.get(&waiting);
                         assert_answered(&mut world, key);
@@ -290,7 +339,7 @@ proptest! {
                 }
                 Fair::Drain { client } => {
                     let waiting = std::mem::take(&mut clients.entry(client).or_default().unanswered);
-                    waiting.values().rev().for_each(|key| assert_answered(&mut world, key));
+                    waiting.values().rev().for_each(|(key, _)| assert_answered(&mut world, key));
                 }
                 Fair::Duplicate(_) if sent.is_empty() => {}
                 Fair::Duplicate(which) => drop(world.deliver(which.get(&sent))),
@@ -302,15 +351,21 @@ proptest! {
                     }
                 }
                 Fair::Wait(ms) => {
-                    let oldest = (world.now.ms() + ms).saturating_sub(ANSWER_MS_MIN);
+                    // Each leap may cost a second of the fifteen minutes.
+                    let age_ms = world.real_ms + ms + leaps * ANSWER_STEP_MS_MAX;
                     for state in clients.values_mut() {
-                        let late: BTreeSet<_> = state.unanswered.values().filter(|key| key.issued.ms() <= oldest).map(|key| key.sequence).collect();
+                        let is_late = |made_ms: u64| age_ms - made_ms >= ANSWER_MS_MIN;
+                        let late: BTreeSet<_> = state.unanswered.iter().filter(|(_, (_, made_ms))| is_late(*made_ms)).map(|(sequence, _)| *sequence).collect();
                         for sequence in late {
-                            let key = state.unanswered.remove(&sequence).expect("it waits");
+                            let (key, _) = state.unanswered.remove(&sequence).expect("it waits");
                             assert_answered(&mut world, &key);
                         }
                     }
                     world.wait(ms);
+                }
+                Fair::Leap(ms) => {
+                    leaps += 1;
+                    world.leap(ms);
                 }
             }
         }

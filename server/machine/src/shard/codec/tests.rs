@@ -105,10 +105,10 @@ fn golden_bytes_of_kept_outcomes() {
         (Refusal::VersionTooNew { newest: version }.into(), b"\x16\xac\x02"),
     ];
     for (outcome, bytes) in rows {
-        let answer = Answer { version: Version(5), acked_below: 6, outcome };
+        let answer = Answer { version: Version(5), acked_below: 6, age_ms: 7, outcome };
         let mut out = Vec::new();
         answer.encode(&mut out);
-        let expected = [b"\x05\x06", bytes].concat();
+        let expected = [b"\x05\x06\x07", bytes].concat();
         assert_eq!(out, expected, "{answer:?}");
         assert_eq!(Answer::decode(&expected), Ok(answer));
     }
@@ -330,8 +330,8 @@ proptest! {
     }
 
     #[test]
-    fn answers_come_back(version in version(), acked_below: u64, outcome in outcome()) {
-        let answer = Answer { version, acked_below, outcome };
+    fn answers_come_back(version in version(), acked_below: u64, age_ms: u64, outcome in outcome()) {
+        let answer = Answer { version, acked_below, age_ms, outcome };
         let mut bytes = Vec::new();
         answer.encode(&mut bytes);
         prop_assert_eq!(Answer::decode(&bytes), Ok(answer));

@@ -1,0 +1,187 @@
+//! Planted bugs: a simulation that does not catch them has shown nothing.
+//!
+//! A mutant is a few words of product code behind `mutant!("name")` (`server/types/src/mutant.rs`), at a place that carries a
+//! promise. One build holds them all, and a run plants one: seeds run until one fails. Cargo is given a wrapper that passes
+//! the `cfg` to the crates of the workspace alone: so the flags in .cargo/config.toml stay as they are.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use crate::tidy::Tree;
+
+/// The mutants: the name, and what is wrong with it.
+const MUTANTS: &[(&str, &str)] = &[
+    ("no-rule-w", "a batch is stamped with a tick fetched before it was gathered"),
+    ("no-rule-r", "a read at a version does not raise the floor of later stamps"),
+    ("no-read-index", "a read asks no quorum whether this node still leads"),
+    ("no-vote-sync", "a vote is answered before it is synced"),
+    ("ack-before-sync", "the log acknowledges entries before they are synced"),
+    ("no-answers", "an answer is not kept for retries"),
+    ("answers-not-loaded", "a replica that starts has forgotten the answers"),
+    ("answers-not-in-snapshot", "a replica snapshot leaves the answers out"),
+    ("applied-not-atomic", "data and applied index are two batches"),
+    ("lossy-snapshot", "a replica snapshot leaves out all but its first file"),
+    ("purge-undurable", "the log is purged up to what is applied, not up to what is flushed"),
+    ("oracle-no-window", "a new leader's ticks begin at its clock, not at the end of the window"),
+    ("oracle-no-confirm", "the oracle asks no quorum whether it still leads"),
+    ("retry-new-key", "the client sends a write again under another key"),
+    ("scan-not-pinned", "the pages of a scan are read at versions of their own"),
+];
+
+/// Seeds that a mutant may survive at most.
+const SEEDS_MAX: u64 = 300;
+
+/// What became of a mutant.
+struct Row {
+    name: &'static str,
+    what: &'static str,
+    /// The seed that caught it, and what was said.
+    caught: Option<(u64, String)>,
+    seconds: f64,
+}
+
+/// Runs the mutants that `words` name, or all. True if all were caught.
+pub(crate) fn run(root: &Path, words: &[&str]) -> bool {
+    match run_all(root, words) {
+        Ok(rows) => {
+            print(&rows);
+            rows.iter().all(|row| row.caught.is_some())
+        }
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            false
+        }
+    }
+}
+
+fn run_all(root: &Path, words: &[&str]) -> Result<Vec<Row>, String> {
+    if let Some(unknown) = words.iter().find(|word| !MUTANTS.iter().any(|(name, _)| name == *word)) {
+        let names: Vec<_> = MUTANTS.iter().map(|(name, _)| *name).collect();
+        return Err(format!("no mutant is called `{unknown}`; there are {}", names.join(", ")));
+    }
+    compare(&planted(&Tree::load(root)?))?;
+    let (mut rows, program) = (Vec::new(), build(root)?);
+    for (name, what) in MUTANTS.iter().filter(|(name, _)| words.is_empty() || words.contains(name)) {
+        let began = Instant::now();
+        let caught = hunt(root, &program, name)?;
+        let verdict = caught.as_ref().map_or("survived".to_owned(), |(seed, reason)| format!("seed {seed}: {reason}"));
+        eprintln!("xtask: {name}: {verdict}");
+        rows.push(Row { name, what, caught, seconds: began.elapsed().as_secs_f64() });
+    }
+    Ok(rows)
+}
+
+/// Builds the simulation with all mutants in it.
+fn build(root: &Path) -> Result<PathBuf, String> {
+    eprintln!("xtask: building");
+    let target = root.join("target/mutants");
+    let wrapper = target.join("rustc-with-mutants");
+    write_wrapper(&wrapper).map_err(|error| format!("cannot write {}: {error}", wrapper.display()))?;
+    let built = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["build", "--quiet", "-p", "lentic-sim", "--bin", "lentic-sim", "--target-dir"])
+        .arg(&target)
+        .env("RUSTC_WORKSPACE_WRAPPER", &wrapper)
+        .env("CARGO_INCREMENTAL", "0")
+        .current_dir(root)
+        .status();
+    match built {
+        Ok(status) if status.success() => Ok(target.join("debug/lentic-sim")),
+        Ok(status) => Err(format!("building ended with {status}")),
+        Err(error) => Err(format!("cannot start cargo: {error}")),
+    }
+}
+
+fn write_wrapper(path: &Path) -> std::io::Result<()> {
+    let text = "#!/bin/sh\nexec \"$@\" --cfg 'mutant=\"any\"'\n";
+    if fs::read_to_string(path).is_ok_and(|found| found == text) {
+        return Ok(());
+    }
+    fs::create_dir_all(path.parent().expect("a wrapper is in a folder"))?;
+    let mut file = fs::File::create(path)?;
+    file.write_all(text.as_bytes())?;
+    file.set_permissions(fs::Permissions::from_mode(0o755))
+}
+
+/// Runs seeds until one fails. The seed, and the first line of what it said.
+fn hunt(root: &Path, program: &Path, name: &str) -> Result<Option<(u64, String)>, String> {
+    let seeds = SEEDS_MAX.to_string();
+    let words = ["--mutant", name, "--seeds", &seeds, "--first"];
+    let output = Command::new(program).args(words).current_dir(root).output();
+    let output = output.map_err(|error| format!("cannot start {}: {error}", program.display()))?;
+    let found = caught(&String::from_utf8_lossy(&output.stdout));
+    match (found, output.status.success()) {
+        (None, false) => Err(format!("{} ended with {} and named no seed", program.display(), output.status)),
+        (found, _) => Ok(found),
+    }
+}
+
+/// The lowest seed that failed.
+fn caught(text: &str) -> Option<(u64, String)> {
+    let failure = |line: &str| {
+        let (seed, rest) = line.strip_prefix("seed ")?.split_once(" at commit ")?;
+        let (_, reason) = rest.split_once(": ")?;
+        Some((seed.parse().ok()?, reason.to_owned()))
+    };
+    text.lines().filter_map(failure).min()
+}
+
+fn print(rows: &[Row]) {
+    println!("| mutant | what is wrong | first seed that fails | what it says |\n|---|---|---|---|");
+    for Row { name, what, caught, seconds } in rows {
+        match caught {
+            Some((seed, reason)) => println!("| `{name}` | {what} | {seed} ({seconds:.0} s) | {} |", short(reason)),
+            None => println!("| `{name}` | {what} | none of {SEEDS_MAX} | |"),
+        }
+    }
+    let survivors = rows.iter().filter(|row| row.caught.is_none()).count();
+    println!("{} mutants, {survivors} survived", rows.len());
+}
+
+/// What fits a table.
+fn short(reason: &str) -> String {
+    const LENGTH_MAX: usize = 120;
+    let text: String = reason.chars().take(LENGTH_MAX).collect();
+    text.replace('|', "/")
+}
+
+/// The names planted in product code.
+fn planted(tree: &Tree) -> BTreeSet<String> {
+    let lines = tree.files().filter(|file| file.path.starts_with("server/") || file.path.starts_with("client/"));
+    let lines = lines.filter(|file| !file.path.ends_with("types/src/mutant.rs"));
+    let lines = lines.filter_map(|file| file.source.as_ref()).flat_map(|source| &source.lines);
+    let named = lines.flat_map(|line| line.text.split("mutant!(\"").skip(1));
+    named.filter_map(|rest| rest.split('"').next()).map(str::to_owned).collect()
+}
+
+/// The table above and the code say the same.
+fn compare(planted: &BTreeSet<String>) -> Result<(), String> {
+    let listed: BTreeSet<String> = MUTANTS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let differs: Vec<_> = listed.symmetric_difference(planted).cloned().collect();
+    match differs.as_slice() {
+        [] => Ok(()),
+        names => Err(format!("xtask/src/mutants.rs and the code have not the same mutants: {}", names.join(", "))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mutant_is_planted_and_listed() {
+        let tree = Tree::load(&crate::root()).expect("the tree can be read");
+        assert_eq!(compare(&planted(&tree)), Ok(()));
+    }
+
+    #[test]
+    fn the_lowest_seed_is_told() {
+        let text = "seed 12 at commit abc: late: very\nrun it again: x\nseed 9 at commit abc: lost\n3 seeds, 2 failed";
+        assert_eq!(caught(text), Some((9, "lost".to_owned())));
+        assert_eq!(caught("300 seeds, 0 failed"), None);
+    }
+}
