@@ -7,7 +7,7 @@
 //! | sys | group, 0x02 | `descriptor`: the shard's range, epoch and watermark |
 //! | sys | group, 0x03, range start | `fence`: an owned range and its token |
 //! | sys | group, 0x04, version of the rollback | `mask`: an interval of versions hidden in a range |
-//! | sys | group, 0x05, client, sequence | `answer`: what a request with an idempotency key was told |
+//! | sys | group, 0x0a, index | `answers`: what the requests of one entry with idempotency keys were told |
 //! | sys | group, 0x06 | `stamp`: the newest stamp, and the horizon of forgotten answers |
 //!
 //! Keys sort by plain byte order and carry no shard: a split moves nothing. A group's own state is written and read

@@ -47,7 +47,7 @@ fn an_interrupted_install_leaves_its_mark() {
     let store = |rows: u8| {
         let store = MemStore::new();
         let mut batch = Batch::new();
-        (0..rows).for_each(|row| batch.put(Family::Sys, &sys::key(group, sys::SysKind::Answer, &[row]), b""));
+        (0..rows).for_each(|row| batch.put(Family::Sys, &sys::key(group, sys::SysKind::Answers, &[row]), b""));
         sys::put_applied(&mut batch, group, Index(rows.into()));
         store.write(&batch).unwrap();
         store

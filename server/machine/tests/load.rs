@@ -73,7 +73,7 @@ fn assert_damaged_at(key: &[u8], loaded: Result<Option<Shard>, StoreError>) {
 #[test]
 fn every_kind_of_state_is_in_the_store() {
     let kinds: std::collections::BTreeSet<u8> = keys(&store()).iter().map(|key| key[8]).collect();
-    assert_eq!(kinds, (0x01..=0x06).collect());
+    assert_eq!(kinds, [0x01, 0x02, 0x03, 0x04, 0x06, 0x0a].into());
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn keys_that_no_writer_writes_are_refused() {
         let prefix = sys::key(GROUP, kind, &[]);
         store().entries(Family::Sys).into_iter().find(|(key, _)| key.starts_with(&prefix)).unwrap()
     };
-    for kind in [SysKind::Fence, SysKind::Mask, SysKind::Answer] {
+    for kind in [SysKind::Fence, SysKind::Mask, SysKind::Answers] {
         let (key, value) = value_of(kind);
         for other in [sys::key(GROUP, kind, b""), sys::key(GROUP, kind, b"\x01"), [&key[..], b"\x00"].concat()] {
             let store = store();

@@ -36,6 +36,9 @@ pub const OWNER_BYTES_MAX: usize = 256;
 pub const ANSWERS_PER_CLIENT_MAX: usize = 1_024;
 /// Answers kept per shard, over all clients. The oldest go first, and what is forgotten is refused, never repeated.
 pub const ANSWERS_PER_SHARD_MAX: usize = 65_536;
+/// Answers of a shard that are in the store, those among them that have gone and share a page with one that has not.
+/// Beyond it what is left of the oldest page is written again.
+pub const ANSWERS_LISTED_MAX: usize = 262_144;
 /// How long an answer is kept at least while the two counts above allow it, in milliseconds of its shard's age.
 pub const ANSWER_MS_MIN: u64 = 15 * 60 * 1000;
 /// By how much a shard gets older from one request to the next at most, in milliseconds: a leap of version time makes no
@@ -94,6 +97,7 @@ const _: () = assert!(DELETE_RANGE_KEYS_MAX as usize <= OPERATIONS_MAX, "a delet
 const _: () = assert!(SCAN_ROWS_MAX as u64 <= SCAN_STEPS_MAX, "a page of live rows ends by rows, not by steps");
 const _: () =
     assert!(ANSWERS_PER_CLIENT_MAX <= ANSWERS_PER_SHARD_MAX, "one client never fills a shard's answers alone");
+const _: () = assert!(ANSWERS_PER_SHARD_MAX * 2 <= ANSWERS_LISTED_MAX, "moving answers makes room");
 const _: () = assert!(ANSWER_STEP_MS_MAX * 100 <= ANSWER_MS_MIN, "a hundred leaps take no answer");
 const _: () = assert!(OPERAND_DEPTH_MAX >= 2, "an operand chain exists");
 const _: () = assert!(SHARDS_PER_TABLE_MAX <= SHARDS_MAX, "a table of the most shards fits a cluster");

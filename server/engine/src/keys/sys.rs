@@ -5,7 +5,7 @@ use lentic_types::{GroupId, Index};
 
 use crate::store::{Batch, Bounds, Family, StoreError, View};
 
-/// The kinds of state a group keeps. Numbers are part of the format and never reused.
+/// The kinds of state a group keeps. Numbers are part of the format and never reused; 0x05 was one answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum SysKind {
@@ -17,8 +17,6 @@ pub enum SysKind {
     Fence = 0x03,
     /// An interval of versions hidden in a range.
     Mask = 0x04,
-    /// What a request with an idempotency key was told.
-    Answer = 0x05,
     /// The newest stamp, the version below which answers may be forgotten, and how old the shard is.
     Stamp = 0x06,
     /// The id of the last entry applied and the members then: replication's own, opaque here.
@@ -27,6 +25,8 @@ pub enum SysKind {
     Meta = 0x08,
     /// A snapshot is being installed: the state is in parts.
     Installing = 0x09,
+    /// What the requests of one entry that had idempotency keys were told.
+    Answers = 0x0a,
 }
 
 /// The key of `group`'s state of one kind; `suffix` tells several of the kind apart.

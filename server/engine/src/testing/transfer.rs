@@ -65,7 +65,7 @@ fn fill(store: &impl Store, table: u32, group: GroupId, keys: std::ops::Range<u6
         if key % 7 == 0 {
             let key = key.to_be_bytes();
             batch.put_with(Family::Lock, |out| data::put_prefix(out, TableId(table), &key), |out| out.push(1));
-            batch.put(Family::Sys, &sys::key(group, sys::SysKind::Answer, &key), b"an answer");
+            batch.put(Family::Sys, &sys::key(group, sys::SysKind::Answers, &key), b"an answer");
         }
         store.write(&batch).expect("the store works");
     }

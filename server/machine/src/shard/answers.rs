@@ -17,14 +17,20 @@
 //! it was acknowledged, a newer request of the client had said so; while any answer of that client with that word is
 //! kept, the copy is below it; when the last such answer goes, the horizon is above v, so above i. (The scheme of
 //! RIFL, Lee et al., SOSP 2015, with versions in place of leases.)
+//!
+//! In the store the answers of one entry are one row: see `answers/pages.rs`.
 
 use std::collections::BTreeMap;
 
-use lentic_types::codec::{DecodeError, Reader, put_varint};
+use lentic_types::codec::DecodeError;
 use lentic_types::limits::{ANSWER_MS_MIN, ANSWER_STEP_MS_MAX, ANSWERS_PER_CLIENT_MAX, ANSWERS_PER_SHARD_MAX};
-use lentic_types::{ClientId, Version};
+use lentic_types::{ClientId, Index, Version};
 
 use super::outcome::{Outcome, Refusal};
+use pages::Pages;
+pub(super) use pages::decode as decode_page;
+
+mod pages;
 
 /// Most answers let go of for age in one request, so that no request pays for many.
 const EXPIRED_PER_REQUEST_MAX: usize = 4;
@@ -61,19 +67,61 @@ pub(super) type AnswerId = (ClientId, u64);
 /// The kept answers of a shard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Answers {
-    by_client: BTreeMap<ClientId, BTreeMap<u64, Answer>>,
+    by_client: BTreeMap<ClientId, OfClient>,
     /// The oldest first, each with the shard's age when it was kept.
     by_version: BTreeMap<Version, (AnswerId, u64)>,
     horizon: Version,
     age_ms: u64,
+    pages: Pages,
+}
+
+/// The kept answers of one client: at least one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct OfClient {
+    by_sequence: BTreeMap<u64, Kept>,
+    /// The largest `acked_below` of them.
+    acked_below: u64,
+}
+
+/// An answer, and the page that it is on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Kept {
+    answer: Answer,
+    page: Index,
 }
 
 impl Answers {
-    /// Answers read back from the store.
-    pub(super) fn load(kept: impl IntoIterator<Item = (AnswerId, Answer)>, horizon: Version, age_ms: u64) -> Self {
-        let mut answers = Self { horizon, age_ms, ..Self::default() };
-        kept.into_iter().for_each(|(id, answer)| answers.insert(id, answer));
-        answers
+    /// No answers, in a shard of this horizon and age. What the store has is added page by page, from the oldest on,
+    /// and then [`Self::loaded`].
+    pub(super) fn empty(horizon: Version, age_ms: u64) -> Self {
+        Self { horizon, age_ms, ..Self::default() }
+    }
+
+    /// Adds what the page of an entry says, as it was kept then: each answer lets go of those that its request had
+    /// acknowledged.
+    ///
+    /// # Errors
+    /// No writer wrote these pages.
+    pub(super) fn add_page(&mut self, page: Index, answers: Vec<(AnswerId, Answer)>) -> Result<(), DecodeError> {
+        for (id, answer) in answers {
+            if self.by_version.contains_key(&answer.version) || self.get(id).is_some() {
+                return Err(DecodeError::Invalid { field: "answer that is there already" });
+            }
+            let acked_below = answer.acked_below;
+            self.insert(id, answer, page);
+            self.let_go_of_acknowledged(id, acked_below);
+        }
+        Ok(())
+    }
+
+    /// All pages are added: what lies behind the horizon went for its age, or because there were too many.
+    pub(super) fn loaded(mut self) -> Self {
+        while let Some((version, (id, _))) = self.by_version.first_key_value()
+            && *version <= self.horizon
+        {
+            self.remove(*id);
+        }
+        self
     }
 
     /// The version at or below which answers may have been let go of.
@@ -102,32 +150,29 @@ impl Answers {
         let Some(kept) = self.by_client.get(&key.client) else {
             return (key.issued <= self.horizon).then_some(Refusal::AnswerForgotten.into());
         };
-        if let Some(answer) = kept.get(&key.sequence) {
-            return Some(answer.outcome.clone());
+        if let Some(kept) = kept.by_sequence.get(&key.sequence) {
+            return Some(kept.answer.outcome.clone());
         }
-        let acked_below = kept.values().map(|answer| answer.acked_below).max().unwrap_or(0);
         // There is no room below a full window: the answer would be the first to go.
-        let is_below_window = kept.len() >= ANSWERS_PER_CLIENT_MAX
-            && kept.first_key_value().is_some_and(|(first, _)| key.sequence < *first);
-        let is_forgotten = key.sequence < acked_below || is_below_window || key.issued <= self.horizon;
+        let is_below_window = kept.by_sequence.len() >= ANSWERS_PER_CLIENT_MAX
+            && kept.by_sequence.first_key_value().is_some_and(|(first, _)| key.sequence < *first);
+        let is_forgotten = key.sequence < kept.acked_below || is_below_window || key.issued <= self.horizon;
         is_forgotten.then_some(Refusal::AnswerForgotten.into())
     }
 
     /// The answer kept under `id`.
     pub(super) fn get(&self, (client, sequence): AnswerId) -> Option<&Answer> {
-        self.by_client.get(&client)?.get(&sequence)
+        self.by_client.get(&client)?.by_sequence.get(&sequence).map(|kept| &kept.answer)
     }
 
-    /// Keeps the answer to a new request. Returns those that are let go of for it.
-    pub(super) fn keep(&mut self, key: &RequestKey, version: Version, outcome: Outcome) -> Vec<AnswerId> {
+    /// Keeps the answer to a new request of the entry at `page`, and lets go of others for it.
+    pub(super) fn keep(&mut self, key: &RequestKey, page: Index, version: Version, outcome: Outcome) {
         let Self { age_ms, .. } = *self;
-        self.insert((key.client, key.sequence), Answer { version, acked_below: key.acked_below, age_ms, outcome });
-        let kept = &self.by_client[&key.client];
-        let acked = kept.range(..key.acked_below.min(key.sequence)).map(|(sequence, _)| (key.client, *sequence));
-        let mut gone: Vec<AnswerId> = acked.collect();
-        gone.iter().for_each(|id| self.remove(*id));
-        if self.by_client[&key.client].len() > ANSWERS_PER_CLIENT_MAX {
-            gone.push(self.move_window((key.client, key.sequence)));
+        let id = (key.client, key.sequence);
+        self.insert(id, Answer { version, acked_below: key.acked_below, age_ms, outcome }, page);
+        self.let_go_of_acknowledged(id, key.acked_below);
+        if self.by_client[&key.client].by_sequence.len() > ANSWERS_PER_CLIENT_MAX {
+            self.move_window(id);
         }
         for _ in 0..EXPIRED_PER_REQUEST_MAX {
             let (oldest, since_ms) = *self.by_version.first_key_value().expect("the new answer is kept").1;
@@ -135,64 +180,97 @@ impl Answers {
             if !is_old && self.len() <= ANSWERS_PER_SHARD_MAX {
                 break;
             }
-            gone.push(self.forget(oldest));
+            self.forget(oldest);
         }
+    }
+
+    /// Ends an entry: which pages the store need not hold any more. What it is to hold is [`Self::encode_page`].
+    pub(super) fn end_entry(&mut self, page: Index) -> Vec<Index> {
+        let mut pages = std::mem::take(&mut self.pages);
+        pages.end(page, |id| self.get(id).is_some());
+        let mut gone = Vec::new();
+        while let Some((index, ids)) = pages.take(page) {
+            for id in ids {
+                if let Some(kept) = self.kept(id).filter(|kept| kept.page == index) {
+                    kept.page = page;
+                    pages.add(page, id);
+                }
+            }
+            gone.push(index);
+        }
+        self.pages = pages;
         gone
     }
 
+    /// Whether the entry at `page` has kept answers.
+    pub(super) fn has_page(&self, page: Index) -> bool {
+        !self.pages.ids(page).is_empty()
+    }
+
+    /// Appends the bytes of an entry's page.
+    pub(super) fn encode_page(&self, page: Index, out: &mut Vec<u8>) {
+        let ids = self.pages.ids(page).iter();
+        pages::encode(out, ids.map(|id| (*id, self.get(*id).expect("what is on the newest page is kept"))));
+    }
+
+    /// Lets go of what a client has acknowledged with the request of `newest`.
+    fn let_go_of_acknowledged(&mut self, newest: AnswerId, acked_below: u64) {
+        let kept = &self.by_client[&newest.0].by_sequence;
+        let acked: Vec<u64> = kept.range(..acked_below.min(newest.1)).map(|(sequence, _)| *sequence).collect();
+        acked.into_iter().for_each(|sequence| self.remove((newest.0, sequence)));
+    }
+
     /// Lets go of a client's lowest answer, as if the request of its `newest` had acknowledged it.
-    fn move_window(&mut self, newest: AnswerId) -> AnswerId {
+    fn move_window(&mut self, newest: AnswerId) {
         let kept = self.by_client.get_mut(&newest.0).expect("the client has answers");
-        let lowest = *kept.first_key_value().expect("the client has answers").0;
-        let answer = kept.get_mut(&newest.1).expect("the new answer is kept");
+        let lowest = *kept.by_sequence.first_key_value().expect("the client has answers").0;
+        let answer = &mut kept.by_sequence.get_mut(&newest.1).expect("the new answer is kept").answer;
         assert!(lowest < newest.1, "a request below a full window is refused before it is judged");
         answer.acked_below = answer.acked_below.max(lowest + 1);
+        kept.acked_below = kept.acked_below.max(answer.acked_below);
         self.remove((newest.0, lowest));
-        (newest.0, lowest)
     }
 
     /// Lets go of an answer that its client may still ask for.
-    fn forget(&mut self, id: AnswerId) -> AnswerId {
-        let answer = self.by_client[&id.0][&id.1].version;
-        self.horizon = self.horizon.max(answer);
+    fn forget(&mut self, id: AnswerId) {
+        let version = self.get(id).expect("the answer is kept").version;
+        self.horizon = self.horizon.max(version);
         self.remove(id);
-        id
     }
 
-    fn insert(&mut self, id: AnswerId, answer: Answer) {
+    fn insert(&mut self, id: AnswerId, answer: Answer, page: Index) {
         self.by_version.insert(answer.version, (id, answer.age_ms));
-        self.by_client.entry(id.0).or_default().insert(id.1, answer);
+        self.pages.add(page, id);
+        let kept = self.by_client.entry(id.0).or_default();
+        kept.acked_below = kept.acked_below.max(answer.acked_below);
+        kept.by_sequence.insert(id.1, Kept { answer, page });
     }
 
     fn remove(&mut self, (client, sequence): AnswerId) {
         let kept = self.by_client.get_mut(&client).expect("the client has answers");
-        let answer = kept.remove(&sequence).expect("the answer is kept");
+        let Kept { answer, page } = kept.by_sequence.remove(&sequence).expect("the answer is kept");
         self.by_version.remove(&answer.version);
-        if kept.is_empty() {
+        self.pages.remove(page);
+        if kept.by_sequence.is_empty() {
             self.by_client.remove(&client);
+        } else if answer.acked_below == kept.acked_below {
+            // Seldom: what goes has most often acknowledged less than what is newer.
+            let acked_below = kept.by_sequence.values().map(|kept| kept.answer.acked_below).max();
+            kept.acked_below = acked_below.expect("the client has answers");
         }
+    }
+
+    fn kept(&mut self, (client, sequence): AnswerId) -> Option<&mut Kept> {
+        self.by_client.get_mut(&client)?.by_sequence.get_mut(&sequence)
     }
 }
 
-impl Answer {
-    /// Appends the answer's bytes.
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
-        put_varint(out, self.version.0);
-        put_varint(out, self.acked_below);
-        put_varint(out, self.age_ms);
-        self.outcome.encode(out);
-    }
-
-    /// Decodes an answer's bytes.
-    pub(super) fn decode(input: &[u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(input);
-        let version = Version(reader.varint("version of answer")?);
-        let acked_below = reader.varint("acknowledged sequence")?;
-        let age_ms = reader.varint("age of shard")?;
-        let outcome = Outcome::decode(&mut reader)?;
-        reader.finish("answer")?;
-        Ok(Self { version, acked_below, age_ms, outcome })
-    }
+/// The bytes of a page.
+#[cfg(test)]
+pub(super) fn encode_page(page: &[(AnswerId, Answer)]) -> Vec<u8> {
+    let mut out = Vec::new();
+    pages::encode(&mut out, page.iter().map(|(id, answer)| (*id, answer)));
+    out
 }
 
 #[cfg(test)]

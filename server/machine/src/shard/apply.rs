@@ -1,7 +1,7 @@
 //! The switch: from an entry to its effects.
 
 use lentic_engine::gc::GcRules;
-use lentic_engine::{Batch, Family, ReadError, ReadStats, StoreError, View};
+use lentic_engine::{Batch, ReadError, ReadStats, StoreError, View};
 use lentic_types::{Index, Limits};
 
 use super::command::{Action, Command, Request};
@@ -96,7 +96,7 @@ impl Shard {
             let outcome = if command.epoch == self.descriptor.epoch {
                 let (overlay, scratch, rules_changed) = (&mut overlay, &mut scratch, &mut rules_changed);
                 let context = &mut Context { overlay, scratch, rules_changed, stats };
-                self.judge(request, context)?
+                self.judge(index, request, context)?
             } else {
                 stats.refused += 1;
                 Refusal::WrongEpoch { epoch: self.descriptor.epoch }.into()
@@ -108,13 +108,19 @@ impl Shard {
             applied.events.push(Event::GcRulesChanged(self.gc_rules()));
         }
         self.applied = index;
+        self.put_answers(overlay.batch(), index);
         self.put_progress(overlay.batch());
         applied.batch = overlay.into_batch();
         Ok(applied)
     }
 
     /// One request: answered before, or judged now and, if it can be sent again, remembered.
-    fn judge<V: View>(&mut self, request: &Request, context: &mut Context<'_, '_, V>) -> Result<Outcome, Fatal> {
+    fn judge<V: View>(
+        &mut self,
+        index: Index,
+        request: &Request,
+        context: &mut Context<'_, '_, V>,
+    ) -> Result<Outcome, Fatal> {
         if let Some(answer) = request.key.as_ref().and_then(|key| self.answers.find(key)) {
             let is_forgotten = answer == Outcome::Refused(Refusal::AnswerForgotten);
             context.stats.refused += u64::from(is_forgotten);
@@ -127,12 +133,7 @@ impl Shard {
         };
         let is_final = !matches!(&outcome, Outcome::Refused(refusal) if !refusal.is_final());
         if let Some(key) = request.key.filter(|_| is_final && !lentic_types::mutant!("no-answers")) {
-            let gone = self.answers.keep(&key, request.version, outcome.clone());
-            let batch = context.overlay.batch();
-            gone.into_iter().for_each(|id| batch.delete(Family::Sys, &self.answer_key(id)));
-            let id = (key.client, key.sequence);
-            let (answer, answer_key) = (self.answers.get(id).expect("it was kept just now"), self.answer_key(id));
-            batch.put_with(Family::Sys, |out| out.extend_from_slice(&answer_key), |out| answer.encode(out));
+            self.answers.keep(&key, index, request.version, outcome.clone());
         }
         let is_refused = matches!(outcome, Outcome::Refused(_));
         context.stats.refused += u64::from(is_refused);

@@ -15,10 +15,8 @@ pub fn spans(group: GroupId, descriptor: &Descriptor) -> Vec<Span> {
     let keys = data::bounds(descriptor.table, &descriptor.range);
     let mut spans = vec![Span::new(Family::Data, keys.clone()), Span::new(Family::Lock, keys), Span::of_group(group)];
     if lentic_types::mutant!("answers-not-in-snapshot") {
-        let mut after = spans[2].clone();
-        spans[2].upper = Some(sys::key(group, SysKind::Answer, &[]));
-        after.lower = sys::key(group, SysKind::Stamp, &[]);
-        spans.push(after);
+        // They are the last of a group's own state.
+        spans[2].upper = Some(sys::key(group, SysKind::Answers, &[]));
     }
     spans
 }

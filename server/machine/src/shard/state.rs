@@ -8,9 +8,9 @@ use lentic_engine::gc::GcRules;
 use lentic_engine::keys::sys::{self, SysKind};
 use lentic_engine::{Batch, Cursor, Family, Mask, MaskSet, ReadAt, StoreError, View};
 use lentic_types::codec::{DecodeError, Reader, put_bytes, put_varint};
-use lentic_types::{ClientId, Epoch, GroupId, Index, KeyRange, TableId, Version};
+use lentic_types::{Epoch, GroupId, Index, KeyRange, TableId, Version};
 
-use super::answers::{Answer, AnswerId, Answers};
+use super::answers::{self, Answers};
 use super::codec::{decode_range, encode_range};
 use super::fences::{Fence, Fences, Token};
 use super::heads::{Heads, HeadsOptions};
@@ -54,16 +54,13 @@ impl Shard {
         let Some(value) = view.get(Family::Sys, &key)? else { return Ok(None) };
         let descriptor = decode_descriptor(&value).map_err(|reason| StoreError::damaged(Family::Sys, &key, reason))?;
         let Stamp { newest, horizon, age_ms } = load_stamp(view, group)?;
-        let mut answers = load_all(view, group, SysKind::Answer, decode_answer)?;
-        if lentic_types::mutant!("answers-not-loaded") {
-            answers.clear();
-        }
+        let answers = load_answers(view, group, Answers::empty(horizon, age_ms))?;
         Ok(Some(Self {
             group,
             descriptor,
             fences: load_all(view, group, SysKind::Fence, decode_fence)?.into_iter().collect(),
             masks: load_all(view, group, SysKind::Mask, decode_mask)?.into_iter().collect(),
-            answers: Answers::load(answers, horizon, age_ms),
+            answers,
             heads: Heads::new(heads),
             newest,
             applied: sys::applied(view, group)?,
@@ -154,9 +151,16 @@ impl Shard {
         put_descriptor(batch, self.group, &self.descriptor);
     }
 
-    pub(super) fn answer_key(&self, (client, sequence): AnswerId) -> Vec<u8> {
-        let suffix = [client.0.to_be_bytes(), sequence.to_be_bytes()].concat();
-        sys::key(self.group, SysKind::Answer, &suffix)
+    /// Writes what the entry at `index` has kept of answers, and removes what is of no use any more.
+    pub(super) fn put_answers(&mut self, batch: &mut Batch, index: Index) {
+        for gone in self.answers.end_entry(index) {
+            batch.delete(Family::Sys, &answers_key(self.group, gone));
+        }
+        if self.answers.has_page(index) {
+            let key = answers_key(self.group, index);
+            let answers = &self.answers;
+            batch.put_with(Family::Sys, |out| out.extend_from_slice(&key), |out| answers.encode_page(index, out));
+        }
     }
 
     /// Writes what changes with every entry: the newest stamp, the horizon, the age, the applied index.
@@ -243,11 +247,27 @@ fn decode_mask(suffix: &[u8], value: &[u8]) -> Result<Mask, DecodeError> {
     Ok(Mask { range, from, end })
 }
 
-fn decode_answer(suffix: &[u8], value: &[u8]) -> Result<(AnswerId, Answer), DecodeError> {
-    let mut reader = Reader::new(suffix);
-    let id = (ClientId(reader.u64_be("client")?), reader.u64_be("sequence")?);
-    reader.finish("answer key")?;
-    Ok((id, Answer::decode(value)?))
+fn answers_key(group: GroupId, index: Index) -> Vec<u8> {
+    sys::key(group, SysKind::Answers, &index.0.to_be_bytes())
+}
+
+/// The pages of answers, from the oldest on.
+fn load_answers(view: &impl View, group: GroupId, mut answers: Answers) -> Result<Answers, StoreError> {
+    let decode = |suffix: &[u8], value: &[u8]| {
+        let mut reader = Reader::new(suffix);
+        let index = Index(reader.u64_be("entry of answers")?);
+        reader.finish("key of answers")?;
+        Ok((index, answers::decode_page(value)?))
+    };
+    let mut pages = load_all(view, group, SysKind::Answers, decode)?;
+    if lentic_types::mutant!("answers-not-loaded") {
+        pages.clear();
+    }
+    for (index, page) in pages {
+        let damaged = |reason| StoreError::damaged(Family::Sys, &answers_key(group, index), reason);
+        answers.add_page(index, page).map_err(damaged)?;
+    }
+    Ok(answers.loaded())
 }
 
 /// All of `group`'s state of one kind; `decode` gets what follows the kind in the key, and the value.

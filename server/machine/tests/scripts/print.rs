@@ -120,13 +120,17 @@ pub(crate) fn sys_entry(group: GroupId, key: &[u8], value: &[u8]) -> Result<Stri
             let end = version(Version(name.u64_be("end")?));
             format!("mask {end}: from {}, {}", at(reader)?, key_range(reader)?)
         }
-        0x05 => {
-            let (client, sequence) = (name.u64_be("client")?, name.u64_be("sequence")?);
-            let (answered, acked) = (at(reader)?, reader.varint("acknowledged")?);
-            let (age, outcome) = (reader.varint("age")?, kept_outcome(reader)?);
-            format!("answer c{client}/{sequence}: {answered}, acked below {acked}, age {age}, {outcome}")
-        }
         0x06 => format!("stamp {}, horizon {}, age {}", at(reader)?, at(reader)?, reader.varint("age")?),
+        0x0a => {
+            let mut line = format!("answers i{}", name.u64_be("entry")?);
+            for _ in 0..reader.varint("count")? {
+                let (client, sequence) = (reader.varint("client")?, reader.varint("sequence")?);
+                let (answered, acked) = (at(reader)?, reader.varint("acknowledged")?);
+                let (age, outcome) = (reader.varint("age")?, kept_outcome(reader)?);
+                line += &format!("\n  c{client}/{sequence}: {answered}, acked below {acked}, age {age}, {outcome}");
+            }
+            line
+        }
         tag => return Err(DecodeError::UnknownTag { field: "kind", tag }),
     };
     value.finish("value").map(|()| line)

@@ -131,7 +131,7 @@ impl Replica {
 fn traces(batch: &Batch) -> usize {
     let is_trace = |change: Change<'_>| match change {
         Change::Put(Family::Sys, key, _) | Change::Delete(Family::Sys, key) => {
-            !matches!(key.get(8), Some(0x01 | 0x05 | 0x06))
+            !matches!(key.get(8), Some(0x01 | 0x06 | 0x0a))
         }
         Change::Put(..) | Change::Delete(..) => true,
     };

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
+use lentic_types::limits::ANSWERS_LISTED_MAX;
+
 use super::*;
 
 const MINUTE_MS: u64 = 60 * 1000;
@@ -19,7 +21,12 @@ fn key(client: u64, sequence: u64, acked_below: u64, issued: Version) -> Request
 /// The answers of a shard, beside everything that was ever judged and the bytes that the store would hold.
 struct World {
     answers: Answers,
-    stored: BTreeMap<AnswerId, Vec<u8>>,
+    /// Pages by entry.
+    stored: BTreeMap<Index, Vec<u8>>,
+    /// The entry that is being applied, and how many new requests it has so far.
+    entry: (Index, usize),
+    /// How many an entry has.
+    per_entry: usize,
     judged: BTreeMap<AnswerId, Outcome>,
     now: Version,
     /// How much time has really gone by.
@@ -27,9 +34,33 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(per_entry: usize) -> Self {
         let (answers, stored, judged) = (Answers::default(), BTreeMap::new(), BTreeMap::new());
-        Self { answers, stored, judged, now: tick(1), real_ms: 0 }
+        let entry = (Index(1), 0);
+        Self { answers, stored, entry, per_entry, judged, now: tick(1), real_ms: 0 }
+    }
+
+    /// Ends the entry, as the shard does.
+    fn end_entry(&mut self) {
+        let (index, _) = self.entry;
+        for gone in self.answers.end_entry(index) {
+            assert!(self.stored.remove(&gone).is_some(), "page {gone} was there");
+        }
+        if self.answers.has_page(index) {
+            let mut bytes = Vec::new();
+            self.answers.encode_page(index, &mut bytes);
+            self.stored.insert(index, bytes);
+        }
+        self.entry = (Index(index.0 + 1), 0);
+    }
+
+    /// The answers as a shard loads them.
+    fn loaded(&self) -> Answers {
+        let mut answers = Answers::empty(self.answers.horizon(), self.answers.age_ms());
+        for (index, bytes) in &self.stored {
+            answers.add_page(*index, decode_page(bytes).unwrap()).unwrap();
+        }
+        answers.loaded()
     }
 
     /// A tick of now, as clients get with an answer.
@@ -70,40 +101,38 @@ impl World {
         }
         let outcome = Outcome::Committed { version: self.now };
         assert_eq!(self.judged.insert(id, outcome.clone()), None, "{key:?} is judged once");
-        let gone = self.answers.keep(key, self.now, outcome.clone());
-        for id in gone {
-            assert!(self.stored.remove(&id).is_some(), "{id:?} was kept");
+        self.answers.keep(key, self.entry.0, self.now, outcome.clone());
+        assert!(self.answers.get(id).is_some(), "a new answer is kept");
+        self.entry.1 += 1;
+        if self.entry.1 >= self.per_entry {
+            self.end_entry();
         }
-        let mut bytes = Vec::new();
-        self.answers.get(id).expect("a new answer is kept").encode(&mut bytes);
-        assert_eq!(self.stored.insert(id, bytes), None, "{key:?} has one answer");
         outcome
     }
 
-    fn check(&self) {
+    fn check(&mut self) {
+        self.end_entry();
         assert!(self.answers.len() <= ANSWERS_PER_SHARD_MAX);
-        assert!(self.answers.by_client.values().all(|kept| (1..=ANSWERS_PER_CLIENT_MAX).contains(&kept.len())));
+        let counts = self.answers.by_client.values().map(|kept| kept.by_sequence.len());
+        assert!({ counts }.all(|count| (1..=ANSWERS_PER_CLIENT_MAX).contains(&count)));
+        assert!(self.stored.len() <= self.answers.len(), "a page has an answer that is kept");
         assert!(self.answers.horizon() <= self.now);
-        let stored = self.stored.iter().map(|(id, bytes)| (*id, Answer::decode(bytes).unwrap()));
         // Not `assert_eq`, which would print thousands of answers.
-        assert!(
-            Answers::load(stored, self.answers.horizon(), self.answers.age_ms()) == self.answers,
-            "the store holds the same"
-        );
+        assert!(self.loaded() == self.answers, "the store holds the same");
     }
 }
 
 #[test]
 fn a_full_window_lets_go_of_the_lowest_and_harms_no_other_client() {
-    let mut world = World::new();
+    let mut world = World::new(1);
     let issued = world.tick();
     let window = 1..=ANSWERS_PER_CLIENT_MAX as u64;
     window.clone().for_each(|sequence| drop(world.deliver(&key(1, sequence + 10, 0, issued))));
-    assert_eq!(world.stored.len(), ANSWERS_PER_CLIENT_MAX);
+    assert_eq!(world.answers.len(), ANSWERS_PER_CLIENT_MAX);
     let forgotten = Outcome::from(Refusal::AnswerForgotten);
     assert_eq!(world.deliver(&key(1, 5, 0, issued)), forgotten, "a new request below a full window has no room");
     assert_ne!(world.deliver(&key(1, 9000, 0, issued)), forgotten);
-    assert_eq!(world.stored.len(), ANSWERS_PER_CLIENT_MAX);
+    assert_eq!(world.answers.len(), ANSWERS_PER_CLIENT_MAX);
     assert_eq!(world.deliver(&key(1, 11, 0, issued)), forgotten, "the lowest made room");
     assert_ne!(world.deliver(&key(1, 12, 0, issued)), forgotten);
     assert_eq!(world.answers.horizon(), Version::ZERO);
@@ -113,7 +142,7 @@ fn a_full_window_lets_go_of_the_lowest_and_harms_no_other_client() {
 
 #[test]
 fn what_made_room_in_a_window_is_not_judged_again_when_there_is_room() {
-    let mut world = World::new();
+    let mut world = World::new(1);
     let early = world.tick();
     (1001..1001 + ANSWERS_PER_CLIENT_MAX as u64 - 1)
         .for_each(|sequence| drop(world.deliver(&key(1, sequence, 0, early))));
@@ -124,7 +153,7 @@ fn what_made_room_in_a_window_is_not_judged_again_when_there_is_room() {
     assert_eq!(world.answers.get((ClientId(1), 500)), None, "the lowest number made room, though it came last");
     world.wait(6 * MINUTE_MS);
     world.deliver(&key(2, 1, 0, world.tick()));
-    assert!(world.answers.by_client[&ClientId(1)].len() < ANSWERS_PER_CLIENT_MAX, "the first ones are old");
+    assert!(world.answers.by_client[&ClientId(1)].by_sequence.len() < ANSWERS_PER_CLIENT_MAX, "the first ones are old");
     assert!(world.answers.horizon() < last.issued);
     assert_eq!(world.deliver(&last), Refusal::AnswerForgotten.into());
     world.check();
@@ -132,7 +161,7 @@ fn what_made_room_in_a_window_is_not_judged_again_when_there_is_room() {
 
 #[test]
 fn a_full_shard_lets_go_of_the_oldest() {
-    let mut world = World::new();
+    let mut world = World::new(1);
     let issued = world.tick();
     for client in 0..ANSWERS_PER_SHARD_MAX as u64 {
         world.deliver(&key(client, 1, 0, issued));
@@ -152,7 +181,7 @@ fn a_full_shard_lets_go_of_the_oldest() {
 
 #[test]
 fn an_answer_lives_for_its_time_and_goes_with_a_later_request() {
-    let mut world = World::new();
+    let mut world = World::new(1);
     let first = key(1, 1, 0, world.tick());
     let answer = world.deliver(&first);
     world.wait(ANSWER_MS_MIN);
@@ -167,7 +196,7 @@ fn an_answer_lives_for_its_time_and_goes_with_a_later_request() {
 
 #[test]
 fn a_leap_of_version_time_makes_no_answer_old() {
-    let mut world = World::new();
+    let mut world = World::new(1);
     let first = key(1, 1, 0, world.tick());
     let (answer, late) = (world.deliver(&first), key(1, 2, 0, world.tick()));
     for sequence in 1..=100 {
@@ -181,6 +210,40 @@ fn a_leap_of_version_time_makes_no_answer_old() {
         "a request that was issued before and comes late"
     );
     world.check();
+}
+
+/// Each entry has an answer of a client that never comes back, and many that are soon acknowledged.
+#[test]
+fn answers_that_stay_hold_few_that_have_gone() {
+    const PER_ENTRY: u64 = 100;
+    let mut world = World::new(100);
+    let entries = 2 * ANSWERS_LISTED_MAX as u64 / PER_ENTRY;
+    let mut pages_moved = 0;
+    for entry in 1..=entries {
+        world.deliver(&key(10 + entry, 1, 0, world.tick()));
+        for number in 1..PER_ENTRY {
+            let sequence = entry * PER_ENTRY + number;
+            world.deliver(&key(1, sequence, entry * PER_ENTRY, world.tick()));
+        }
+        let listed = world.answers.pages.listed();
+        assert!(listed <= ANSWERS_LISTED_MAX + 100, "{listed} answers on pages");
+        pages_moved += u64::from((world.stored.len() as u64) < entry);
+    }
+    assert_eq!(world.answers.len() as u64, entries + PER_ENTRY - 1);
+    assert!(pages_moved > 0, "that is what the limit is for");
+    world.check();
+    assert!(matches!(world.deliver(&key(11, 1, 0, tick(1))), Outcome::Committed { .. }), "the first is still answered");
+}
+
+#[test]
+fn pages_that_contradict_each_other_are_refused() {
+    let answer = |version| Answer { version, acked_below: 0, age_ms: 0, outcome: Outcome::Committed { version } };
+    let (id, other) = ((ClientId(1), 1), (ClientId(1), 2));
+    for twice in [(id, answer(tick(3))), (other, answer(tick(2)))] {
+        let mut answers = Answers::empty(Version::ZERO, 0);
+        assert_eq!(answers.add_page(Index(1), vec![(id, answer(tick(2)))]), Ok(()));
+        assert!(answers.add_page(Index(2), vec![twice]).is_err());
+    }
 }
 
 /// What happens to clients that may do anything but reuse a number.
@@ -278,8 +341,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn nothing_is_judged_twice(steps in proptest::collection::vec(chaos(), 1..120)) {
-        let mut world = World::new();
+    fn nothing_is_judged_twice(steps in proptest::collection::vec(chaos(), 1..120), per_entry in 1usize..200) {
+        let mut world = World::new(per_entry);
         let (mut sent, mut last): (Vec<RequestKey>, BTreeMap<u64, u64>) = (Vec::new(), BTreeMap::new());
         for step in steps {
             match step {
@@ -306,8 +369,7 @@ proptest! {
                 Chaos::Leap(ms) => world.leap(ms),
                 Chaos::Reload => {
                     world.check();
-                    let stored = world.stored.iter().map(|(id, bytes)| (*id, Answer::decode(bytes).unwrap()));
-                    world.answers = Answers::load(stored, world.answers.horizon(), world.answers.age_ms());
+                    world.answers = world.loaded();
                 }
             }
         }
@@ -315,8 +377,8 @@ proptest! {
     }
 
     #[test]
-    fn who_behaves_is_always_answered(steps in proptest::collection::vec(fair(), 1..120)) {
-        let mut world = World::new();
+    fn who_behaves_is_always_answered(steps in proptest::collection::vec(fair(), 1..120), per_entry in 1usize..200) {
+        let mut world = World::new(per_entry);
         let (mut clients, mut floods): (BTreeMap<u64, Client>, BTreeMap<u64, u64>) = (BTreeMap::new(), BTreeMap::new());
         let (mut sent, mut leaps): (Vec<RequestKey>, u64) = (Vec::new(), 0);
         for step in steps {

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::shard::answers::Answer;
+use crate::shard::answers::{Answer, decode_page, encode_page};
 
 /// The bytes of one request without a key at version 300, behind the frame of an entry at epoch 2 that holds only it.
 fn golden(action: Action, bytes: &[u8]) {
@@ -106,11 +106,10 @@ fn golden_bytes_of_kept_outcomes() {
     ];
     for (outcome, bytes) in rows {
         let answer = Answer { version: Version(5), acked_below: 6, age_ms: 7, outcome };
-        let mut out = Vec::new();
-        answer.encode(&mut out);
-        let expected = [b"\x05\x06\x07", bytes].concat();
-        assert_eq!(out, expected, "{answer:?}");
-        assert_eq!(Answer::decode(&expected), Ok(answer));
+        let page = vec![((ClientId(300), 2), answer)];
+        let expected = [b"\x01\xac\x02\x02\x05\x06\x07", bytes].concat();
+        assert_eq!(encode_page(&page), expected, "{page:?}");
+        assert_eq!(decode_page(&expected), Ok(page));
     }
 }
 
@@ -330,22 +329,26 @@ proptest! {
     }
 
     #[test]
-    fn answers_come_back(version in version(), acked_below: u64, age_ms: u64, outcome in outcome()) {
-        let answer = Answer { version, acked_below, age_ms, outcome };
-        let mut bytes = Vec::new();
-        answer.encode(&mut bytes);
-        prop_assert_eq!(Answer::decode(&bytes), Ok(answer));
+    fn pages_of_answers_come_back(page in proptest::collection::vec(kept_answer(), 1..5)) {
+        let bytes = encode_page(&page);
+        prop_assert_eq!(decode_page(&bytes), Ok(page));
         for length in 0..bytes.len() {
-            prop_assert!(Answer::decode(&bytes[..length]).is_err(), "the first {} bytes", length);
+            prop_assert!(decode_page(&bytes[..length]).is_err(), "the first {} bytes", length);
         }
     }
 
     #[test]
-    fn any_answer_is_decoded_or_refused(input: Vec<u8>) {
-        if let Ok(answer) = Answer::decode(&input) {
-            let mut bytes = Vec::new();
-            answer.encode(&mut bytes);
-            prop_assert_eq!(bytes, input);
+    fn any_page_of_answers_is_decoded_or_refused(input: Vec<u8>) {
+        if let Ok(page) = decode_page(&input) {
+            prop_assert_eq!(encode_page(&page), input);
         }
     }
+}
+
+fn kept_answer() -> impl Strategy<Value = ((ClientId, u64), Answer)> {
+    (any::<u64>(), any::<u64>(), version(), any::<u64>(), any::<u64>(), outcome()).prop_map(
+        |(client, sequence, version, acked_below, age_ms, outcome)| {
+            ((ClientId(client), sequence), Answer { version, acked_below, age_ms, outcome })
+        },
+    )
 }
