@@ -54,11 +54,17 @@ pub(super) async fn a_table_made_anew_is_empty(client: Client) {
 
 pub(super) async fn the_cluster_describes_itself(client: Client) {
     let table = table(&client, "status").await;
-    let status = ok(client.status(true).await);
+    // A node tells what it has heard of, and that a table was made is told to all of them at once or a moment later.
+    let mine = |name: &str| name == table.name() || name == format!("default.{}", table.name());
+    let status = loop {
+        let status = ok(client.status(true).await);
+        if status.shards.iter().any(|(name, _)| mine(name)) {
+            break status;
+        }
+    };
     assert_eq!(Some(status.cluster), client.cluster());
     assert!(status.nodes.iter().any(|node| node.node == status.node && node.is_alive), "who answers is alive");
     assert!(status.tables >= 1);
-    let mine = |name: &str| name == table.name() || name == format!("default.{}", table.name());
     assert_eq!(status.shards.iter().filter(|(name, _)| mine(name)).count(), 3);
     assert_eq!(ok(client.status(false).await).shards, []);
 }
