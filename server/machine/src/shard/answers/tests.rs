@@ -1,6 +1,6 @@
 //! The safety argument of [`super`], tested: nothing is judged twice, nothing grows, and who behaves is answered.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
@@ -333,6 +333,25 @@ impl Client {
     }
 }
 
+/// Delivers the requests that would be too old when so much more time has gone by, leaps of version time among it: each
+/// may cost a second of the fifteen minutes. Deliveries take a little time themselves.
+fn arrive_in_time(world: &mut World, clients: &mut BTreeMap<u64, Client>, ms: u64) {
+    let age_ms = world.real_ms + ms + 1_000;
+    for state in clients.values_mut() {
+        let is_late = |made_ms: u64| age_ms - made_ms >= ANSWER_MS_MIN;
+        let late: Vec<u64> = state
+            .unanswered
+            .iter()
+            .filter(|(_, (_, made_ms))| is_late(*made_ms))
+            .map(|(sequence, _)| *sequence)
+            .collect();
+        for sequence in late {
+            let (key, _) = state.unanswered.remove(&sequence).expect("it waits");
+            assert_answered(world, &key);
+        }
+    }
+}
+
 fn assert_answered(world: &mut World, key: &RequestKey) {
     assert!(matches!(world.deliver(key), Outcome::Committed { .. }), "{key:?} is answered");
 }
@@ -413,20 +432,12 @@ proptest! {
                     }
                 }
                 Fair::Wait(ms) => {
-                    // Each leap may cost a second of the fifteen minutes.
-                    let age_ms = world.real_ms + ms + leaps * ANSWER_STEP_MS_MAX;
-                    for state in clients.values_mut() {
-                        let is_late = |made_ms: u64| age_ms - made_ms >= ANSWER_MS_MIN;
-                        let late: BTreeSet<_> = state.unanswered.iter().filter(|(_, (_, made_ms))| is_late(*made_ms)).map(|(sequence, _)| *sequence).collect();
-                        for sequence in late {
-                            let (key, _) = state.unanswered.remove(&sequence).expect("it waits");
-                            assert_answered(&mut world, &key);
-                        }
-                    }
+                    arrive_in_time(&mut world, &mut clients, ms + leaps * ANSWER_STEP_MS_MAX);
                     world.wait(ms);
                 }
                 Fair::Leap(ms) => {
                     leaps += 1;
+                    arrive_in_time(&mut world, &mut clients, leaps * ANSWER_STEP_MS_MAX);
                     world.leap(ms);
                 }
             }
