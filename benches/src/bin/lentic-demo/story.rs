@@ -71,7 +71,7 @@ async fn query(stage: &Stage, client: &Client, month: &Month) -> Result<(), Fail
     heading("3. Questions");
     stage.show(&["get", "flights", "2013-01-07/HA/0051/JFK"]).await?;
     let frontier = stage.show(&["scan", "flights", "--prefix", "2013-01-07/F9/", "--keys-only"]).await?;
-    expect("flights of F9 on 7 January", 2, frontier.lines().filter(|line| line.starts_with("2013")).count())?;
+    expect("flights of F9 on 7 January", &2, &frontier.lines().filter(|line| line.starts_with("2013")).count())?;
     count_rows(stage, &["scan", "flights", "--prefix", "2013-01-07/UA/", "--count"], month, "2013-01-07/UA/").await?;
     let (table, began) = (client.table("flights"), Instant::now());
     let mut asked = 0u32;
@@ -275,15 +275,15 @@ async fn create(stage: &Stage, name: &str) -> Result<(), Failure> {
 async fn count_rows(stage: &Stage, words: &[&str], month: &Month, prefix: &str) -> Result<(), Failure> {
     let expected = month.flights.iter().filter(|flight| flight.key.starts_with(prefix)).count();
     let answer = stage.show(words).await?;
-    expect(prefix, count(expected as u64).as_str(), answer.trim())
+    expect(prefix, &*count(expected as u64), answer.trim())
 }
 
-fn expect<T: PartialEq + std::fmt::Display>(what: &str, expected: T, found: T) -> Result<(), Failure> {
+fn expect<T: PartialEq + std::fmt::Display + ?Sized>(what: &str, expected: &T, found: &T) -> Result<(), Failure> {
     if expected == found { Ok(()) } else { Err(format!("{what}: expected {expected}, found {found}")) }
 }
 
 fn agree(found: &check::Found, expected: &BTreeMap<String, String>) -> Result<(), Failure> {
-    expect("checksum", checksum(expected), found.checksum)
+    expect("checksum", &checksum(expected), &found.checksum)
 }
 
 /// Waits until `is_so` says so.

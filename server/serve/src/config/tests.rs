@@ -22,6 +22,9 @@ fn from_file(text: &str) -> Result<Config, ConfigError> {
         ConfigError::Unknown { key, origin: Origin::File { line, .. }, nearest } => {
             ConfigError::Unknown { key, origin: Origin::File { path: "lentic.toml".into(), line }, nearest }
         }
+        ConfigError::Section { key, origin: Origin::File { line, .. } } => {
+            ConfigError::Section { key, origin: Origin::File { path: "lentic.toml".into(), line } }
+        }
         ConfigError::Wrong { key, origin: Origin::File { line, .. }, expected, found } => {
             ConfigError::Wrong { key, origin: Origin::File { path: "lentic.toml".into(), line }, expected, found }
         }
@@ -222,7 +225,9 @@ fn wrong_values_say_what_was_expected() {
         "data = \"\"",
     ] {
         let error = from_file(text).expect_err(text);
-        assert!(matches!(error, ConfigError::Wrong { .. } | ConfigError::Unknown { .. }), "{text}: {error}");
+        let is_about_it =
+            matches!(error, ConfigError::Wrong { .. } | ConfigError::Unknown { .. } | ConfigError::Section { .. });
+        assert!(is_about_it, "{text}: {error}");
     }
     let long = "x".repeat(10_000);
     assert!(message(from_argument("logging.format", &long)).len() < 300);
