@@ -66,6 +66,7 @@ pub(crate) const EDGES: &[Edge] = &[
     edge("lentic-cli", "lentic-serve", Reach::Product, "`lentic serve` is a node"),
     edge("lentic-cli", "lentic-runtime", Reach::Product, "its tasks and blocking work"),
     edge("lentic-cli", "lentic-types", Reach::Product, "limits, and versions as times"),
+    edge("lentic-sim", "lentic-check", Reach::Product, "what clients were answered is checked there"),
     edge("lentic-sim", "lentic-client", Reach::Product, "the clients of a simulation are the real ones"),
     edge("lentic-sim", "lentic-engine", Reach::Product, "the stores of simulated hosts"),
     edge("lentic-sim", "lentic-log", Reach::Product, "the logs of simulated hosts"),
