@@ -64,7 +64,7 @@ pub(crate) const OWNERS: &[Owner] = &[
     owner("toml", Users::Only(&["lentic-serve"]), "the configuration's syntax, and where in the file things stand"),
     owner("hyper", Users::Only(&["lentic-serve"]), "the pages for operators"),
     owner("hyper-util", Users::Only(&["lentic-serve"]), "hyper on tokio"),
-    owner("http-body-util", Users::Only(&["lentic-serve"]), "bodies that are there at once"),
+    owner("http-body-util", Users::Only(&["lentic-serve", "lentic-node"]), "bodies that are there at once, or hold room"),
     owner("prometheus", Users::Only(&["lentic-serve"]), "the text format of metrics"),
     owner("tonic-health", Users::Only(&["lentic-serve"]), "the health service of gRPC"),
     owner("tonic-reflection", Users::Only(&["lentic-serve"]), "the reflection service of gRPC"),
