@@ -229,7 +229,8 @@ impl Level {
 
 impl Default for Level {
     fn default() -> Self {
-        Self("info".to_owned())
+        // Consensus tells each step of each election of each shard at this level; that is for whoever looks into it.
+        Self("info,openraft=warn".to_owned())
     }
 }
 
