@@ -27,6 +27,7 @@ usage: cargo xtask CHORE
   bench NAME [--quick]  runs one of them; `bench micro` runs the criterion benches
   sim --seeds N [--from K]   runs simulated clusters, one a seed, and says which fail
   sim --seed S [--lines]     runs one seed twice and compares; --lines prints what happened
+  jepsen [--long] [CASE ...]  faults on real processes: kills, blackout, away, pause, rolling, hostile
   demo                shows what is built so far
   ci                  what .ci/run calls: check --all and test, each stage once
   help                this page
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         ["codegen", "--check"] => chores::codegen(&root, codegen::Mode::Compare),
         ["demo"] => chores::demo(&root),
         ["ci"] => chores::ci(&root),
+        ["jepsen", rest @ ..] => chores::jepsen(&root, rest),
         ["sim", rest @ ..] => chores::sim(&root, rest),
         ["bench", rest @ ..] => match bench::parse(rest) {
             Ok(bench::Request::List) => {

@@ -26,6 +26,8 @@ pub(crate) struct Stage {
 pub(crate) enum Work {
     /// Runs cargo with these arguments, RUSTDOCFLAGS set so that a warning of rustdoc is an error.
     Cargo(Vec<String>),
+    /// Runs a release binary of this workspace, which an earlier stage has built, with these arguments.
+    Built(&'static str, Vec<String>),
     /// Judges the tree by the rules of [`tidy`].
     Tidy,
     /// Writes or compares the generated files.
@@ -36,6 +38,11 @@ impl Stage {
     /// A stage that runs cargo with the words of `line`, which holds no quoted blanks.
     pub(crate) fn cargo(name: &'static str, line: &str) -> Self {
         Self { name, work: Work::Cargo(line.split_whitespace().map(str::to_owned).collect()) }
+    }
+
+    /// A stage that runs the release binary `program` of this workspace.
+    pub(crate) fn built(name: &'static str, program: &'static str, words: &[&str]) -> Self {
+        Self { name, work: Work::Built(program, words.iter().map(|word| (*word).to_owned()).collect()) }
     }
 }
 
@@ -82,6 +89,7 @@ fn summary(chore: &str, rows: &[Row], total: Duration) -> String {
 fn work(root: &Path, work: &Work) -> Result<(), String> {
     match work {
         Work::Cargo(arguments) => cargo(root, arguments),
+        Work::Built(program, arguments) => built(root, program, arguments),
         Work::Codegen(mode) => codegen::run(root, *mode),
         Work::Tidy => tidy::run(root),
     }
@@ -89,6 +97,13 @@ fn work(root: &Path, work: &Work) -> Result<(), String> {
 
 fn cargo(root: &Path, arguments: &[String]) -> Result<(), String> {
     spawn(&std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), root, arguments)
+}
+
+/// This program lies in the target directory, wherever that is: `debug/xtask`, beside `release`.
+fn built(root: &Path, program: &str, arguments: &[String]) -> Result<(), String> {
+    let own = std::env::current_exe().map_err(|error| format!("this program is not to be found: {error}"))?;
+    let target = own.ancestors().nth(2).ok_or("this program lies in no target directory")?;
+    spawn(target.join("release").join(program).as_os_str(), root, arguments)
 }
 
 fn spawn(program: &OsStr, root: &Path, arguments: &[String]) -> Result<(), String> {
@@ -99,7 +114,8 @@ fn spawn(program: &OsStr, root: &Path, arguments: &[String]) -> Result<(), Strin
         .env("RUSTDOCFLAGS", "-D warnings")
         .status()
         .map_err(|error| format!("cannot start {}: {error}", program.display()))?;
-    if status.success() { Ok(()) } else { Err(format!("`cargo {}` ended with {status}", arguments.join(" "))) }
+    let line = || format!("`{} {}`", Path::new(program).file_name().unwrap_or(program).display(), arguments.join(" "));
+    if status.success() { Ok(()) } else { Err(format!("{} ended with {status}", line())) }
 }
 
 fn path_with_ccache() -> OsString {
