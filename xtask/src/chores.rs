@@ -42,6 +42,13 @@ pub(crate) fn sim(root: &Path, words: &[&str]) -> bool {
     stage::run("sim", root, &[Stage::cargo("sim", &line)])
 }
 
+/// Faults on real processes: cases of `lentic-jepsen`, which knows the words. Both binaries come from one build, so that
+/// they lie side by side and are of the same sources.
+pub(crate) fn jepsen(root: &Path, words: &[&str]) -> bool {
+    let built = [Stage::cargo("build", "build --quiet --release -p lentic-cli -p lentic-jepsen --bins")];
+    stage::run("build", root, &built) && stage::run("jepsen", root, &[Stage::built("jepsen", "lentic-jepsen", words)])
+}
+
 /// What .ci/run calls: every check and every test, each once. Speed is not judged here, for shared machines lie.
 pub(crate) fn ci(root: &Path) -> bool {
     with_packages(root, |packages| {

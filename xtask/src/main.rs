@@ -31,6 +31,7 @@ usage: cargo xtask CHORE
   sim --seed S [--lines]
                       runs one seed twice and compares; --lines prints what happened
   mutants [NAME ...]  plants bugs in the product, and says which seed of the simulation catches each
+  jepsen [--long] [CASE ...]  faults on real processes: kills, blackout, away, pause, rolling, hostile
   demo                shows Lentic at work: three processes, a month of flights, a kill -9
   ci                  what .ci/run calls: check --all and test, each stage once
   help                this page
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         ["codegen", "--check"] => chores::codegen(&root, codegen::Mode::Compare),
         ["demo"] => chores::demo(&root),
         ["ci"] => chores::ci(&root),
+        ["jepsen", rest @ ..] => chores::jepsen(&root, rest),
         ["sim", rest @ ..] => chores::sim(&root, rest),
         ["mutants", rest @ ..] => mutants::run(&root, rest),
         ["bench", rest @ ..] => match bench::parse(rest) {

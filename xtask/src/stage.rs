@@ -27,6 +27,8 @@ pub(crate) struct Stage {
 pub(crate) enum Work {
     /// Runs cargo with these arguments, RUSTDOCFLAGS set so that a warning of rustdoc is an error.
     Cargo(Vec<String>),
+    /// Runs a release binary of this workspace, which an earlier stage has built, with these arguments.
+    Built(&'static str, Vec<String>),
     /// Judges the tree by the rules of [`tidy`].
     Tidy,
     /// Writes or compares the generated files.
@@ -39,6 +41,11 @@ impl Stage {
     /// A stage that runs cargo with the words of `line`, which holds no quoted blanks.
     pub(crate) fn cargo(name: &'static str, line: &str) -> Self {
         Self { name, work: Work::Cargo(line.split_whitespace().map(str::to_owned).collect()) }
+    }
+
+    /// A stage that runs the release binary `program` of this workspace.
+    pub(crate) fn built(name: &'static str, program: &'static str, words: &[&str]) -> Self {
+        Self { name, work: Work::Built(program, words.iter().map(|word| (*word).to_owned()).collect()) }
     }
 }
 
@@ -85,6 +92,7 @@ fn summary(chore: &str, rows: &[Row], total: Duration) -> String {
 fn work(root: &Path, work: &Work) -> Result<(), String> {
     match work {
         Work::Cargo(arguments) => cargo(root, arguments),
+        Work::Built(program, arguments) => built(root, program, arguments),
         Work::Codegen(mode) => codegen::run(root, *mode),
         Work::Tidy => tidy::run(root),
         Work::Install(what) => run_program(root.join("xtask/deps.sh").as_os_str(), root, &[(*what).to_owned()]),
@@ -93,6 +101,13 @@ fn work(root: &Path, work: &Work) -> Result<(), String> {
 
 fn cargo(root: &Path, arguments: &[String]) -> Result<(), String> {
     run_program(&program(), root, arguments)
+}
+
+/// This program lies in the target directory, wherever that is: `debug/xtask`, beside `release`.
+fn built(root: &Path, program: &str, arguments: &[String]) -> Result<(), String> {
+    let own = std::env::current_exe().map_err(|error| format!("this program is not to be found: {error}"))?;
+    let target = own.ancestors().nth(2).ok_or("this program lies in no target directory")?;
+    run_program(target.join("release").join(program).as_os_str(), root, arguments)
 }
 
 /// Runs cargo with the words of `line` in the place of this process. Returns only if it cannot: false.
@@ -117,11 +132,8 @@ fn command(program: &OsStr, root: &Path, arguments: &[String]) -> Command {
 fn run_program(program: &OsStr, root: &Path, arguments: &[String]) -> Result<(), String> {
     let status = command(program, root, arguments).status();
     let status = status.map_err(|error| format!("cannot start {}: {error}", program.display()))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(format!("`{} {}` ended with {status}", program.display(), arguments.join(" ")))
-    }
+    let line = || format!("`{} {}`", Path::new(program).file_name().unwrap_or(program).display(), arguments.join(" "));
+    if status.success() { Ok(()) } else { Err(format!("{} ended with {status}", line())) }
 }
 
 fn path_with_ccache() -> OsString {

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use lentic_proto::v1::pipe_request::Request;
 use lentic_proto::v1::pipe_response::Response;
 use lentic_proto::v1::{self, GetRequest, MultiGetRequest, PipeRequest};
-use lentic_types::{ShardId, Version};
+use lentic_types::{ErrorKind, ShardId, Version};
 use tokio::time::Instant;
 
 use crate::call::{ShardCall, Stop, unexpected};
@@ -98,8 +98,9 @@ pub(crate) async fn multi_get(
 ) -> Result<Vec<Option<Value>>, Error> {
     let mut values: Vec<Option<Value>> = vec![None; keys.len()];
     let mut pending: Vec<usize> = (0..keys.len()).collect();
+    let mut keys_max = KEYS_MAX;
     while !pending.is_empty() {
-        let parts = cut_in_time(core, entry, keys, &pending, deadline).await?;
+        let parts = cut_in_time(core, entry, keys, &pending, keys_max, deadline).await?;
         if at.is_none() && parts.len() > 1 {
             at = Some(Version(sessions::now(core, Progress::until(Effect::Reads, deadline)).await?));
         }
@@ -112,6 +113,11 @@ pub(crate) async fn multi_get(
             match result {
                 Ok(found) => part.into_iter().zip(found).for_each(|(place, value)| values[place] = value),
                 Err(Stop::Split) => pending.extend(part),
+                // Their values are too many bytes for one answer.
+                Err(Stop::Failed(error)) if error.kind() == ErrorKind::TooLarge && part.len() > 1 => {
+                    keys_max = keys_max.min(part.len().div_ceil(2));
+                    pending.extend(part);
+                }
                 Err(Stop::Failed(error)) => return Err(error),
             }
         }
@@ -152,10 +158,11 @@ async fn cut_in_time(
     entry: &Arc<Entry>,
     keys: &[Bytes],
     pending: &[usize],
+    keys_max: usize,
     deadline: Instant,
 ) -> Result<Vec<Vec<usize>>, Error> {
     let mut progress = Progress::until(Effect::Reads, deadline);
-    let work = entry.known(core, &mut progress, |entry| cut(entry, keys, pending));
+    let work = entry.known(core, &mut progress, |entry| cut(entry, keys, pending, keys_max));
     match tokio::time::timeout_at(deadline, work).await {
         Ok(parts) => parts,
         Err(_) => Err(progress.out_of_time()),
@@ -163,12 +170,12 @@ async fn cut_in_time(
 }
 
 /// The places of keys by shard, in parts of bounded size; `None` if some shard is not known.
-fn cut(entry: &Entry, keys: &[Bytes], pending: &[usize]) -> Option<Vec<Vec<usize>>> {
+fn cut(entry: &Entry, keys: &[Bytes], pending: &[usize], keys_max: usize) -> Option<Vec<Vec<usize>>> {
     let mut parts: BTreeMap<ShardId, Vec<usize>> = BTreeMap::new();
     for place in pending {
         let route = entry.route(&Place::Key(keys[*place].clone()))?;
         parts.entry(route.shard).or_default().push(*place);
     }
-    let chunks = |part: Vec<usize>| part.chunks(KEYS_MAX).map(<[usize]>::to_vec).collect::<Vec<_>>();
+    let chunks = |part: Vec<usize>| part.chunks(keys_max).map(<[usize]>::to_vec).collect::<Vec<_>>();
     Some(parts.into_values().flat_map(chunks).collect())
 }

@@ -10,7 +10,7 @@ use lentic_engine::gc::GcHandle;
 use lentic_engine::{MemStore, Store as _};
 use lentic_log::{Holder, Log, LogOptions, SimFs};
 use lentic_net::sim::{Happening, NetCounts, SimKnobs, SimNetwork};
-use lentic_net::{Accept, Address};
+use lentic_net::{Accept, Address, Network};
 use lentic_node::{Identity, Membership, Node, NodeOptions, Seams, join};
 use lentic_raft::Options as RaftOptions;
 use lentic_runtime::{Clock, Random, Scope, SimClock};
@@ -228,9 +228,21 @@ impl Cluster {
     #[must_use]
     pub fn client(&mut self, options: Options) -> Client {
         let seeds = self.hosts.iter().map(|host| host.address.clone()).collect();
+        Client::with_network(self.caller(), seeds, options).expect("a client of known addresses")
+    }
+
+    /// The network, as a caller on a host of its own has it.
+    #[must_use]
+    pub fn caller(&mut self) -> Arc<dyn Network> {
         let address = Address::from(&*format!("c{}", self.clients.len() + 1));
         self.clients.push(address.clone());
-        Client::with_network(self.network.for_host(&address), seeds, options).expect("a client of known addresses")
+        self.network.for_host(&address)
+    }
+
+    /// Where a host is spoken to.
+    #[must_use]
+    pub fn address_of(&self, number: usize) -> Address {
+        self.hosts[number].address.clone()
     }
 
     /// Ends a host's node where it stands. Its store goes back to some point since its last flush. With `power`, as a

@@ -11,7 +11,6 @@
 //! | `cluster.rs`, `disk.rs` | hosts: disk, store, clock, node; what can be done to them |
 //! | `faults.rs` | what is done to them, and when |
 //! | `workload/` | what clients do, and what must hold of the answers |
-//! | `history.rs` | linearizability of a register |
 //! | `scenario.rs` | a seed from its shape to its verdict |
 //! | `sweep.rs` | many seeds, on all cores |
 
@@ -19,7 +18,6 @@ mod cluster;
 mod dice;
 mod disk;
 mod faults;
-pub mod history;
 mod run;
 mod scenario;
 mod sweep;

@@ -260,7 +260,8 @@ pub struct Delete {
     #[prost(bytes = "bytes", tag = "1")]
     pub key: ::prost::bytes::Bytes,
 }
-/// Deletes the keys of a range: at most 10,000, else it is refused as `too_large` and can be continued in parts.
+/// Deletes the keys of a range: at most 10,000, else it is refused as `too_large` and can be continued in parts. So it is
+/// if there are more than 250,000 records to look at, deleted keys and old versions among them.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DeleteRange {
     #[prost(bytes = "bytes", tag = "1")]
@@ -556,7 +557,8 @@ pub mod kv_client {
             req.extensions_mut().insert(GrpcMethod::new("lentic.v1.Kv", "Get"));
             self.inner.unary(req, path, codec).await
         }
-        /// The values of several keys, all at one version.
+        /// The values of several keys, all at one version: at most 32 MiB of them, else it is refused as `too_large`; ask for
+        /// fewer keys at a time.
         pub async fn multi_get(
             &mut self,
             request: impl tonic::IntoRequest<super::MultiGetRequest>,
@@ -625,7 +627,8 @@ pub mod kv_server {
             &self,
             request: tonic::Request<super::GetRequest>,
         ) -> std::result::Result<tonic::Response<super::GetResponse>, tonic::Status>;
-        /// The values of several keys, all at one version.
+        /// The values of several keys, all at one version: at most 32 MiB of them, else it is refused as `too_large`; ask for
+        /// fewer keys at a time.
         async fn multi_get(
             &self,
             request: tonic::Request<super::MultiGetRequest>,

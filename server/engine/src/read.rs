@@ -140,14 +140,57 @@ impl ReadAt<'_> {
         keys: &[K],
         stats: &mut ReadStats,
     ) -> Result<Vec<Option<Found>>, ReadError> {
+        self.multi_get_within(view, keys, usize::MAX, stats)
+    }
+
+    /// The values of the first of `keys`: as many as have `bytes_max` bytes together, and at least one. Fewer than there
+    /// are keys say that the next one does not fit any more.
+    pub fn multi_get_within<V: View, K: AsRef<[u8]>>(
+        &self,
+        view: &V,
+        keys: &[K],
+        bytes_max: usize,
+        stats: &mut ReadStats,
+    ) -> Result<Vec<Option<Found>>, ReadError> {
         let mut resolver = Resolver::new(view.cursor(Family::Data, Bounds::OneKey)?, self.version, stats);
         let mut prefix = Vec::new();
-        let mut found = Vec::with_capacity(keys.len());
+        let mut all = Vec::with_capacity(keys.len());
+        let mut bytes = 0_usize;
         for key in keys.iter().map(AsRef::as_ref) {
             prefix.clear();
             data::put_prefix(&mut prefix, self.table, key);
-            found.push(resolver.point(&prefix, self.masks.of_key(key))?);
+            let found = resolver.point(&prefix, self.masks.of_key(key))?;
+            bytes = bytes.saturating_add(found.as_ref().map_or(0, |found| found.value.len()));
+            if bytes > bytes_max && !all.is_empty() {
+                break;
+            }
+            all.push(found);
         }
-        Ok(found)
+        Ok(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mem::MemStore;
+    use crate::record::Record;
+    use crate::store::{Batch, Store as _};
+    use crate::write;
+
+    #[test]
+    fn values_are_read_as_far_as_they_fit() {
+        let (store, table, masks) = (MemStore::new(), TableId(1), MaskSet::default());
+        let mut batch = Batch::new();
+        for key in [b"a", b"b", b"d"] {
+            write::record(&mut batch, table, key, Version(1), &Record::Put { value: &[7; 10], expiry: None });
+        }
+        store.write(&batch).unwrap();
+        let at = ReadAt { table, version: Version(1), masks: &masks };
+        let keys = ["a", "b", "c", "d"];
+        let count = |bytes_max| at.multi_get_within(&store, &keys, bytes_max, &mut ReadStats::default()).unwrap().len();
+        let counts: Vec<usize> = [0, 10, 19, 20, 29, 30].into_iter().map(count).collect();
+        assert_eq!(counts, [1, 1, 1, 3, 3, 4], "the first always, and what has no value costs nothing");
+        assert_eq!(at.multi_get(&store, &keys, &mut ReadStats::default()).unwrap().len(), 4);
     }
 }

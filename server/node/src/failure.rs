@@ -3,7 +3,7 @@
 use lentic_machine::Refusal;
 use lentic_machine::shard::Token;
 use lentic_proto::v1::Failure;
-use lentic_types::{ErrorKind, Version};
+use lentic_types::{ErrorKind, Version, limits};
 
 /// How long a caller waits before it asks again while a leader is being elected, in milliseconds.
 pub(crate) const ELECTION_PAUSE_MS: u32 = 50;
@@ -35,6 +35,33 @@ pub(crate) fn invalid(message: impl Into<String>) -> Failure {
 
 pub(crate) fn not_found(message: impl Into<String>) -> Failure {
     Failure::new(ErrorKind::NotFound, message.into())
+}
+
+/// A multi-get asks for more keys than it may.
+pub(crate) fn too_many_keys() -> Failure {
+    invalid("a multi-get has at most 100,000 keys; split it")
+}
+
+/// A delete-range, at this place among the operations, would look at more records than it may.
+pub(crate) fn too_many_records(position: u32) -> Failure {
+    let message = format!(
+        "operation {position} deletes a range with more than {} records, deleted keys and old versions among them; cut the \
+         range and delete it in parts",
+        limits::DELETE_RANGE_RECORDS_MAX
+    );
+    let mut failure = Failure::new(ErrorKind::TooLarge, message);
+    failure.position = Some(position);
+    failure
+}
+
+/// A multi-get would answer with more than it may.
+pub(crate) fn too_many_bytes() -> Failure {
+    let message = format!(
+        "the values have more than {} MiB together, which is the most that a multi-get answers with; ask for fewer keys at \
+         a time",
+        limits::MULTI_GET_BYTES_MAX >> 20
+    );
+    Failure::new(ErrorKind::TooLarge, message)
 }
 
 /// The request may have had its effect.

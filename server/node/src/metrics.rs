@@ -2,6 +2,8 @@
 
 use lentic_engine::Portable;
 use lentic_engine::store::{Metric, MetricKind};
+use lentic_raft::Status;
+use lentic_types::Index;
 
 use crate::node::Node;
 
@@ -12,7 +14,8 @@ impl<S: Portable> Node<S> {
         let gauge = |name, help, value| Metric { name, help, kind: MetricKind::Gauge, value };
         let shards = self.gateway.shards.all();
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-        vec![
+        let mut metrics = self.replication();
+        metrics.extend([
             gauge("lentic_node_replicas_count", "Replicas of shards on this node.", count(shards.len())),
             gauge(
                 "lentic_node_leaders_count",
@@ -39,6 +42,78 @@ impl<S: Portable> Node<S> {
                 "Bytes of answers that wait for their readers.",
                 count(self.gateway.budget.waiting_bytes()),
             ),
+        ]);
+        metrics
+    }
+
+    /// Figures of replication, over all groups.
+    fn replication(&self) -> Vec<Metric> {
+        let counter = |name, help, value| Metric { name, help, kind: MetricKind::Counter, value };
+        let stats = self.host.stats();
+        let lag = Metric {
+            name: "lentic_raft_lag_entries",
+            help: "Entries that the follower furthest behind lacks of a group that this node leads.",
+            kind: MetricKind::Gauge,
+            value: self.lag_entries(),
+        };
+        let behind = Metric {
+            name: "lentic_raft_followers_behind_log_count",
+            help: "Followers that lack what their leader here has let go of: they are sent snapshots.",
+            kind: MetricKind::Gauge,
+            value: self.followers_behind_log(),
+        };
+        let voters = Metric {
+            name: "lentic_raft_meta_voters_count",
+            help: "Voters of the meta group, as far as this node knows.",
+            kind: MetricKind::Gauge,
+            value: u64::try_from(self.gateway.meta.group.watch().borrow().voters.len()).unwrap_or(u64::MAX),
+        };
+        vec![
+            lag,
+            behind,
+            voters,
+            counter("lentic_raft_sent_bytes", "Bytes of frames sent to other nodes.", stats.bytes_sent),
+            counter("lentic_raft_received_bytes", "Bytes of frames received from other nodes.", stats.bytes_received),
+            counter("lentic_raft_entries_sent_count", "Entries sent to followers.", stats.entries_sent),
+            counter("lentic_raft_votes_sent_count", "Votes and pre-votes asked for.", stats.votes_sent),
+            counter("lentic_raft_snapshots_sent_count", "Snapshots sent to their end.", stats.snapshots_sent),
+            counter("lentic_raft_snapshot_sent_bytes", "Bytes of snapshots sent.", stats.snapshot_bytes_sent),
+            counter(
+                "lentic_raft_snapshots_received_count",
+                "Snapshots received and installed.",
+                stats.snapshots_received,
+            ),
+            counter(
+                "lentic_raft_snapshot_received_bytes",
+                "Bytes of snapshots received.",
+                stats.snapshot_bytes_received,
+            ),
+            counter("lentic_raft_reads_count", "Reads that asked a quorum who leads.", stats.reads),
+            counter("lentic_raft_read_rounds_count", "Rounds in which a quorum was asked.", stats.read_rounds),
         ]
+    }
+
+    fn lag_entries(&self) -> u64 {
+        let lag = |status: &Status| {
+            let least = status.voters.iter().filter(|node| **node != self.id());
+            let least = least.map(|node| status.matched.get(node).map_or(0, |Index(index)| *index)).min();
+            least.filter(|_| status.is_leader).map_or(0, |least| status.last.0.saturating_sub(least))
+        };
+        self.statuses().iter().map(lag).max().unwrap_or(0)
+    }
+
+    fn followers_behind_log(&self) -> u64 {
+        let behind = |status: &Status| {
+            let behind = status.matched.values().filter(|matched| **matched < status.purged);
+            if status.is_leader { behind.count() } else { 0 }
+        };
+        u64::try_from(self.statuses().iter().map(behind).sum::<usize>()).unwrap_or(u64::MAX)
+    }
+
+    /// Where replication of each group stands.
+    fn statuses(&self) -> Vec<Status> {
+        let mut statuses: Vec<Status> = self.gateway.shards.all().iter().map(|replica| replica.status()).collect();
+        statuses.push(self.gateway.meta.group.watch().borrow().clone());
+        statuses
     }
 }

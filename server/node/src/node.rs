@@ -20,7 +20,7 @@ use tracing::info;
 
 use crate::addresses::Addresses;
 use crate::ask::{Answer, Question};
-use crate::gateway::{Budget, Forwarder, Gateway, Routes};
+use crate::gateway::{Budget, Forwarder, Gateway, Guarded, Routes};
 use crate::meta::machine::MetaMachine;
 use crate::meta::oracle::LocalOracle;
 use crate::meta::service::MetaService;
@@ -136,7 +136,9 @@ impl<S: Portable> Node<S> {
         let routes = Arc::new(Routes { shards: Arc::clone(&shards), meta: Arc::clone(&meta) });
         let forwarder = Arc::new(Forwarder::new(network, node, cluster));
         let budget = Budget::new(options.answer_bytes_max);
-        let gateway = Gateway { shards, meta, routes, forwarder, budget, options };
+        // Whatever callers of unary calls do not read, most of the room is left for pipes.
+        let unary_budget = budget.part(options.answer_bytes_max / 4);
+        let gateway = Gateway { shards, meta, routes, forwarder, budget, unary_budget, options };
         host.on_ask(Arc::new(Answers(Arc::downgrade(&gateway.meta))));
         upkeep::start(&gateway, upkeep::Registration { identity, address, http_address });
         info!(node = node.0, %cluster, "node started");
@@ -154,9 +156,9 @@ impl<S: Portable> Node<S> {
     pub fn services(&self) -> tonic::service::Routes {
         let bytes_max = self.gateway.options.limits.request_bytes_max;
         let kv = KvServer::new(self.gateway.clone()).max_decoding_message_size(bytes_max);
-        tonic::service::Routes::new(kv)
-            .add_service(TablesServer::new(self.gateway.clone()))
-            .add_service(ClusterServer::new(self.gateway.clone()))
+        tonic::service::Routes::new(Guarded(kv))
+            .add_service(Guarded(TablesServer::new(self.gateway.clone())))
+            .add_service(Guarded(ClusterServer::new(self.gateway.clone())))
     }
 
     /// Why the node is not ready to serve; empty if it is.

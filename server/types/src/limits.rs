@@ -19,6 +19,11 @@ pub const ENTRY_BYTES_MAX: usize = REQUEST_BYTES_MAX + (1 << 20);
 pub const DELETE_RANGE_KEYS_MAX: u32 = 10_000;
 /// Longest chain of merge operands above a full value; the write that would exceed it stores a full value instead.
 pub const OPERAND_DEPTH_MAX: u8 = 16;
+/// Most records of a delete-range, over all delete-ranges of a request, that its leader looks at before it takes the
+/// request: deleted keys and old versions count until they are collected. It bounds the time that a request holds a shard.
+pub const DELETE_RANGE_RECORDS_MAX: u64 = 250_000;
+/// Most bytes of values that one multi-get answers with; a single value may always be had.
+pub const MULTI_GET_BYTES_MAX: usize = 32 << 20;
 /// Most rows of one page of a scan.
 pub const SCAN_ROWS_MAX: usize = 100_000;
 /// Most bytes (keys and values) of one page of a scan; one row may exceed it, so that a scan always moves.
@@ -94,6 +99,9 @@ const _: () = assert!(REQUEST_BYTES_MAX < ENTRY_BYTES_MAX, "one request with its
 const _: () = assert!(ENTRY_BYTES_MAX < u32::MAX as usize, "an entry's length fits the log's frame");
 const _: () = assert!(VALUE_BYTES_MAX <= SCAN_BYTES_MAX, "a page holds the largest value");
 const _: () = assert!(DELETE_RANGE_KEYS_MAX as usize <= OPERATIONS_MAX, "a delete-range is no larger than a request");
+const _: () = assert!(DELETE_RANGE_KEYS_MAX as u64 <= DELETE_RANGE_RECORDS_MAX, "keys with one version fit");
+const _: () = assert!(VALUE_BYTES_MAX <= MULTI_GET_BYTES_MAX, "a multi-get answers with the largest value");
+const _: () = assert!(MULTI_GET_BYTES_MAX + KEY_BYTES_MAX < REQUEST_BYTES_MAX, "an answer fits a frame of a pipe");
 const _: () = assert!(SCAN_ROWS_MAX as u64 <= SCAN_STEPS_MAX, "a page of live rows ends by rows, not by steps");
 const _: () =
     assert!(ANSWERS_PER_CLIENT_MAX <= ANSWERS_PER_SHARD_MAX, "one client never fills a shard's answers alone");

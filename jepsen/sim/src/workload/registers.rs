@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use lentic_check::registers::{Event, Operation, check};
 use lentic_client::{ErrorKind, Value, WriteBatch};
 use lentic_runtime::spawn;
 
 use super::world::World;
-use crate::history::{Event, Operation, check};
 
 const CALLERS: u64 = 5;
 /// Callers that only read the newest: a write to a leader that is cut off waits, and who waits sees nothing stale.

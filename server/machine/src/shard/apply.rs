@@ -149,6 +149,7 @@ impl Shard {
             Action::Release(release) => Ok(super::release::apply(self, *release, context)),
             Action::Rollback(rollback) => Ok(super::rollback::apply(self, version, rollback, context)),
             Action::RaiseWatermark(to) => Ok(super::watermark::apply(self, version, *to, context)),
+            Action::Decline { position } => Ok(Refusal::TooLarge { position: *position }.into()),
         }
     }
 }

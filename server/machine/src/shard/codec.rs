@@ -9,6 +9,7 @@
 //!            03 token                                    release
 //!            04 range to owner force                     rollback
 //!            05 version                                  raise watermark
+//!            06 position                                 decline
 //! fence      00 | 01 token
 //! condition  tag key …     01 exists, 02 absent, 03 version is (version), 04 value is (value)
 //! operation  tag …         01 put (key value), 02 put until (key value expiry), 03 delete (key), 04 delete range (range),
@@ -94,6 +95,10 @@ impl Request {
             Action::RaiseWatermark(to) => {
                 out.push(0x05);
                 put_varint(out, to.0);
+            }
+            Action::Decline { position } => {
+                out.push(0x06);
+                put_varint(out, u64::from(*position));
             }
         }
     }
@@ -227,6 +232,11 @@ impl Decoder<'_> {
                 Action::Rollback(Rollback { range, to, owner, force: self.reader.bool("force")? })
             }
             0x05 => Action::RaiseWatermark(self.version("watermark")?),
+            0x06 => {
+                let position = self.reader.varint("position")?;
+                let position = u32::try_from(position).map_err(|_| DecodeError::Invalid { field: "position" })?;
+                Action::Decline { position }
+            }
             tag => return Err(DecodeError::UnknownTag { field: "action", tag }),
         };
         Ok(Request { version, key, action })

@@ -43,6 +43,12 @@ pub enum Action {
     Rollback(Rollback),
     /// Let go of versions below this one.
     RaiseWatermark(Version),
+    /// Do nothing: the leader refused the request, for a reason that replicas would not judge alike. Unless a copy of it
+    /// was answered before, that it would exceed a limit is the answer to it for good.
+    Decline {
+        /// Which operation of the request, from 0.
+        position: u32,
+    },
 }
 
 /// Conditions and operations that take effect together or not at all.
@@ -161,7 +167,7 @@ impl Request {
                 }
                 Ok(())
             }
-            Action::Release(_) | Action::RaiseWatermark(_) => Ok(()),
+            Action::Release(_) | Action::RaiseWatermark(_) | Action::Decline { .. } => Ok(()),
         }
     }
 }

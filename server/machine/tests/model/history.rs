@@ -59,6 +59,7 @@ fn draft() -> impl Strategy<Value = Draft> {
         2 => (range(), back(), owner(), any::<bool>())
             .prop_map(|(range, to, owner, force)| Action::Rollback(Rollback { range, to, owner, force })),
         1 => back().prop_map(Action::RaiseWatermark),
+        1 => (0u32..3).prop_map(|position| Action::Decline { position }),
     ];
     prop_oneof![8 => (action, any::<bool>()).prop_map(|(action, keyed)| Draft::New(action, keyed)), 1 => (0usize..4).prop_map(Draft::Copy)]
 }

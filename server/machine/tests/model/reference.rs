@@ -101,7 +101,7 @@ impl Reference {
             Action::Release(release) => token(&mut release.token),
             Action::Rollback(rollback) => back(&mut rollback.to),
             Action::RaiseWatermark(to) => back(to),
-            Action::Acquire(_) => {}
+            Action::Acquire(_) | Action::Decline { .. } => {}
         }
         action
     }
@@ -123,6 +123,7 @@ impl Reference {
                 self.watermark = self.watermark.max(*to);
                 Ok(Outcome::Raised { watermark: self.watermark })
             }
+            Action::Decline { position } => Err(Refusal::TooLarge { position: *position }),
         };
         let outcome = outcome.unwrap_or_else(Outcome::Refused);
         if let Some(key) = request.key.filter(|_| outcome != Outcome::Refused(Refusal::OutOfRange)) {

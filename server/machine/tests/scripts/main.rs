@@ -50,7 +50,7 @@ macro_rules! scripts {
 
 scripts! {
     acquire { many owned rescale zombie }
-    answers { acked age commands issued refusals retry }
+    answers { acked age commands declined issued refusals retry }
     conditions { exists_absent value version }
     delete_range { live_keys owned too_large }
     errors { fatal limits shape }

@@ -65,6 +65,7 @@ pub(crate) fn parse(command: &goldenscript::Command, context: &Context) -> Parse
         "release" => Action::Release(Release { token: Token(token) }),
         "rollback" => Action::Rollback(Rollback { range: range()?, to, owner, force }),
         "raise" => Action::RaiseWatermark(to),
+        "decline" => Action::Decline { position: 0 },
         name => return Err(format!("there is no command {name}").into()),
     };
     Ok(Line { request: Request { version, key, action }, epoch, index })

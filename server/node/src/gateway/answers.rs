@@ -36,6 +36,15 @@ impl Budget {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    /// Takes room for an answer that waits, or says that too many do. Small ones always have room.
+    pub(crate) fn hold(self: &Arc<Self>, bytes: usize) -> Option<Held> {
+        if bytes > SMALL_BYTES && self.is_over() {
+            return None;
+        }
+        self.add(bytes);
+        Some(Held { bytes, budget: Arc::clone(self) })
+    }
+
     fn is_over(&self) -> bool {
         self.bytes.load(Ordering::Relaxed) > self.bytes_max
             || self.parent.as_ref().is_some_and(|parent| parent.is_over())
@@ -54,6 +63,23 @@ impl Budget {
             parent.remove(bytes);
         }
     }
+}
+
+/// Room for an answer that waits; dropped, it is free again.
+pub(crate) struct Held {
+    bytes: usize,
+    budget: Arc<Budget>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.budget.remove(self.bytes);
+    }
+}
+
+/// What is said to callers who do not read.
+pub(crate) fn unread() -> Failure {
+    failure::throttled("answers wait to be read; read them, then ask again", 100)
 }
 
 /// An encoded answer that waits to be sent; it frees its place when it is dropped.
@@ -91,8 +117,7 @@ impl Responder {
         let response = result.unwrap_or_else(pipe_response::Response::Failure);
         let mut response = PipeResponse { id: self.id, response: Some(response) };
         if response.encoded_len() > SMALL_BYTES && self.budget.is_over() {
-            let failure = failure::throttled("answers wait to be read; read them, then ask again", 100);
-            response.response = Some(pipe_response::Response::Failure(failure));
+            response.response = Some(pipe_response::Response::Failure(unread()));
         }
         let frame = Bytes::from(response.encode_to_vec());
         self.budget.add(frame.len());

@@ -2,23 +2,26 @@
 
 use lentic_engine::Portable;
 use lentic_engine::{Direction, ScanLimits};
-use lentic_machine::shard::Action;
-use lentic_machine::{Outcome, Request};
+use lentic_machine::shard::{Action, Operation};
+use lentic_machine::{Outcome, Refusal, Request};
 use lentic_proto::v1::{self, Failure};
 use lentic_types::{Epoch, ShardId, Version, limits};
 use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::Gateway;
-use crate::shard::queue::{Proposal, Reply};
+use crate::shard::queue::{Cost, Proposal, Reply};
 use crate::shard::reader::{PointRead, Scan};
 use crate::shard::replica::Replica;
+use crate::shard::weight::Heavy;
 use crate::{convert, failure};
 
 /// Bytes of a page of a scan that asks for none.
 const PAGE_BYTES: usize = 1 << 20;
+/// A delete-range takes the room of an operation in its entry for so many records that it looks at.
+const RECORDS_PER_OPERATION: usize = 12;
 /// Most keys of one multi-get.
-const MULTI_GET_KEYS_MAX: usize = 100_000;
+pub(super) const MULTI_GET_KEYS_MAX: usize = 100_000;
 
 impl<S: Portable> Gateway<S> {
     /// Writes to a shard of this node.
@@ -32,7 +35,7 @@ impl<S: Portable> Gateway<S> {
             Ok(found) => found,
             Err(failure) => return answer(Err(failure)),
         };
-        let (key, write, cost) = match convert::write(request) {
+        let (key, write, mut cost) = match convert::write(request) {
             Ok(converted) => converted,
             Err(failure) => return answer(Err(failure)),
         };
@@ -50,7 +53,34 @@ impl<S: Portable> Gateway<S> {
                 Err(failure) => Err(routes.add_to(failure, shard)),
             });
         });
-        replica.propose(Proposal { epoch, key, action: request.action, cost, deadline, reply });
+        let Action::Write(write) = &request.action else { unreachable!("it was made a write above") };
+        if !write.operations.iter().any(|operation| matches!(operation, Operation::DeleteRange { .. })) {
+            return replica.propose(Proposal { epoch, key, action: request.action, cost, deadline, reply });
+        }
+        // Looking at what a range holds is work: it has a task of its own.
+        lentic_runtime::spawn(async move {
+            let Action::Write(write) = &request.action else { unreachable!("it was made a write above") };
+            let action = match replica.weigh(epoch, &write.operations) {
+                Ok(records) => {
+                    cost.operations += records / RECORDS_PER_OPERATION;
+                    request.action
+                }
+                Err(Heavy::Failed(failure)) => return reply.send(Err(failure)),
+                // A copy of the request may have been lighter, and have had its effect: only the log can tell.
+                Err(Heavy::At(position)) if key.is_some() => {
+                    // The answer that is kept under the key has not the words for it.
+                    let told = reply;
+                    let reply = Reply::new(move |result| {
+                        let declined = Ok(Outcome::Refused(Refusal::TooLarge { position }));
+                        told.send(if result == declined { Err(failure::too_many_records(position)) } else { result });
+                    });
+                    let action = Action::Decline { position };
+                    return replica.propose(Proposal { epoch, key, action, cost: Cost::default(), deadline, reply });
+                }
+                Err(Heavy::At(position)) => return reply.send(Err(failure::too_many_records(position))),
+            };
+            replica.propose(Proposal { epoch, key, action, cost, deadline, reply });
+        });
     }
 
     /// Reads a key of a shard of this node.
@@ -86,7 +116,7 @@ impl<S: Portable> Gateway<S> {
     /// Reads keys of a shard of this node, all at one version.
     pub(crate) async fn multi_get(&self, request: v1::MultiGetRequest) -> Result<v1::MultiGetResponse, Failure> {
         if request.keys.len() > MULTI_GET_KEYS_MAX {
-            return Err(failure::invalid("a multi-get has at most 100,000 keys; split it"));
+            return Err(failure::too_many_keys());
         }
         let (replica, epoch) = self.replica(request.route)?;
         let at = self.version_for(request.at).await?;

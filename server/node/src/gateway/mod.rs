@@ -4,6 +4,7 @@ mod answers;
 mod catalog;
 mod cluster;
 mod forward;
+mod guarded;
 mod kv;
 mod pipe;
 mod relay;
@@ -13,5 +14,6 @@ mod unary;
 
 pub(crate) use answers::Budget;
 pub(crate) use forward::Forwarder;
+pub(crate) use guarded::Guarded;
 pub(crate) use routes::Routes;
 pub(crate) use state::Gateway;

@@ -19,6 +19,8 @@ use crate::failure;
 
 /// How long a client may take to say hello.
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
+/// How long a pipe that ends waits for what is still to be answered.
+const LAST_WORDS_WITHIN: Duration = Duration::from_secs(1);
 /// Requests taken from a pipe at once.
 const FRAMES_AT_ONCE: usize = 256;
 /// What a request weighs at least, in bytes.
@@ -45,7 +47,7 @@ impl<S: Portable> Gateway<S> {
         }
         let options = self.options;
         let (out, waiting) = mpsc::channel(options.pipe_requests_max);
-        spawn(send_all(link.sender, waiting));
+        let sending = spawn(send_all(link.sender, waiting));
         let requests = Arc::new(Semaphore::new(options.pipe_requests_max));
         let bytes = Arc::new(Semaphore::new(options.pipe_request_bytes_max));
         let budget = self.budget.part(options.pipe_answer_bytes_max);
@@ -57,12 +59,19 @@ impl<S: Portable> Gateway<S> {
                 let open =
                     (Arc::clone(&requests).acquire_owned().await, Arc::clone(&bytes).acquire_many_owned(weight).await);
                 let (Ok(_request), Ok(_bytes)) = open else { return };
-                let Ok(request) = PipeRequest::decode(frame) else {
+                let request = PipeRequest::decode(frame);
+                let id = request.as_ref().map_or(0, |request| request.id);
+                let (open, budget) = (Open { _request, _bytes }, Arc::clone(&budget));
+                let responder = Responder { id, open, budget, out: out.clone() };
+                let Ok(request) = request else {
                     // What follows a frame that is no request has no meaning either.
+                    let words = "a frame is no request, and the pipe ends; check that the caller speaks lentic.v1";
+                    responder.send(Err(failure::invalid(words)));
+                    drop(out);
+                    // Once the link is let go of, what is not on it will not be said.
+                    let _ = timeout(LAST_WORDS_WITHIN, sending).await;
                     return;
                 };
-                let (out, budget) = (out.clone(), Arc::clone(&budget));
-                let responder = Responder { id: request.id, open: Open { _request, _bytes }, budget, out };
                 self.handle(request, caller, responder);
             }
         }

@@ -10,16 +10,20 @@ use lentic_net::Address;
 use lentic_proto::v1::pipe_request::Request;
 use lentic_proto::v1::pipe_response::Response;
 use lentic_proto::v1::{self, Failure};
-use lentic_types::KeyRange;
+use lentic_types::{KeyRange, limits};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::Gateway;
+use super::kv::MULTI_GET_KEYS_MAX;
 use super::pipe::Caller;
 use crate::{convert, failure};
 
-/// The pause before a leader is looked for again, unless the failure says another.
-const PAUSE: Duration = Duration::from_millis(20);
+/// The pause before a leader is looked for again, unless the failure says another; each further one is twice as long.
+const PAUSE_MIN: Duration = Duration::from_millis(20);
+const PAUSE_MAX: Duration = Duration::from_millis(320);
+/// How long the news of a table may take to come from the meta group's leader, who knows it, to this node.
+const NEWS_WITHIN: Duration = Duration::from_secs(2);
 
 /// What is asked of the shard of a key.
 type Routed = dyn Fn(v1::Route) -> Request + Send + Sync;
@@ -50,7 +54,12 @@ impl<S: Portable> Gateway<S> {
         request: v1::MultiGetRequest,
         deadline: Instant,
     ) -> Result<v1::MultiGetResponse, Failure> {
+        if request.keys.len() > MULTI_GET_KEYS_MAX {
+            return Err(failure::too_many_keys());
+        }
+        self.know(&request.table, deadline).await?;
         let at = self.version_for(request.at).await?.0;
+        let mut bytes = 0;
         let mut parts: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
         for (position, key) in request.keys.iter().enumerate() {
             parts.entry(self.place(&request.table, key)?.shard.0).or_default().push(position);
@@ -65,6 +74,10 @@ impl<S: Portable> Gateway<S> {
             };
             match self.ask_shard(&request.table, &first, true, &ask, deadline).await? {
                 Response::MultiGet(part) => {
+                    bytes += part.values.iter().map(value_bytes).sum::<usize>();
+                    if bytes > limits::MULTI_GET_BYTES_MAX {
+                        return Err(failure::too_many_bytes());
+                    }
                     positions.iter().zip(part.values).for_each(|(position, value)| values[*position] = value);
                 }
                 _ => return Err(failure::internal("a multi-get was answered by something else")),
@@ -77,6 +90,7 @@ impl<S: Portable> Gateway<S> {
     async fn relay_page(&self, mut request: v1::ScanRequest, deadline: Instant) -> Result<v1::ScanResponse, Failure> {
         request.at = Some(self.version_for(request.at).await?.0);
         let wanted = convert::range(request.start.clone(), request.end.clone())?;
+        self.know(&request.table, deadline).await?;
         let (part, beyond) = self.part_of(&request.table, &wanted, request.backward)?;
         (request.start, request.end) = (part.start().clone(), part.end().cloned());
         let (table, backward) = (request.table.clone(), request.backward);
@@ -97,26 +111,65 @@ impl<S: Portable> Gateway<S> {
         ask: &Routed,
         deadline: Instant,
     ) -> Result<Response, Failure> {
-        let mut hint = None;
+        let (mut hint, mut pause) = (None, PAUSE_MIN);
+        let mut catalog = self.meta.catalog.subscribe();
         loop {
-            let place = self.place(table, key)?;
-            let route = v1::Route { shard: place.shard.0, epoch: place.epoch.0 };
-            let failure = match self.ask_place(&place, hint.take(), ask(route), deadline).await {
+            catalog.mark_unchanged();
+            let failure = match self.ask_once(table, key, hint.take(), ask, deadline).await {
                 Ok(response) => return Ok(response),
                 Err(failure) => failure,
             };
-            let pause = match failure.kind() {
+            match failure.kind() {
                 v1::ErrorKind::NotLeader | v1::ErrorKind::WrongEpoch | v1::ErrorKind::Throttled => {
                     hint = failure.shard.as_ref().map(|shard| Address::from(&*shard.leader_address));
-                    Duration::from_millis(u64::from(failure.retry_after_ms)).max(PAUSE)
                 }
-                v1::ErrorKind::Unknown if again => PAUSE,
+                v1::ErrorKind::Unknown if again => {}
                 _ => return Err(failure),
-            };
-            if Instant::now() + pause >= deadline {
+            }
+            let asked = Duration::from_millis(u64::from(failure.retry_after_ms));
+            let until = Instant::now() + pause.max(asked);
+            pause = (pause * 2).min(PAUSE_MAX);
+            if until >= deadline {
                 return Err(failure);
             }
-            sleep(pause).await;
+            if failure.kind() == v1::ErrorKind::WrongEpoch {
+                // The route came from the catalog here, which is old: there is no use in asking again before the news is
+                // here. When the pause is over, all the same, for the other node's may have been the old one.
+                let _ = timeout_at(until, catalog.changed()).await;
+            } else {
+                sleep_until(until).await;
+            }
+        }
+    }
+
+    async fn ask_once(
+        &self,
+        table: &str,
+        key: &[u8],
+        hint: Option<Address>,
+        ask: &Routed,
+        deadline: Instant,
+    ) -> Result<Response, Failure> {
+        self.know(table, deadline).await?;
+        let place = self.place(table, key)?;
+        let route = v1::Route { shard: place.shard.0, epoch: place.epoch.0 };
+        self.ask_place(&place, hint, ask(route), deadline).await
+    }
+
+    /// Waits until the catalog here knows a table, if there is one of this name. A table may have been made a moment ago
+    /// by way of another node, so that only the meta group's leader can say that there is none.
+    async fn know(&self, table: &str, deadline: Instant) -> Result<(), Failure> {
+        let mut catalog = self.meta.catalog.subscribe();
+        if catalog.borrow_and_update().table_named(table).is_some() {
+            return Ok(());
+        }
+        let describe = Request::DescribeTable(v1::DescribeTableRequest { name: table.to_owned() });
+        self.ask_meta(describe, Caller::Client, deadline).await?;
+        let news = catalog.wait_for(|catalog| catalog.table_named(table).is_some());
+        match timeout(NEWS_WITHIN, news).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(failure::unknown("the node is stopping")),
+            Err(_) => Err(failure::throttled("the news of this table has not come to this node yet; ask again", 50)),
         }
     }
 
@@ -195,6 +248,10 @@ fn join(page: Option<v1::Rest>, beyond: Option<v1::Rest>, backward: bool) -> Opt
         (Some(page), Some(beyond)) => Some(v1::Rest { start: page.start, end: beyond.end }),
         (page, beyond) => page.or(beyond),
     }
+}
+
+fn value_bytes(found: &v1::GetResponse) -> usize {
+    found.value.as_ref().map_or(0, |value| value.value.len())
 }
 
 fn first_key(write: &v1::WriteRequest) -> Bytes {

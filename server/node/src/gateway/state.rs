@@ -18,6 +18,8 @@ pub(crate) struct Gateway<S: Portable> {
     pub(crate) routes: Arc<Routes<S>>,
     pub(crate) forwarder: Arc<Forwarder>,
     pub(crate) budget: Arc<Budget>,
+    /// The part of it that answers of unary calls have together.
+    pub(crate) unary_budget: Arc<Budget>,
     pub(crate) options: NodeOptions,
 }
 
@@ -29,6 +31,7 @@ impl<S: Portable> Clone for Gateway<S> {
             routes: Arc::clone(&self.routes),
             forwarder: Arc::clone(&self.forwarder),
             budget: Arc::clone(&self.budget),
+            unary_budget: Arc::clone(&self.unary_budget),
             options: self.options,
         }
     }

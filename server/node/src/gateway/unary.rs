@@ -1,12 +1,14 @@
 //! Unary calls, for callers that keep no pipe and no routes: the same handlers.
 
 use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use lentic_engine::Portable;
 use lentic_proto::v1::pipe_request::Request;
 use lentic_proto::v1::pipe_response::Response;
 use lentic_proto::v1::{self, Failure};
 use lentic_runtime::spawn;
+use prost::Message;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::Stream;
@@ -14,6 +16,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request as Call, Response as Reply, Status};
 
 use super::Gateway;
+use super::answers::{Held, unread};
+use super::guarded::Carried;
 use super::pipe::Caller;
 use crate::failure;
 
@@ -26,11 +30,15 @@ impl<S: Portable> Gateway<S> {
         self.answer(request, Caller::Client, Instant::now() + self.options.deadline).await
     }
 
-    async fn scan_pages(
-        &self,
-        mut request: v1::ScanRequest,
-        pages: &mpsc::Sender<Result<v1::ScanResponse, Status>>,
-    ) -> Result<(), Failure> {
+    /// The response, with the room that it takes until it is sent.
+    fn reply<T: Message>(&self, response: T) -> Result<Reply<T>, Status> {
+        let held = self.unary_budget.hold(response.encoded_len()).ok_or_else(unread)?;
+        let mut reply = Reply::new(response);
+        reply.extensions_mut().insert(Carried::new(held));
+        Ok(reply)
+    }
+
+    async fn scan_pages(&self, mut request: v1::ScanRequest, pages: &mpsc::Sender<Page>) -> Result<(), Failure> {
         let limit = request.limit;
         loop {
             let Response::Scan(mut page) = self.ask_anyone(Request::Scan(request.clone())).await? else {
@@ -43,7 +51,8 @@ impl<S: Portable> Gateway<S> {
                 page.rest = page.rest.filter(|_| request.limit > 0);
             }
             let rest = page.rest.clone();
-            if pages.send(Ok(page)).await.is_err() {
+            let held = self.unary_budget.hold(page.encoded_len()).ok_or_else(unread)?;
+            if pages.send(Ok((page, held))).await.is_err() {
                 return Ok(());
             }
             let Some(rest) = rest else { return Ok(()) };
@@ -52,10 +61,35 @@ impl<S: Portable> Gateway<S> {
     }
 }
 
+/// A page of a scan, with the room that it takes.
+type Page = Result<(v1::ScanResponse, Held), Failure>;
+
+/// The pages of a scan as they are read. The room of a page is held until the next one is asked for: HTTP/2 asks when it
+/// has sent what it had.
+struct Pages {
+    pages: ReceiverStream<Page>,
+    held: Option<Held>,
+}
+
+impl Stream for Pages {
+    type Item = Result<v1::ScanResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        drop(self.held.take());
+        Pin::new(&mut self.pages).poll_next(context).map(|page| match page? {
+            Ok((page, held)) => {
+                self.held = Some(held);
+                Some(Ok(page))
+            }
+            Err(failure) => Some(Err(failure.into())),
+        })
+    }
+}
+
 macro_rules! answer {
-    ($result:expr, $kind:ident) => {
+    ($gateway:ident, $result:expr, $kind:ident) => {
         match $result {
-            Ok(Response::$kind(response)) => Ok(Reply::new(response)),
+            Ok(Response::$kind(response)) => $gateway.reply(response),
             Ok(_) => Err(Status::from(failure::internal("the request was answered by something else"))),
             Err(failure) => Err(Status::from(failure)),
         }
@@ -65,15 +99,15 @@ macro_rules! answer {
 #[tonic::async_trait]
 impl<S: Portable> v1::kv_server::Kv for Gateway<S> {
     async fn write(&self, call: Call<v1::WriteRequest>) -> Result<Reply<v1::WriteResponse>, Status> {
-        answer!(self.ask_anyone(Request::Write(call.into_inner())).await, Write)
+        answer!(self, self.ask_anyone(Request::Write(call.into_inner())).await, Write)
     }
 
     async fn get(&self, call: Call<v1::GetRequest>) -> Result<Reply<v1::GetResponse>, Status> {
-        answer!(self.ask_anyone(Request::Get(call.into_inner())).await, Get)
+        answer!(self, self.ask_anyone(Request::Get(call.into_inner())).await, Get)
     }
 
     async fn multi_get(&self, call: Call<v1::MultiGetRequest>) -> Result<Reply<v1::MultiGetResponse>, Status> {
-        answer!(self.ask_anyone(Request::MultiGet(call.into_inner())).await, MultiGet)
+        answer!(self, self.ask_anyone(Request::MultiGet(call.into_inner())).await, MultiGet)
     }
 
     type ScanStream = Pin<Box<dyn Stream<Item = Result<v1::ScanResponse, Status>> + Send>>;
@@ -84,10 +118,10 @@ impl<S: Portable> v1::kv_server::Kv for Gateway<S> {
         spawn(async move {
             if let Err(failure) = gateway.scan_pages(call.into_inner(), &pages).await {
                 // A reader that is gone needs no reason.
-                let _ = pages.send(Err(failure.into())).await;
+                let _ = pages.send(Err(failure)).await;
             }
         });
-        Ok(Reply::new(Box::pin(ReceiverStream::new(receiver))))
+        Ok(Reply::new(Box::pin(Pages { pages: ReceiverStream::new(receiver), held: None })))
     }
 }
 
@@ -97,7 +131,7 @@ macro_rules! ask_anyone {
         #[tonic::async_trait]
         impl<S: Portable> $service for Gateway<S> {
             $(async fn $name(&self, call: Call<$request>) -> Result<Reply<$response>, Status> {
-                answer!(self.ask_anyone(Request::$kind(call.into_inner())).await, $kind)
+                answer!(self, self.ask_anyone(Request::$kind(call.into_inner())).await, $kind)
             })*
         }
     };

@@ -6,3 +6,4 @@ pub(crate) mod queue;
 pub(crate) mod reader;
 pub(crate) mod replica;
 pub(crate) mod stamps;
+pub(crate) mod weight;

@@ -12,7 +12,7 @@ use lentic_machine::Refusal;
 use lentic_proto::v1::Failure;
 use lentic_raft::{Group, ReadError as LostLead};
 use lentic_runtime::{blocking, spawn};
-use lentic_types::{Epoch, KeyRange, Version};
+use lentic_types::{Epoch, KeyRange, Version, limits};
 use tokio::sync::mpsc;
 
 use super::machine::{Rules, ShardMachine, Shown};
@@ -93,9 +93,14 @@ impl<S: Portable> Reader<S> {
         if !keys.iter().all(|key| rules.descriptor.range.contains(key)) {
             return Err(failure::of_refusal(&Refusal::OutOfRange));
         }
-        let found = place.read(&rules, at, keys.len(), |read, stats| read.multi_get(&*place.store, &keys, stats));
+        let found = place.read(&rules, at, keys.len(), |read, stats| {
+            read.multi_get_within(&*place.store, &keys, limits::MULTI_GET_BYTES_MAX, stats)
+        })?;
         place.rules(epoch, at)?;
-        found
+        if found.len() < keys.len() {
+            return Err(failure::too_many_bytes());
+        }
+        Ok(found)
     }
 
     /// A page of a range at `at`.
@@ -198,10 +203,20 @@ impl<S: Portable> Place<S> {
         }
         let mut good = good;
         good.sort_unstable_by(|one, other| one.key.cmp(&other.key));
-        let keys: Vec<Bytes> = good.iter().map(|read| read.key.clone()).collect();
-        match self.read(&rules, at, keys.len(), |read, stats| read.multi_get(&*self.store, &keys, stats)) {
-            Ok(found) => good.into_iter().zip(found).for_each(|(read, found)| (read.reply)(Ok(found))),
-            Err(failure) => good.into_iter().for_each(|read| (read.reply)(Err(failure.clone()))),
+        let mut keys: Vec<Bytes> = good.iter().map(|read| read.key.clone()).collect();
+        // Many large values that are asked for together are not all in memory at once.
+        while !good.is_empty() {
+            let found = self.read(&rules, at, keys.len(), |read, stats| {
+                read.multi_get_within(&*self.store, &keys, limits::MULTI_GET_BYTES_MAX, stats)
+            });
+            match found {
+                Ok(found) => {
+                    let count = found.len();
+                    keys.drain(..count);
+                    good.drain(..count).zip(found).for_each(|(read, found)| (read.reply)(Ok(found)));
+                }
+                Err(failure) => good.drain(..).for_each(|read| (read.reply)(Err(failure.clone()))),
+            }
         }
     }
 }

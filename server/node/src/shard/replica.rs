@@ -33,8 +33,8 @@ pub(crate) struct Replica<S: Portable> {
     pub(crate) shard: ShardId,
     pub(crate) group: Group<ShardMachine<S>>,
     pub(crate) reader: Reader<S>,
-    store: Arc<S>,
-    shown: Arc<Shown>,
+    pub(super) store: Arc<S>,
+    pub(super) shown: Arc<Shown>,
     queue: Arc<Queue>,
     limits: QueueLimits,
 }

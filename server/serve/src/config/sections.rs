@@ -234,6 +234,7 @@ impl Level {
 
 impl Default for Level {
     fn default() -> Self {
+        // Consensus tells each step of each election of each shard at this level; that is for whoever looks into it.
         Self("info,openraft=warn".to_owned())
     }
 }

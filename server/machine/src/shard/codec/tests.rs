@@ -35,6 +35,7 @@ fn golden_bytes_of_actions() {
     let rollback = Rollback { range: range("a", None), to: Version(5), owner, force: false };
     golden(Action::Rollback(rollback), b"\x04\x00\x01a\x05\x03job\x00");
     golden(Action::RaiseWatermark(Version(u64::MAX)), b"\x05\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01");
+    golden(Action::Decline { position: 300 }, b"\x06\xac\x02");
 }
 
 #[test]
@@ -121,7 +122,7 @@ fn what_no_encoder_writes_is_refused() {
         (b"\x01\x00\x00\x00", "something left over"),
         (b"\x01\x80\x00\x00", "a number in a longer form"),
         (b"\x01\x00\x01\x05\x02\x03\x01", "a flag that is neither"),
-        (b"\x01\x00\x01\x05\x00\x06\x01", "an unknown action"),
+        (b"\x01\x00\x01\x05\x00\x07\x01", "an unknown action"),
         (b"\x01\x00\x01\x05\x00\x00\x01", "no action"),
         (b"\x01\x00\x01\x05\x00\x01\x00\x01\x05\x01k\x00", "an unknown condition"),
         (b"\x01\x00\x01\x05\x00\x01\x00\x00\x01\x07\x01k", "an unknown operation"),
@@ -234,6 +235,7 @@ fn action() -> impl Strategy<Value = Action> {
         1 => (key_range(), version(), bytes(), any::<bool>())
             .prop_map(|(range, to, owner, force)| Action::Rollback(Rollback { range, to, owner, force })),
         1 => version().prop_map(Action::RaiseWatermark),
+        1 => any::<u32>().prop_map(|position| Action::Decline { position }),
     ]
 }
 

@@ -1,0 +1,222 @@
+//! A cluster of processes, and whether it is well.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use lentic_client::{Client, ClusterStatus, NodeId, Options, ShardId, TableOptions};
+
+use crate::node::Node;
+use crate::place::Places;
+use crate::wait::until;
+
+/// How long nodes may take to start and to find each other.
+const WELL_WITHIN: Duration = Duration::from_secs(60);
+/// How long one question may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// A follower that lacks no more than this has caught up, under load as far as one can.
+const LAG_ENTRIES_MAX: f64 = 64.0;
+
+/// Voters of the meta group, if there are so many nodes.
+const META_VOTERS: usize = 3;
+/// Knobs that every node gets first: what consensus says to itself would hide what the node says.
+const KNOBS: &[&str] = &["logging.level=info,openraft=warn"];
+
+/// What a cluster is made of.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The binary `lentic`.
+    pub program: PathBuf,
+    /// Where nodes keep data and logs: a directory of the cluster's own.
+    pub home: PathBuf,
+    /// How many nodes.
+    pub nodes: usize,
+    /// Knobs of all nodes, each as `KEY=VALUE`.
+    pub knobs: Vec<String>,
+}
+
+/// Who leads what, as the cluster says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leaders {
+    /// The place, from 0, of the node that leads the meta group.
+    pub meta: usize,
+    /// The place of each shard's leader.
+    pub shards: BTreeMap<ShardId, usize>,
+}
+
+impl Leaders {
+    /// The shards that the node at `place` leads.
+    #[must_use]
+    pub fn of(&self, place: usize) -> Vec<ShardId> {
+        self.shards.iter().filter(|(_, leader)| **leader == place).map(|(shard, _)| *shard).collect()
+    }
+}
+
+/// A cluster of processes. They end with it; when that is by a panic, their logs are shown.
+#[derive(Debug)]
+pub struct Cluster {
+    /// The nodes, in the order of their first start.
+    pub nodes: Vec<Node>,
+    ids: Vec<NodeId>,
+}
+
+impl Cluster {
+    /// Starts a cluster, and waits until it is well.
+    ///
+    /// # Panics
+    /// If it is not in time.
+    pub async fn start(settings: &Settings) -> Self {
+        let Settings { program, home, nodes, knobs } = settings;
+        fs::create_dir_all(home).expect("the home can be made");
+        let places = Places::free(*nodes);
+        let seed = format!("http://{}", places.listen(0));
+        let node = |place: usize| {
+            let knobs = KNOBS.iter().copied().chain(knobs.iter().map(String::as_str));
+            let knobs = knobs.flat_map(|knob| ["--set".to_owned(), knob.to_owned()]);
+            let join = if place == 0 { Vec::new() } else { vec!["--join".to_owned(), seed.clone()] };
+            let (listen, http) = (places.listen(place), places.http(place));
+            Node::new(program, home, &format!("n{}", place + 1), listen, http, knobs.chain(join).collect())
+        };
+        let mut cluster = Self { nodes: (0..*nodes).map(node).collect(), ids: Vec::new() };
+        // One after the other, so that they are numbered as they are named.
+        for place in 0..*nodes {
+            cluster.nodes[place].start();
+            cluster.until_well(&format!("the start of {}", cluster.nodes[place].name()), place + 1).await;
+        }
+        let status = cluster.status().await.expect("a cluster that is well answers");
+        let id_of = |node: &Node| {
+            let address = node.address();
+            let found = status.nodes.iter().find(|known| *known.address.0 == *address);
+            found.expect("a cluster that is well knows its nodes").node
+        };
+        cluster.ids = cluster.nodes.iter().map(id_of).collect();
+        cluster
+    }
+
+    /// A client that knows all nodes.
+    pub async fn client(&self, options: Options) -> Client {
+        let addresses: Vec<String> = self.nodes.iter().map(Node::address).collect();
+        let builder = Client::builder().options(options);
+        let client = tokio::time::timeout(WELL_WITHIN, builder.connect(&addresses)).await;
+        client.expect("a client connects in time").expect("some node answers")
+    }
+
+    /// A client, and a table `name` with `shards` shards, each of which has a leader.
+    ///
+    /// # Panics
+    /// If that does not come to be.
+    pub async fn table(&self, name: &str, shards: u32) -> (Client, Vec<ShardId>) {
+        let client = self.client(Options::default()).await;
+        let options = TableOptions { shards, ..TableOptions::default() };
+        let made = client.create_table(name, options).await.expect("the table is made");
+        self.well("the leaders of a new table").await;
+        (client, made.shards.iter().map(|shard| shard.shard).collect())
+    }
+
+    /// Waits until every node that runs is ready and has caught up, and every shard is led.
+    ///
+    /// # Panics
+    /// If that takes too long.
+    pub async fn well(&self, why: &str) {
+        self.until_well(why, self.nodes.len()).await;
+    }
+
+    async fn until_well(&self, why: &str, nodes: usize) {
+        until(&format!("a cluster that is well, after {why}"), WELL_WITHIN, || self.is_well(nodes)).await;
+    }
+
+    async fn is_well(&self, nodes: usize) -> Result<(), String> {
+        let up: Vec<&Node> = self.nodes.iter().filter(|node| node.is_up()).collect();
+        for node in &up {
+            node.ready().await?;
+            // A meta group that has not got all its voters yet may not survive the loss of one.
+            let voters = node.metric("lentic_raft_meta_voters_count").await?;
+            if (voters - f64::from(u8::try_from(nodes.min(META_VOTERS)).expect("a few"))).abs() > 0.5 {
+                return Err(format!("{} knows of {voters} voters of the meta group", node.name()));
+            }
+            let lag = node.metric("lentic_raft_lag_entries").await?;
+            if lag > LAG_ENTRIES_MAX {
+                return Err(format!("a follower lacks {lag} entries of a group that {} leads", node.name()));
+            }
+        }
+        let status = self.status().await?;
+        let alive = status.nodes.iter().filter(|node| node.is_alive).count();
+        if alive < up.len() || status.nodes.len() != nodes {
+            return Err(format!("{alive} of {} nodes are alive, {} of {nodes} are up", status.nodes.len(), up.len()));
+        }
+        self.leaders_in(&status).map(drop)
+    }
+
+    /// Who leads what, once everything is led.
+    ///
+    /// # Panics
+    /// If something is not for long.
+    pub async fn leaders(&self) -> Leaders {
+        until("a leader of everything", WELL_WITHIN, || async { self.leaders_in(&self.status().await?) }).await
+    }
+
+    /// What some node says of the cluster.
+    ///
+    /// # Errors
+    /// No node answered.
+    pub async fn status(&self) -> Result<ClusterStatus, String> {
+        let mut reason = "no node is up".to_owned();
+        for node in self.nodes.iter().filter(|node| node.is_up()) {
+            match status_by(node).await {
+                Ok(status) => return Ok(status),
+                Err(error) => reason = error,
+            }
+        }
+        Err(reason)
+    }
+
+    /// The id of the node at `place`.
+    #[must_use]
+    pub fn id(&self, place: usize) -> NodeId {
+        self.ids[place]
+    }
+
+    /// Checks that every process that was started lives, and that none has panicked.
+    ///
+    /// # Panics
+    /// If not.
+    pub fn check_well(&mut self) {
+        self.nodes.iter_mut().for_each(Node::check_well);
+    }
+
+    fn leaders_in(&self, status: &ClusterStatus) -> Result<Leaders, String> {
+        // While the cluster starts, ids are not known yet, and nobody asks who is where.
+        let place = |node: NodeId| self.ids.iter().position(|id| *id == node).unwrap_or(0);
+        let meta = status.meta_leader.map(place).ok_or("the meta group has no leader")?;
+        let shard = |(_, shard): &(String, lentic_client::ShardDescription)| {
+            let leader = shard.leader.map(place).ok_or_else(|| format!("shard {} has no leader", shard.shard))?;
+            Ok((shard.shard, leader))
+        };
+        let shards = status.shards.iter().map(shard).collect::<Result<_, String>>()?;
+        Ok(Leaders { meta, shards })
+    }
+}
+
+/// What one node says of the cluster.
+async fn status_by(node: &Node) -> Result<ClusterStatus, String> {
+    let asking = async {
+        let client = Client::builder().deadline(ANSWER_WITHIN).connect([node.address()]).await?;
+        client.status(true).await
+    };
+    match tokio::time::timeout(ANSWER_WITHIN, asking).await {
+        Ok(status) => status.map_err(|error| format!("{}: {error}", node.name())),
+        Err(_) => Err(format!("{} has not answered", node.name())),
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.nodes.iter_mut().for_each(Node::kill);
+        if std::thread::panicking() {
+            for node in &self.nodes {
+                eprintln!("---- the end of the log of {}\n{}", node.name(), node.log_tail());
+            }
+        }
+    }
+}
