@@ -7,6 +7,7 @@ use std::time::Duration;
 use lentic_net::grpc::GrpcNetwork;
 use lentic_net::{Address, Network};
 use lentic_types::{ClusterId, Version};
+use tokio::time::{Instant, sleep};
 
 use crate::core::Core;
 use crate::error::Error;
@@ -105,19 +106,28 @@ impl Client {
         Progress::new(effect, &self.core().options)
     }
 
-    /// Exchanges hellos with one of the seeds.
+    /// Exchanges hellos with one of the seeds. Where nobody listens it is said at once; a node that is only silent, for
+    /// it starts or has much to do, is tried again until the deadline.
     async fn greet(&self) -> Result<(), Error> {
         let core = self.core();
-        let mut reasons = Vec::new();
-        for _ in 0..core.nodes.len() {
-            let address = core.nodes.chosen();
-            match core.pipe(&address).line(core).await {
-                Ok(_) => return Ok(()),
-                Err(error) => reasons.push(error.message().to_owned()),
+        let deadline = Instant::now() + core.options.deadline;
+        loop {
+            let (mut reasons, mut is_silent) = (Vec::new(), false);
+            for _ in 0..core.nodes.len() {
+                let (address, began) = (core.nodes.chosen(), Instant::now());
+                match core.pipe(&address).line(core).await {
+                    Ok(_) => return Ok(()),
+                    Err(error) => reasons.push(error.message().to_owned()),
+                }
+                is_silent |= began.elapsed() >= core.options.dial_max;
+                core.nodes.avoid(&address);
             }
-            core.nodes.avoid(&address);
+            if !is_silent || Instant::now() >= deadline {
+                return Err(Error::unavailable(format!("no node answered: {}", reasons.join("; "))));
+            }
+            // Until then its pipe says that it is down.
+            sleep(core.options.backoff_max).await;
         }
-        Err(Error::unavailable(format!("no node answered: {}", reasons.join("; "))))
     }
 }
 

@@ -1,9 +1,11 @@
 //! One node.
 
-use lentic_client::{Address, TableOptions};
+use std::time::Duration;
+
+use lentic_client::{Address, Client, Options, TableOptions};
 use lentic_net::grpc::GrpcNetwork;
 use lentic_serve::{Running, StartError};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tonic_health::pb::health_client::HealthClient;
 use tonic_reflection::pb::v1::ServerReflectionRequest;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
@@ -66,6 +68,30 @@ fn copy_files(from: &std::path::Path, to: &std::path::Path) {
             std::fs::copy(entry.path(), to).unwrap();
         }
     }
+}
+
+/// As a node that is about to answer: the first connection to it stays silent, the others do not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_waits_for_a_node_that_is_silent() {
+    let directory = tempfile::tempdir().unwrap();
+    let node = Running::start(&config(directory.path())).await.unwrap();
+    let front = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, behind) = (front.local_addr().unwrap(), node.address());
+    let proxy = tokio::spawn(async move {
+        let _silent = front.accept().await.unwrap();
+        loop {
+            let (mut caller, _) = front.accept().await.unwrap();
+            let mut node = TcpStream::connect(behind).await.unwrap();
+            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut caller, &mut node).await });
+        }
+    });
+    let options = Options { dial_max: Duration::from_millis(200), ..Options::default() };
+    let client = Client::builder().options(options).connect([format!("http://{address}")]).await.unwrap();
+    assert!(client.cluster().is_some());
+    let nobody = Client::connect(["http://127.0.0.1:1"]).await.unwrap_err();
+    assert!(nobody.to_string().contains("no node answered"), "said at once: {nobody}");
+    proxy.abort();
+    node.shutdown().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
