@@ -1,7 +1,5 @@
 //! From the wire to the machine, and back.
 
-use std::sync::LazyLock;
-
 use bytes::Bytes;
 use lentic_engine::{Found, MergeOperator};
 use lentic_machine::shard::{Condition, Expected, Operation, RequestKey, Token, Write};
@@ -13,8 +11,6 @@ use crate::shard::queue::Cost;
 
 /// What a small operation costs in memory beyond its bytes.
 const OPERATION_BYTES: usize = 64;
-
-static EMPTY: LazyLock<Bytes> = LazyLock::new(Bytes::new);
 
 /// A write, with what it costs.
 pub(crate) fn write(request: v1::WriteRequest) -> Result<(Option<RequestKey>, Write, Cost), Failure> {
@@ -29,7 +25,7 @@ pub(crate) fn write(request: v1::WriteRequest) -> Result<(Option<RequestKey>, Wr
     for (position, operation) in request.operations.into_iter().enumerate() {
         let operation = operation.operation.ok_or_else(|| missing("operation", position))?;
         let operation = self::operation(operation, position)?;
-        cost.bytes += OPERATION_BYTES + bytes_of(&operation);
+        cost.bytes += OPERATION_BYTES + operation.bytes();
         operations.push(operation);
     }
     let fence = request.fence.map(|token| Token(Version(token)));
@@ -98,15 +94,6 @@ pub(crate) fn value(found: Found) -> v1::Value {
         value: found.value,
         version: found.version.0,
         expires_unix_ms: found.expiry.map(lentic_proto::expiry_unix_ms),
-    }
-}
-
-fn bytes_of(operation: &Operation) -> usize {
-    match operation {
-        Operation::Put { key, value, .. } => key.len() + value.len(),
-        Operation::Delete { key } => key.len(),
-        Operation::DeleteRange { range } => range.start().len() + range.end().unwrap_or(&EMPTY).len(),
-        Operation::Merge { key, operand, .. } => key.len() + operand.len(),
     }
 }
 

@@ -75,6 +75,14 @@ impl Batch {
         }));
     }
 
+    /// As [`Self::append`], of a batch that is not needed any more: into an empty one it moves.
+    pub fn absorb(&mut self, other: Self) {
+        match self.is_empty() {
+            true => *self = other,
+            false => self.append(&other),
+        }
+    }
+
     /// The changes, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Change<'_>> {
         (0..self.changes.len()).map(|position| self.change(position))
@@ -147,6 +155,10 @@ mod tests {
         let mut doubled = batch.clone();
         doubled.append(&batch);
         assert!(doubled.iter().eq(expected.into_iter().chain(expected)));
+        let mut absorbed = Batch::new();
+        absorbed.absorb(batch.clone());
+        absorbed.absorb(batch.clone());
+        assert_eq!(absorbed, doubled);
         batch.truncate(1);
         assert!(batch.iter().eq(expected.into_iter().take(1)));
         assert_eq!(batch.bytes(), 4);

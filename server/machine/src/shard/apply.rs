@@ -87,6 +87,8 @@ impl Shard {
         }
         let (mut overlay, mut scratch, mut rules_changed) = (Overlay::new(view), Batch::new(), false);
         let mut applied = Applied { replies: Vec::with_capacity(command.requests.len()), ..Applied::default() };
+        let (changes, bytes) = command.room();
+        overlay.batch().reserve(changes, bytes);
         for request in &command.requests {
             if !invariants::stamp_rises(self.newest, request.version) {
                 return Err(Fatal::Invariant("stamps rise strictly within a shard"));

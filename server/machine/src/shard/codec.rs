@@ -42,7 +42,9 @@ impl Command {
     /// The entry's bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![FORMAT];
+        // At once: growing would copy what is there, and of a large entry more than once.
+        let mut out = Vec::with_capacity(self.room().1);
+        out.push(FORMAT);
         put_varint(&mut out, self.epoch.0);
         put_varint(&mut out, self.requests.len() as u64);
         self.requests.iter().for_each(|request| request.encode(&mut out));

@@ -8,6 +8,9 @@ use super::answers::RequestKey;
 use super::fences::Token;
 use super::outcome::Refusal;
 
+/// Bytes that a request or an operation takes beside its keys and values, in an entry or in a batch, or a few more.
+const HEAD_BYTES: usize = 48;
+
 /// One log entry of a shard: requests that reached its leader together.
 ///
 /// Each request is judged by itself, in order, and sees the effects of those before it.
@@ -60,6 +63,33 @@ pub struct Write {
     pub conditions: Vec<Condition>,
     /// The operations, in order; a later one sees the earlier ones.
     pub operations: Vec<Operation>,
+}
+
+impl Operation {
+    /// Bytes of its key and value, or of the ends of its range.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Put { key, value, .. } => key.len() + value.len(),
+            Self::Delete { key } => key.len(),
+            Self::DeleteRange { range } => range.start().len() + range.end().map_or(0, Bytes::len),
+            Self::Merge { key, operand, .. } => key.len() + operand.len(),
+        }
+    }
+}
+
+impl Command {
+    /// About how many changes and bytes the entry makes of the store. The entry itself has no more bytes, or a few.
+    pub(super) fn room(&self) -> (usize, usize) {
+        let of_request = |request: &Request| match &request.action {
+            Action::Write(write) => {
+                let bytes = write.operations.iter().map(|operation| HEAD_BYTES + operation.bytes()).sum::<usize>();
+                (write.operations.len(), HEAD_BYTES + bytes)
+            }
+            _ => (1, HEAD_BYTES),
+        };
+        self.requests.iter().map(of_request).fold((0, HEAD_BYTES), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+    }
 }
 
 /// What must hold of a key.

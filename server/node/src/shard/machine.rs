@@ -110,7 +110,7 @@ impl<S: Portable> ShardMachine<S> {
                 None => Command { epoch: self.shard.descriptor().epoch, requests: Vec::new() },
             };
             let applied = self.shard.apply(entry.index, &command, &overlay).map_err(fault)?;
-            overlay.batch().append(&applied.batch);
+            overlay.batch().absorb(applied.batch);
             if entry.command.is_some() {
                 replies.push(applied.replies);
             }
