@@ -23,6 +23,11 @@ pub(crate) const MEMTABLES_MAX: u8 = 6;
 const FILTER_BITS: f64 = 10.0;
 /// Part of a data memtable that its own filter may take: enough for one key prefix in a hundred bytes.
 const MEMTABLE_FILTER_RATIO: f64 = 0.1;
+/// Less work than zstd's default level 3, for a little more space: while a store is small everything that is
+/// written is compacted into the last level at once.
+const ZSTD_LEVEL: i32 = 1;
+/// RocksDB's default: the size of zstd's window follows from the level.
+const ZSTD_WINDOW_BITS: i32 = -14;
 /// Bytes after which a background write is pushed to the disk, so that an fsync at the end does not stall all others.
 const SYNC_EVERY_BYTES: u64 = 1 << 20;
 /// RocksDB's own log: files kept and their size. It is the first thing to read after a stall.
@@ -109,6 +114,7 @@ pub(crate) fn family(family: Family, options: &StoreOptions, shared: &Shared, gc
     // Upper levels are rewritten soon: cheap to compress. The last level holds nine tenths of the data for long.
     cf.set_compression_type(DBCompressionType::Lz4);
     cf.set_bottommost_compression_type(DBCompressionType::Zstd);
+    cf.set_bottommost_compression_options(ZSTD_WINDOW_BITS, ZSTD_LEVEL, 0, 0, true);
 
     let mut table = blocks(shared);
     match family {
