@@ -78,8 +78,7 @@ pub(crate) fn bench(root: &Path, stages: &[Stage]) -> bool {
 /// Ctrl-C is for it alone. Returns if it cannot.
 pub(crate) fn demo(root: &Path) -> bool {
     let build = Stage::cargo("build", "build --quiet --release -p lentic-cli -p lentic-bench --bins");
-    let demo = "run --quiet --release -p lentic-bench --bin lentic-demo";
-    stage::run("build", root, &[build]) && stage::become_cargo(root, demo)
+    stage::run("build", root, &[build]) && stage::become_built(root, "lentic-demo")
 }
 
 fn fast_checks() -> Vec<Stage> {

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -103,19 +103,25 @@ fn cargo(root: &Path, arguments: &[String]) -> Result<(), String> {
     run_program(&program(), root, arguments)
 }
 
-/// This program lies in the target directory, wherever that is: `debug/xtask`, beside `release`.
 fn built(root: &Path, program: &str, arguments: &[String]) -> Result<(), String> {
-    let own = std::env::current_exe().map_err(|error| format!("this program is not to be found: {error}"))?;
-    let target = own.ancestors().nth(2).ok_or("this program lies in no target directory")?;
-    run_program(target.join("release").join(program).as_os_str(), root, arguments)
+    run_program(path_of_built(program)?.as_os_str(), root, arguments)
 }
 
-/// Runs cargo with the words of `line` in the place of this process. Returns only if it cannot: false.
-pub(crate) fn become_cargo(root: &Path, line: &str) -> bool {
-    let program = program();
-    let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-    let error = command(&program, root, &arguments).exec();
-    eprintln!("xtask: cannot start {}: {error}", program.display());
+/// This program lies in the target directory, wherever that is: `debug/xtask`, beside `release`.
+fn path_of_built(program: &str) -> Result<PathBuf, String> {
+    let own = std::env::current_exe().map_err(|error| format!("this program is not to be found: {error}"))?;
+    let target = own.ancestors().nth(2).ok_or("this program lies in no target directory")?;
+    Ok(target.join("release").join(program))
+}
+
+/// Runs a program that an earlier stage has built in the place of this process. Returns only if it cannot: false. To
+/// have cargo run it would build it anew: another selection of crates is another set of features of what they share.
+pub(crate) fn become_built(root: &Path, program: &str) -> bool {
+    let message = match path_of_built(program) {
+        Ok(path) => format!("cannot start {}: {}", path.display(), command(path.as_os_str(), root, &[]).exec()),
+        Err(message) => message,
+    };
+    eprintln!("xtask: {message}");
     false
 }
 
