@@ -6,7 +6,7 @@
 //! - every task is started with [`spawn`], which keeps it in the [`Scope`] of its node: a crash aborts the scope;
 //! - monotonic time is tokio's, wall time comes from a [`Clock`];
 //! - random numbers come from [`rng`], which draws from the scope's seed;
-//! - work that would hold a thread goes through [`blocking`].
+//! - work that would hold a thread goes through [`blocking()`].
 
 // rustdoc has flags of its own.
 #[cfg(not(any(tokio_unstable, doc, doctest)))]
