@@ -23,6 +23,9 @@ use crate::report::{Report, Stand};
 use crate::verify::verify;
 
 const TABLE: &str = "bystander";
+/// What is read stays in the store's cache, which has its own bound: with a small one, what a caller costs is seen.
+const SMALL_CACHE: &[&str] = &["store.block_cache_bytes=16777216"];
+
 /// The table that hostile callers read, with this many rows of this size.
 const BIG: &str = "big";
 const BIG_ROWS: usize = 96;
@@ -56,7 +59,7 @@ struct Scene<'a> {
 pub async fn hostile(stand: &Stand, plan: Hostile) -> Report {
     let home = stand.home_of("hostile");
     let recorder = Recorder::new(&home);
-    let mut cluster = Cluster::start(&stand.settings("hostile", 1, &[])).await;
+    let mut cluster = Cluster::start(&stand.settings("hostile", 1, SMALL_CACHE)).await;
     let (client, _) = cluster.table(TABLE, 1).await;
     fill(&client).await;
     let load = Load::start(&client, TABLE, &recorder, plan.pace).await;

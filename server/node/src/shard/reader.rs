@@ -125,7 +125,7 @@ async fn serve<S: Portable>(at: Arc<Place<S>>, mut waiting: mpsc::Receiver<Point
         let confirmed = at.confirm().await;
         let together = std::mem::take(&mut reads);
         match confirmed {
-            Ok(()) => at.answer(together),
+            Ok(()) => at.answer(together).await,
             Err(failure) => together.into_iter().for_each(|read| (read.reply)(Err(failure.clone()))),
         }
     }
@@ -190,7 +190,7 @@ impl<S: Portable> Place<S> {
     }
 
     /// Answers point reads with the newest values.
-    fn answer(&self, reads: Vec<PointRead>) {
+    async fn answer(&self, reads: Vec<PointRead>) {
         let rules = self.shown.rules();
         let (epoch, range) = (rules.descriptor.epoch, &rules.descriptor.range);
         // Time goes on without writes: what has ended by the newest tick is over.
@@ -214,6 +214,10 @@ impl<S: Portable> Place<S> {
                     let count = found.len();
                     keys.drain(..count);
                     good.drain(..count).zip(found).for_each(|(read, found)| (read.reply)(Ok(found)));
+                    // Those who were answered look whether there is room for it, before there is more.
+                    if !good.is_empty() {
+                        tokio::task::yield_now().await;
+                    }
                 }
                 Err(failure) => good.drain(..).for_each(|read| (read.reply)(Err(failure.clone()))),
             }
