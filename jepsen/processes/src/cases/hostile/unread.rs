@@ -21,7 +21,7 @@ const ASKS_FOR: Duration = Duration::from_secs(3);
 /// is there as rows and as bytes.
 const PIPE_BYTES_MAX: u64 = 2 * (128 << 20);
 /// What unary calls may cost it: all that may wait of answers on a node, and half as much again. It should be a quarter
-/// of it, twice: but what many calls ask for at once is read before it is known whether there is room for the answers.
+/// of it, twice: but what many calls ask for at once is read before it is known whether there is room for the answers. So lax, it catches a leak and not a missing budget.
 const CALLS_BYTES_MAX: u64 = 768 << 20;
 
 /// A pipe on which large values are asked for, and nothing is read.
