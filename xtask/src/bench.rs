@@ -24,11 +24,10 @@ pub(crate) enum Request {
 
 /// Reads the words after `bench`.
 pub(crate) fn parse(words: &[&str]) -> Result<Request, String> {
-    let (name, quick) = match words {
+    let name = match words {
         [] => return Ok(Request::List),
         ["micro"] => return Ok(Request::Run(vec![Stage::cargo("bench", "bench -p lentic-bench")])),
-        [name] => (name, ""),
-        [name, "--quick"] => (name, " --quick"),
+        [name] | [name, "--quick"] => name,
         _ => return Err(format!("unknown words after `bench`: {}; expected NAME [--quick]", words.join(" "))),
     };
     if !BENCHES.iter().any(|(known, _)| known == name) {
@@ -38,10 +37,9 @@ pub(crate) fn parse(words: &[&str]) -> Result<Request, String> {
     if *name == "vs-etcd" {
         stages.push(Stage { name: "etcd", work: Work::Install("etcd") });
     }
-    if ["vs-etcd", "growth"].contains(name) {
-        stages.push(Stage::cargo("lentic", "build --release -p lentic-cli"));
-    }
-    stages.push(Stage::cargo("bench", &format!("run --release -p lentic-bench --bin lentic-bench -- {name}{quick}")));
+    // The same build as the demo's, so that one serves both.
+    stages.push(Stage::cargo("build", "build --quiet --release -p lentic-cli -p lentic-bench --bins"));
+    stages.push(Stage::built("bench", "lentic-bench", words));
     Ok(Request::Run(stages))
 }
 
@@ -68,8 +66,8 @@ mod tests {
     #[test]
     fn names_become_cargo_runs() {
         assert_eq!(parse(&[]), Ok(Request::List));
-        let quick = Stage::cargo("bench", "run --release -p lentic-bench --bin lentic-bench -- log --quick");
-        assert_eq!(parse(&["log", "--quick"]), Ok(Request::Run(vec![quick])));
+        let Ok(Request::Run(quick)) = parse(&["log", "--quick"]) else { panic!("it is a run") };
+        assert_eq!(quick[1], Stage::built("bench", "lentic-bench", &["log", "--quick"]));
         let Ok(Request::Run(stages)) = parse(&["vs-etcd"]) else { panic!("it is a run") };
         assert_eq!(stages[0].work, Work::Install("etcd"), "the peer comes first");
     }

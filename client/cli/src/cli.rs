@@ -11,6 +11,7 @@ use crate::commands::{
 use crate::completions::CompletionsArgs;
 use crate::dev::DevArgs;
 use crate::ending::EXIT_CODES;
+use crate::failure::Failure;
 use crate::serve::ServeArgs;
 use crate::session::{Outcome, Session, SessionArgs};
 
@@ -52,6 +53,14 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Threads of its runtime; `None`: one for each core.
+    pub(crate) fn worker_threads(&self) -> Result<Option<usize>, Failure> {
+        match self {
+            Self::Serve(args) => args.worker_threads(),
+            _ => Ok(None),
+        }
+    }
+
     /// Does it.
     pub(crate) async fn run(&self, session: &mut Session) -> Outcome {
         match self {

@@ -38,11 +38,11 @@ use clap::Parser as _;
 use crate::cli::Cli;
 use crate::failure::Failure;
 use crate::output::Printer;
+use crate::session::{Outcome, Session};
 
 /// Requests are many small allocations that another thread frees, which glibc's allocator pays a lock for.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-use crate::session::{Outcome, Session};
 
 fn main() -> ExitCode {
     let Cli { command, session } = Cli::parse();
@@ -59,7 +59,11 @@ fn main() -> ExitCode {
 }
 
 fn run(command: &cli::Command, session: &mut Session) -> Outcome {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = command.worker_threads()? {
+        builder.worker_threads(threads);
+    }
+    let runtime = builder.enable_all().build();
     let runtime = runtime.map_err(|error| Failure::usage(format!("the runtime cannot start: {error}")))?;
     let ending = runtime.block_on(command.run(session));
     // Something may still wait for stdin.

@@ -43,9 +43,18 @@ pub(crate) struct ServeArgs {
     stop_with_parent: Option<i32>,
 }
 
+/// Most threads that a runtime is given.
+const WORKER_THREADS_MAX: u16 = 1_024;
+
 impl ServeArgs {
+    /// Threads of the node's runtime, which is there before the node.
+    pub(crate) fn worker_threads(&self) -> Result<Option<usize>, Failure> {
+        let threads = self.config()?.process.worker_threads.min(WORKER_THREADS_MAX);
+        Ok((threads > 0).then_some(threads.into()))
+    }
+
     pub(crate) async fn run(&self, session: &mut Session) -> Outcome {
-        let config = Config::load(&self.sources()?).map_err(|error| Failure::usage(error.to_string()))?;
+        let config = self.config()?;
         if self.print_config {
             session.printer.text(&config.print())?;
             return Ok(Ending::Done);
@@ -70,6 +79,10 @@ impl ServeArgs {
         }
         node.shutdown().await.map_err(|error| stopped(&error))?;
         Ok(Ending::Done)
+    }
+
+    fn config(&self) -> Result<Config, Failure> {
+        Config::load(&self.sources()?).map_err(|error| Failure::usage(error.to_string()))
     }
 
     fn sources(&self) -> Result<Sources, Failure> {

@@ -33,12 +33,14 @@ pub struct Shape {
     pub raft: RaftOptions,
     /// Knobs of the logs: small, or every crash copies large files.
     pub log: LogOptions,
+    /// One in how many times a node's task is overtaken by others where it may be; 0: never.
+    pub hesitates_one_in: u64,
 }
 
 impl Default for Shape {
     fn default() -> Self {
         let log = LogOptions { segment_bytes: 1 << 18, bytes_max: 1 << 20, ..LogOptions::default() };
-        Self { hosts: 3, node: NodeOptions::default(), raft: RaftOptions::default(), log }
+        Self { hosts: 3, node: NodeOptions::default(), raft: RaftOptions::default(), log, hesitates_one_in: 0 }
     }
 }
 
@@ -175,7 +177,8 @@ impl Cluster {
         }
         let seeds: Vec<_> = self.hosts.iter().map(|host| host.address.clone()).collect();
         let host = &mut self.hosts[number];
-        let scope = Scope::new(Random::seeded(self.dice.random().next_seed()));
+        let random = Random::seeded(self.dice.random().next_seed());
+        let scope = Scope::hesitating(random, self.shape.hesitates_one_in);
         let network = self.network.for_host(&host.address);
         let founds = number == 0;
         if founds {

@@ -99,6 +99,7 @@ fn shape(dice: &Dice) -> (Shape, u64) {
     if shape.node.entries_in_flight_max == 8 {
         shape.node.entry_beside_bytes_min = 0;
     }
+    shape.hesitates_one_in = [0, 0, 4, 20][dice.place(4)];
     shape.node.upkeep_every = Duration::from_millis([100, 1_000][dice.place(2)]);
     (shape, [1, 2, 3, 4, 8][dice.place(9) / 2])
 }

@@ -11,8 +11,8 @@ use lentic_types::{NodeId, Version};
 /// A question to another node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Question {
-    /// Ticks, of the oracle.
-    Ticks { count: u32 },
+    /// Ticks, of the oracle. The term in which the asker's vote is with the one it asks, if it is.
+    Ticks { count: u32, vouched: Option<u64> },
     /// The catalog, if it is newer than a revision; answered when it is, or after a while all the same.
     Catalog { newer_than: u64 },
     /// The asker is alive, and leads so many shards.
@@ -38,9 +38,12 @@ impl Question {
     pub(crate) fn encode(&self) -> Bytes {
         let mut out = Vec::new();
         match self {
-            Self::Ticks { count } => {
-                out.push(1);
+            Self::Ticks { count, vouched } => {
+                out.push(if vouched.is_some() { 2 } else { 1 });
                 put_varint(&mut out, u64::from(*count));
+                if let Some(term) = vouched {
+                    put_varint(&mut out, *term);
+                }
             }
             Self::Catalog { newer_than } => {
                 out.push(3);
@@ -58,7 +61,11 @@ impl Question {
     pub(crate) fn decode(input: &Bytes) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(input);
         let question = match reader.u8("question")? {
-            1 => Self::Ticks { count: small(reader.varint("count")?)? },
+            1 => Self::Ticks { count: small(reader.varint("count")?)?, vouched: None },
+            2 => {
+                let count = small(reader.varint("count")?)?;
+                Self::Ticks { count, vouched: Some(reader.varint("term")?) }
+            }
             3 => Self::Catalog { newer_than: reader.varint("revision")? },
             4 => Self::Alive { leaders: small(reader.varint("leaders")?)? },
             5 => Self::Nodes,
@@ -136,7 +143,8 @@ mod tests {
     #[test]
     fn questions_and_answers_come_back() {
         let questions = [
-            Question::Ticks { count: 7 },
+            Question::Ticks { count: 7, vouched: None },
+            Question::Ticks { count: 7, vouched: Some(u64::MAX) },
             Question::Catalog { newer_than: u64::MAX },
             Question::Alive { leaders: 3 },
             Question::Nodes,

@@ -20,7 +20,7 @@ use tracing::info;
 
 use crate::addresses::Addresses;
 use crate::ask::{Answer, Question};
-use crate::gateway::{Budget, Forwarder, Gateway, Guarded, Routes};
+use crate::gateway::{Budget, Calls, Forwarder, Gateway, Guarded, Routes};
 use crate::meta::machine::MetaMachine;
 use crate::meta::oracle::LocalOracle;
 use crate::meta::service::MetaService;
@@ -136,9 +136,9 @@ impl<S: Portable> Node<S> {
         let routes = Arc::new(Routes { shards: Arc::clone(&shards), meta: Arc::clone(&meta) });
         let forwarder = Arc::new(Forwarder::new(network, node, cluster));
         let budget = Budget::new(options.answer_bytes_max);
-        // Whatever callers of unary calls do not read, most of the room is left for pipes.
-        let unary_budget = budget.part(options.answer_bytes_max / 4);
-        let gateway = Gateway { shards, meta, routes, forwarder, budget, unary_budget, options };
+        // Whatever callers of unary calls do not read, half of the room is left for pipes.
+        let calls = Calls::new(budget.part(options.answer_bytes_max / 2), options.caller_answer_bytes_max);
+        let gateway = Gateway { shards, meta, routes, forwarder, budget, calls, options };
         host.on_ask(Arc::new(Answers(Arc::downgrade(&gateway.meta))));
         upkeep::start(&gateway, upkeep::Registration { identity, address, http_address });
         info!(node = node.0, %cluster, "node started");
@@ -269,7 +269,7 @@ impl<S: Portable> lentic_raft::Answer for Answers<S> {
             let meta = meta.ok_or_else(|| "this node is stopping; ask another".to_owned())?;
             let question = Question::decode(&question).map_err(|error| error.to_string())?;
             let answer = match question {
-                Question::Ticks { count } => match meta.oracle.ticks(count).await {
+                Question::Ticks { count, vouched } => match meta.ticks(count, vouched.map(|term| (from, term))).await {
                     Ok(ticks) => Answer::Ticks(ticks),
                     Err(not_here) => Answer::NotLeader(not_here.0),
                 },

@@ -28,9 +28,9 @@ pub struct NodeOptions {
     pub pipe_requests_max: usize,
     /// Bytes of requests of one pipe that are open at once.
     pub pipe_request_bytes_max: usize,
-    /// Bytes of answers that wait for one slow reader; beyond it reads are refused.
-    pub pipe_answer_bytes_max: usize,
-    /// Bytes of answers that wait for all readers of the node.
+    /// Bytes of answers that wait for one slow reader, of a pipe or of calls on a connection; beyond it reads are refused.
+    pub caller_answer_bytes_max: usize,
+    /// Bytes of answers that wait for all readers of the node; unary calls have half of it.
     pub answer_bytes_max: usize,
     /// How often the log is shortened and the store looked after.
     pub upkeep_every: Duration,
@@ -52,7 +52,7 @@ impl Default for NodeOptions {
             deadline: Duration::from_secs(30),
             pipe_requests_max: 4_096,
             pipe_request_bytes_max: 128 << 20,
-            pipe_answer_bytes_max: 64 << 20,
+            caller_answer_bytes_max: 64 << 20,
             answer_bytes_max: 512 << 20,
             upkeep_every: Duration::from_secs(1),
             meta_replicas: 3,

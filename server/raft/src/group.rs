@@ -21,6 +21,7 @@ use crate::reads::{ReadIndex, Reads};
 use crate::snapshot::Holds;
 use crate::status::Status;
 use crate::types::{Raft, Types};
+use crate::vouch::{self, Vouch};
 
 /// What a group consists of on this node.
 pub(crate) struct Core {
@@ -130,6 +131,19 @@ impl<M: Machine> Group<M> {
             Ok(Some(fault)) => Err(ReadError::Stopped(fault)),
             Err(_) => Err(ReadError::Stopped("it is removed".to_owned())),
         }
+    }
+
+    /// The leader that this node's vote is with, for a question to that leader: with it the leader may spare the round of
+    /// a read point. `None` while there is an election.
+    pub async fn vouch(&self) -> Option<Vouch> {
+        vouch::vouch(&self.core.raft).await
+    }
+
+    /// Whether `voter`, who vouched for this node in `term` after a question began, and this node are a quorum by
+    /// themselves: then this node leads as of that question, as if [`Self::read_index`] had been called with it. It does
+    /// not say what is applied here.
+    pub async fn is_confirmed_by(&self, voter: NodeId, term: u64) -> bool {
+        vouch::suffices(&self.core.raft, voter, term).await
     }
 
     /// Lets `node` have the entries without a vote. When it returns, the change is committed; the node may still be far

@@ -42,6 +42,7 @@ mod stats;
 mod status;
 mod store;
 mod types;
+mod vouch;
 
 pub use error::{AskError, ChangeError, ProposeError, ReadError, StartError};
 pub use group::Group;
@@ -54,3 +55,4 @@ pub use propose::{COMMAND_BYTES_MAX, Pending};
 pub use reads::ReadIndex;
 pub use stats::Stats;
 pub use status::Status;
+pub use vouch::Vouch;

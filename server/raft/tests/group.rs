@@ -258,6 +258,40 @@ fn reads_share_rounds_and_see_what_was_acknowledged_before() {
     });
 }
 
+/// Who believes in a leader that was replaced, and the leader who was not told, agree with each other and are wrong.
+#[test]
+fn a_voters_word_counts_while_both_have_their_vote_with_the_leader() {
+    simulate(23, async {
+        let cluster = three(23).await;
+        let leader = cluster.leader().await;
+        let (old, others) = (cluster.group(leader), others(&cluster, leader));
+        let [voter, next] = others[..] else { panic!("there are three") };
+        let vouch = cluster.group(voter).vouch().await.unwrap();
+        assert_eq!((vouch.leader, vouch.term), (leader, old.status().term));
+        assert!(old.is_confirmed_by(voter, vouch.term).await, "two of three are a quorum");
+        assert!(!old.is_confirmed_by(voter, vouch.term + 1).await, "of another term");
+        assert!(!old.is_confirmed_by(leader, vouch.term).await, "its own word is no other's");
+        assert!(!old.is_confirmed_by(node(9), vouch.term).await, "who has no vote has no word");
+        assert!(!cluster.group(next).is_confirmed_by(voter, vouch.term).await, "of another leader");
+        old.transfer_leader(next).await.unwrap();
+        assert!(!old.is_confirmed_by(voter, vouch.term).await, "the leader has given its vote away");
+        let now = cluster.group(leader).vouch().await.unwrap();
+        assert_eq!((now.leader, now.term > vouch.term), (next, true));
+    });
+}
+
+#[test]
+fn one_voter_of_five_is_no_quorum_with_the_leader() {
+    simulate(24, async {
+        let mut cluster = Cluster::new(24, 5).await;
+        cluster.begin(GROUP, [1, 2, 3, 4, 5]).await;
+        let leader = cluster.leader().await;
+        let term = cluster.group(leader).status().term;
+        let voter = others(&cluster, leader)[0];
+        assert!(!cluster.group(leader).is_confirmed_by(voter, term).await);
+    });
+}
+
 #[test]
 fn members_change_from_one_to_three_and_the_first_may_leave() {
     simulate(11, async {

@@ -6,7 +6,8 @@
 //! - every task is started with [`spawn`], which keeps it in the [`Scope`] of its node: a crash aborts the scope;
 //! - monotonic time is tokio's, wall time comes from a [`Clock`];
 //! - random numbers come from [`rng`], which draws from the scope's seed;
-//! - work that would hold a thread goes through [`blocking()`].
+//! - work that would hold a thread goes through [`blocking()`];
+//! - where a task may be overtaken by others it says [`hesitate`], so that a simulation lets it be.
 
 // rustdoc has flags of its own.
 #[cfg(not(any(tokio_unstable, doc, doctest)))]
@@ -23,4 +24,4 @@ mod scope;
 pub use blocking::blocking;
 pub use clock::{Clock, SimClock, SystemClock};
 pub use random::{Random, random, rng};
-pub use scope::{Scope, spawn};
+pub use scope::{Scope, hesitate, spawn};

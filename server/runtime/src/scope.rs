@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::task::{AbortHandle, JoinHandle};
 
@@ -19,6 +20,8 @@ pub struct Scope(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     random: Random,
+    /// One in how many times a task hesitates; never, if it is 0.
+    hesitates_one_in: u64,
     tasks: Mutex<Tasks>,
 }
 
@@ -36,7 +39,13 @@ impl Scope {
     /// A scope without tasks.
     #[must_use]
     pub fn new(random: Random) -> Self {
-        Self(Arc::new(Inner { random, tasks: Mutex::default() }))
+        Self::hesitating(random, 0)
+    }
+
+    /// A scope without tasks, in which one in `one_in` calls of [`hesitate`] takes a while: for simulations.
+    #[must_use]
+    pub fn hesitating(random: Random, one_in: u64) -> Self {
+        Self(Arc::new(Inner { random, hesitates_one_in: one_in, tasks: Mutex::default() }))
     }
 
     /// The scope of the task that asks.
@@ -102,6 +111,23 @@ where
     }
 }
 
+/// Marks a place where a busy machine may let a task wait while others go on, and where that must do no harm. In
+/// production it does nothing. In a simulation every task that can run does so before time passes: there, in a
+/// [hesitating](Scope::hesitating) scope, it sometimes sleeps.
+pub async fn hesitate() {
+    let pause = CURRENT.try_with(|Scope(inner)| {
+        let one_in = inner.hesitates_one_in;
+        let hesitates = one_in > 0 && inner.random.next_seed().is_multiple_of(one_in);
+        hesitates.then(|| Duration::from_millis(inner.random.next_seed() % HESITATION_MS_MAX + 1))
+    });
+    if let Ok(Some(pause)) = pause {
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// The longest hesitation: longer than a few messages take.
+const HESITATION_MS_MAX: u64 = 30;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,6 +161,17 @@ mod tests {
         let scope = Scope::new(Random::seeded(1));
         let drawn = scope.spawn(async { spawn(async { rng().next_u64() }).await.unwrap() }).await.unwrap();
         assert_eq!(drawn, draw(1).await, "a task of a task draws from the same seed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_hesitating_scope_hesitates() {
+        let took = |scope: Scope| async move {
+            let began = tokio::time::Instant::now();
+            scope.run(hesitate()).await;
+            began.elapsed()
+        };
+        assert!(took(Scope::new(Random::seeded(1))).await.is_zero());
+        assert!(!took(Scope::hesitating(Random::seeded(1), 1)).await.is_zero());
     }
 
     #[tokio::test]

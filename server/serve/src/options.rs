@@ -21,7 +21,7 @@ impl From<&Config> for NodeOptions {
             deadline: Duration::from_millis(requests.deadline_ms),
             pipe_requests_max: requests.open_max,
             pipe_request_bytes_max: requests.open_bytes_max,
-            pipe_answer_bytes_max: requests.answer_bytes_max,
+            caller_answer_bytes_max: requests.answer_bytes_max,
             answer_bytes_max: requests.answers_bytes_max,
             upkeep_every: Duration::from_millis(store.upkeep_ms),
             meta_replicas: cluster.replicas as usize,

@@ -6,6 +6,7 @@
 
 #![allow(clippy::print_stdout, reason = "the figures are the program's output")]
 
+mod ceiling;
 mod cluster;
 mod drive;
 mod figures;

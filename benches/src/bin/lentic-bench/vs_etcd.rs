@@ -9,6 +9,7 @@ use bytes::Bytes;
 use lentic_client::{Table, WriteBatch};
 
 use crate::Size;
+use crate::ceiling;
 use crate::cluster::{Etcd, Kv, Lentic};
 use crate::drive::{Load, Seen, drive, scatter};
 use crate::figures::{Figures, Target};
@@ -37,12 +38,24 @@ struct Round {
 pub(crate) fn run(size: Size, figures: &mut Figures) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.expect("a runtime can be built");
-    let (mut etcd, mut lentic) = (Vec::new(), Vec::new());
+    let (mut etcd, mut lentic, mut ceiling) = (Vec::new(), Vec::new(), Vec::new());
+    let Load { warm_up, measured, .. } = load(size, 0);
     for _ in 0..size.repetitions {
+        ceiling.push(ceiling::keys_per_second(KEYS, BATCH_KEYS, &value(), warm_up, measured));
         etcd.push(runtime.block_on(with_etcd(size)));
         lentic.push(runtime.block_on(with_lentic(size)));
     }
     report(figures, &etcd, &lentic);
+    let to_ceiling =
+        lentic.iter().zip(&ceiling).map(|(lentic, ceiling)| lentic.batches.rate * BATCH_KEYS as f64 / ceiling);
+    figures.add("batch_keys_rate_to_bare_stores", &to_ceiling.collect::<Vec<_>>(), "ratio", Target::Stated);
+    let to_etcd = |per_call: u64, take: &dyn Fn(&Round) -> f64| {
+        ceiling.iter().zip(&etcd).map(|(ceiling, etcd)| ceiling / (take(etcd) * per_call as f64)).collect::<Vec<_>>()
+    };
+    figures.add("bare_stores_keys_rate", &ceiling, "keys/s", Target::Stated);
+    let to_txn = to_etcd(BATCH_KEYS, &|round| round.batches.rate);
+    figures.add("bare_stores_keys_rate_to_etcd_txn", &to_txn, "ratio", Target::Stated);
+    figures.add("bare_stores_keys_rate_to_etcd_puts", &to_etcd(1, &|round| round.puts.rate), "ratio", Target::Stated);
 }
 
 fn load(size: Size, callers: u64) -> Load {

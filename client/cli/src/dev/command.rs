@@ -137,6 +137,10 @@ impl DevArgs {
         if place.number > 1 {
             arguments.extend(["--join".to_owned(), first.address()]);
         }
+        // They share the machine's cores.
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = (cores / usize::from(self.nodes)).max(1);
+        arguments.extend(["--set".to_owned(), format!("process.worker_threads={threads}")]);
         arguments.extend(self.set.iter().flat_map(|knob| ["--set".to_owned(), knob.clone()]));
         arguments
     }

@@ -45,7 +45,8 @@ impl Budget {
         Some(Held { bytes, budget: Arc::clone(self) })
     }
 
-    fn is_over(&self) -> bool {
+    /// Whether more waits than may.
+    pub(crate) fn is_over(&self) -> bool {
         self.bytes.load(Ordering::Relaxed) > self.bytes_max
             || self.parent.as_ref().is_some_and(|parent| parent.is_over())
     }

@@ -1,6 +1,7 @@
 //! Where clients come in: pipes, what they ask, and where to send them when it is not here.
 
 mod answers;
+mod calls;
 mod catalog;
 mod cluster;
 mod forward;
@@ -13,6 +14,7 @@ mod state;
 mod unary;
 
 pub(crate) use answers::Budget;
+pub(crate) use calls::Calls;
 pub(crate) use forward::Forwarder;
 pub(crate) use guarded::Guarded;
 pub(crate) use routes::Routes;

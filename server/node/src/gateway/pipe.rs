@@ -50,7 +50,7 @@ impl<S: Portable> Gateway<S> {
         let sending = spawn(send_all(link.sender, waiting));
         let requests = Arc::new(Semaphore::new(options.pipe_requests_max));
         let bytes = Arc::new(Semaphore::new(options.pipe_request_bytes_max));
-        let budget = self.budget.part(options.pipe_answer_bytes_max);
+        let budget = self.budget.part(options.caller_answer_bytes_max);
         let mut frames = Vec::new();
         while link.receiver.recv_many(&mut frames, FRAMES_AT_ONCE).await > 0 {
             for frame in frames.drain(..) {

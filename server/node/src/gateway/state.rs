@@ -5,6 +5,7 @@ use std::sync::Arc;
 use lentic_engine::Portable;
 
 use super::answers::Budget;
+use super::calls::Calls;
 use super::forward::Forwarder;
 use super::routes::Routes;
 use crate::meta::service::MetaService;
@@ -18,8 +19,7 @@ pub(crate) struct Gateway<S: Portable> {
     pub(crate) routes: Arc<Routes<S>>,
     pub(crate) forwarder: Arc<Forwarder>,
     pub(crate) budget: Arc<Budget>,
-    /// The part of it that answers of unary calls have together.
-    pub(crate) unary_budget: Arc<Budget>,
+    pub(crate) calls: Arc<Calls>,
     pub(crate) options: NodeOptions,
 }
 
@@ -31,7 +31,7 @@ impl<S: Portable> Clone for Gateway<S> {
             routes: Arc::clone(&self.routes),
             forwarder: Arc::clone(&self.forwarder),
             budget: Arc::clone(&self.budget),
-            unary_budget: Arc::clone(&self.unary_budget),
+            calls: Arc::clone(&self.calls),
             options: self.options,
         }
     }

@@ -1,6 +1,7 @@
 //! Unary calls, for callers that keep no pipe and no routes: the same handlers.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use lentic_engine::Portable;
@@ -8,7 +9,6 @@ use lentic_proto::v1::pipe_request::Request;
 use lentic_proto::v1::pipe_response::Response;
 use lentic_proto::v1::{self, Failure};
 use lentic_runtime::spawn;
-use prost::Message;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::Stream;
@@ -16,7 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request as Call, Response as Reply, Status};
 
 use super::Gateway;
-use super::answers::{Held, unread};
+use super::answers::{Budget, Held, unread};
 use super::guarded::Carried;
 use super::pipe::Caller;
 use crate::failure;
@@ -25,23 +25,25 @@ use crate::failure;
 const PAGES_WAITING_MAX: usize = 1;
 
 impl<S: Portable> Gateway<S> {
-    /// Answers a call as if it had come through a pipe.
-    async fn ask_anyone(&self, request: Request) -> Result<Response, Failure> {
-        self.answer(request, Caller::Client, Instant::now() + self.options.deadline).await
+    /// Answers a call as if it had come through a pipe; the answer, with the room that it takes until it is sent.
+    async fn ask_anyone(&self, budget: &Arc<Budget>, request: Request) -> Result<(Response, Held), Failure> {
+        let deadline = Instant::now() + self.options.deadline;
+        let _turn = self.calls.turn(&request, budget, deadline).await?;
+        let response = self.answer(request, Caller::Client, deadline).await?;
+        let held = budget.hold(response.encoded_len()).ok_or_else(unread)?;
+        Ok((response, held))
     }
 
-    /// The response, with the room that it takes until it is sent.
-    fn reply<T: Message>(&self, response: T) -> Result<Reply<T>, Status> {
-        let held = self.unary_budget.hold(response.encoded_len()).ok_or_else(unread)?;
-        let mut reply = Reply::new(response);
-        reply.extensions_mut().insert(Carried::new(held));
-        Ok(reply)
-    }
-
-    async fn scan_pages(&self, mut request: v1::ScanRequest, pages: &mpsc::Sender<Page>) -> Result<(), Failure> {
+    async fn scan_pages(
+        &self,
+        budget: &Arc<Budget>,
+        mut request: v1::ScanRequest,
+        pages: &mpsc::Sender<Page>,
+    ) -> Result<(), Failure> {
         let limit = request.limit;
         loop {
-            let Response::Scan(mut page) = self.ask_anyone(Request::Scan(request.clone())).await? else {
+            let (Response::Scan(mut page), held) = self.ask_anyone(budget, Request::Scan(request.clone())).await?
+            else {
                 return Err(failure::internal("a scan was answered by something else"));
             };
             let rows = u64::try_from(page.rows.len()).unwrap_or(u64::MAX);
@@ -51,7 +53,6 @@ impl<S: Portable> Gateway<S> {
                 page.rest = page.rest.filter(|_| request.limit > 0);
             }
             let rest = page.rest.clone();
-            let held = self.unary_budget.hold(page.encoded_len()).ok_or_else(unread)?;
             if pages.send(Ok((page, held))).await.is_err() {
                 return Ok(());
             }
@@ -87,27 +88,32 @@ impl Stream for Pages {
 }
 
 macro_rules! answer {
-    ($gateway:ident, $result:expr, $kind:ident) => {
-        match $result {
-            Ok(Response::$kind(response)) => $gateway.reply(response),
+    ($gateway:ident, $call:ident, $kind:ident) => {{
+        let budget = $gateway.calls.budget_of($call.remote_addr());
+        match $gateway.ask_anyone(&budget, Request::$kind($call.into_inner())).await {
+            Ok((Response::$kind(response), held)) => {
+                let mut reply = Reply::new(response);
+                reply.extensions_mut().insert(Carried::new(held));
+                Ok(reply)
+            }
             Ok(_) => Err(Status::from(failure::internal("the request was answered by something else"))),
             Err(failure) => Err(Status::from(failure)),
         }
-    };
+    }};
 }
 
 #[tonic::async_trait]
 impl<S: Portable> v1::kv_server::Kv for Gateway<S> {
     async fn write(&self, call: Call<v1::WriteRequest>) -> Result<Reply<v1::WriteResponse>, Status> {
-        answer!(self, self.ask_anyone(Request::Write(call.into_inner())).await, Write)
+        answer!(self, call, Write)
     }
 
     async fn get(&self, call: Call<v1::GetRequest>) -> Result<Reply<v1::GetResponse>, Status> {
-        answer!(self, self.ask_anyone(Request::Get(call.into_inner())).await, Get)
+        answer!(self, call, Get)
     }
 
     async fn multi_get(&self, call: Call<v1::MultiGetRequest>) -> Result<Reply<v1::MultiGetResponse>, Status> {
-        answer!(self, self.ask_anyone(Request::MultiGet(call.into_inner())).await, MultiGet)
+        answer!(self, call, MultiGet)
     }
 
     type ScanStream = Pin<Box<dyn Stream<Item = Result<v1::ScanResponse, Status>> + Send>>;
@@ -115,8 +121,9 @@ impl<S: Portable> v1::kv_server::Kv for Gateway<S> {
     async fn scan(&self, call: Call<v1::ScanRequest>) -> Result<Reply<Self::ScanStream>, Status> {
         let (pages, receiver) = mpsc::channel(PAGES_WAITING_MAX);
         let gateway = self.clone();
+        let budget = self.calls.budget_of(call.remote_addr());
         spawn(async move {
-            if let Err(failure) = gateway.scan_pages(call.into_inner(), &pages).await {
+            if let Err(failure) = gateway.scan_pages(&budget, call.into_inner(), &pages).await {
                 // A reader that is gone needs no reason.
                 let _ = pages.send(Err(failure)).await;
             }
@@ -131,7 +138,7 @@ macro_rules! ask_anyone {
         #[tonic::async_trait]
         impl<S: Portable> $service for Gateway<S> {
             $(async fn $name(&self, call: Call<$request>) -> Result<Reply<$response>, Status> {
-                answer!(self, self.ask_anyone(Request::$kind(call.into_inner())).await, $kind)
+                answer!(self, call, $kind)
             })*
         }
     };

@@ -1,173 +1,186 @@
 //! The oracle's leader: hands out ticks while this node leads the meta group.
 //!
-//! A batch of questions is answered from one confirmation of leadership, begun after the last of them arrived. The end
-//! of the window is replicated ahead, so the answer waits for the disk only after a change of leader.
+//! Each question is answered from a confirmation of leadership that began after it: a round, shared by all who ask
+//! meanwhile, or the word of the asker who is a voter. The end of the window is replicated ahead, so the answer waits for
+//! the disk only after a change of leader.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lentic_engine::Portable;
 use lentic_machine::meta::{MetaCommand, MetaOutcome};
 use lentic_machine::oracle::{NoTicks, Oracle, Ticks};
 use lentic_raft::{Group, ReadError, ReadIndex, Status};
-use lentic_runtime::{Clock, spawn};
+use lentic_runtime::{Clock, hesitate, spawn};
 use lentic_types::{NodeId, Version};
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::sync::{OwnedMutexGuard, watch};
+use tokio::time::sleep;
 use tracing::error;
 
 use super::machine::{MetaMachine, Shown};
 
-/// Most questions that wait for a confirmation.
-const WAITING_MAX: usize = 4_096;
-
 /// How often the oracle looks at the clock while nobody asks.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 
-/// Extensions that were applied and not looked at yet: one is on its way at a time.
-const EXTENSIONS_MAX: usize = 4;
+/// The oracle on this node. Clones are the same one.
+pub(crate) struct LocalOracle<S: Portable>(Arc<Server<S>>);
 
-/// Asks the oracle on this node. Clones ask the same one.
-#[derive(Clone)]
-pub(crate) struct LocalOracle(mpsc::Sender<Waiter>);
-
-struct Waiter {
-    count: u32,
-    reply: oneshot::Sender<Result<Ticks, NotHere>>,
+impl<S: Portable> Clone for LocalOracle<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
 }
 
 /// This node does not lead the meta group; who does, if it knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NotHere(pub(crate) Option<NodeId>);
 
-/// The term in which an extension was asked for, and where the window ends.
-type Extended = (u64, Version);
-
 struct Server<S: Portable> {
     group: Group<MetaMachine<S>>,
     shown: watch::Receiver<Shown>,
     clock: Arc<dyn Clock>,
-    leading: Option<(u64, Oracle)>,
-    /// The extension of the window that is on its way.
-    extending: Option<JoinHandle<()>>,
-    /// Extensions of this leader that were applied: the term in which it asked, and where the window ends. What others
-    /// extended says nothing of what this one may hand out: a leader that was paused may find a successor's window.
-    extended: (mpsc::Sender<Extended>, mpsc::Receiver<Extended>),
+    /// Its oracle in the last term in which this node was confirmed to lead.
+    leading: Mutex<Option<(u64, Oracle)>>,
+    /// Whoever extends the window holds it: one extension is on its way at a time.
+    extending: Arc<tokio::sync::Mutex<()>>,
 }
 
-impl LocalOracle {
-    pub(crate) fn start<S: Portable>(
-        group: Group<MetaMachine<S>>,
-        shown: watch::Receiver<Shown>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
-        let (waiting, waiters) = mpsc::channel(WAITING_MAX);
-        spawn(
-            Server { group, shown, clock, leading: None, extending: None, extended: mpsc::channel(EXTENSIONS_MAX) }
-                .run(waiters),
-        );
-        Self(waiting)
-    }
-
-    /// Ticks, confirmed after this call.
-    pub(crate) async fn ticks(&self, count: u32) -> Result<Ticks, NotHere> {
-        let (reply, ticks) = oneshot::channel();
-        self.0.send(Waiter { count, reply }).await.map_err(|_| NotHere(None))?;
-        ticks.await.map_err(|_| NotHere(None))?
-    }
-}
-
-impl<S: Portable> Server<S> {
-    async fn run(mut self, mut waiters: mpsc::Receiver<Waiter>) {
-        let mut together = Vec::new();
-        loop {
-            match timeout(LOOK_EVERY, waiters.recv_many(&mut together, WAITING_MAX)).await {
-                Ok(0) => return,
-                Ok(_) => {}
-                Err(_) => {
-                    self.look_ahead(self.clock.unix_ms());
-                    continue;
-                }
+impl<S: Portable> LocalOracle<S> {
+    pub(crate) fn start(group: Group<MetaMachine<S>>, shown: watch::Receiver<Shown>, clock: Arc<dyn Clock>) -> Self {
+        let oracle =
+            Self(Arc::new(Server { group, shown, clock, leading: Mutex::default(), extending: Arc::default() }));
+        let looking = Arc::downgrade(&oracle.0);
+        spawn(async move {
+            while let Some(server) = looking.upgrade() {
+                server.look_ahead();
+                drop(server);
+                sleep(LOOK_EVERY).await;
             }
-            let count = together.iter().map(|waiter| waiter.count).max().unwrap_or(1).max(1);
-            let result = self.take(count).await;
-            for waiter in together.drain(..) {
-                // Who no longer waits needs no ticks.
-                let _ = waiter.reply.send(result);
-            }
-        }
+        });
+        oracle
     }
 
-    async fn take(&mut self, count: u32) -> Result<Ticks, NotHere> {
+    /// Ticks, confirmed after the question began: by a voter's word for this node in a term, or by a round.
+    pub(crate) async fn ticks(&self, count: u32, vouched: Option<(NodeId, u64)>) -> Result<Ticks, NotHere> {
+        let server = &self.0;
+        let mut vouched = vouched;
         loop {
-            let confirmed = self.confirm().await.map_err(|_| self.not_here())?;
-            let now = self.clock.unix_ms();
-            let oracle = match &mut self.leading {
-                Some((term, oracle)) if *term == confirmed.term => oracle,
-                // A new leader begins above everything that an earlier one may have handed out.
-                leading => {
-                    let window_end = self.shown.borrow().window_end;
-                    &mut leading.insert((confirmed.term, Oracle::lead(window_end, now))).1
+            let term = match vouched.take() {
+                // In its first round it finds out what leaders before it may have handed out.
+                Some((voter, term))
+                    if server.is_leading_in(term) && server.group.is_confirmed_by(voter, term).await =>
+                {
+                    term
                 }
+                _ => server.confirm().await?.term,
             };
-            while let Ok((term, end)) = self.extended.1.try_recv() {
-                if term == confirmed.term {
-                    oracle.extended(end);
-                }
-            }
-            match oracle.take(count, now) {
+            // Another may lead by now, and have handed out later ticks.
+            hesitate().await;
+            let taken = match server.take(term, count) {
+                Err(Delay::No(NoTicks::NeedsWindow { .. })) => server.extend_and_take(term, count).await?,
+                taken => taken,
+            };
+            match taken {
                 Ok(ticks) => {
-                    self.look_ahead(now);
+                    server.look_ahead();
                     return Ok(ticks);
                 }
-                Err(NoTicks::NeedsWindow { until }) => match extend(&self.group, confirmed.term, until).await {
-                    Some(end) => oracle.extended(end),
-                    None => return Err(self.not_here()),
-                },
-                Err(reason @ (NoTicks::TooMany { .. } | NoTicks::Exhausted)) => {
+                // It led again in a later term meanwhile.
+                Err(Delay::Late) => tokio::task::yield_now().await,
+                Err(Delay::No(reason)) => {
                     error!(%reason, "no ticks");
                     return Err(NotHere(None));
                 }
             }
         }
     }
+}
 
+/// Why ticks are not taken at once.
+enum Delay {
+    /// The confirmation is of an earlier term than the oracle is of.
+    Late,
+    No(NoTicks),
+}
+
+impl<S: Portable> Server<S> {
     /// This node leads the meta group.
-    async fn confirm(&self) -> Result<ReadIndex, ReadError> {
+    async fn confirm(&self) -> Result<ReadIndex, NotHere> {
         if lentic_types::mutant!("oracle-no-confirm")
             && let Status { is_leader: true, term, applied: index, .. } = self.group.status()
         {
             return Ok(ReadIndex { term, index });
         }
-        self.group.read_index().await
+        let confirmed: Result<_, ReadError> = self.group.read_index().await;
+        confirmed.map_err(|_| NotHere(self.group.watch().borrow().leader))
     }
 
-    /// Extends the window before it is needed.
-    fn look_ahead(&mut self, now: u64) {
-        let is_idle = self.extending.as_ref().is_none_or(JoinHandle::is_finished);
-        let Some((term, oracle)) = self.leading.as_mut().filter(|_| is_idle) else { return };
-        if let Some(until) = oracle.wants_extension(now) {
-            let (group, term, told) = (self.group.clone(), *term, self.extended.0.clone());
-            self.extending = Some(spawn(async move {
-                if let Some(end) = extend(&group, term, until).await {
-                    // An oracle that is gone needs no window.
-                    let _ = told.send((term, end)).await;
-                }
-            }));
+    fn is_leading_in(&self, term: u64) -> bool {
+        self.leading().as_ref().is_some_and(|leading| leading.0 == term)
+    }
+
+    /// Takes ticks as the leader of `term`.
+    fn take(&self, term: u64, count: u32) -> Result<Ticks, Delay> {
+        let now = self.clock.unix_ms();
+        let mut leading = self.leading();
+        let oracle = match &mut *leading {
+            Some((known, _)) if *known > term => return Err(Delay::Late),
+            Some((known, oracle)) if *known == term => oracle,
+            // A new leader begins above everything that an earlier one may have handed out.
+            leading => {
+                let window_end = self.shown.borrow().window_end;
+                &mut leading.insert((term, Oracle::lead(window_end, now))).1
+            }
+        };
+        oracle.take(count, now).map_err(Delay::No)
+    }
+
+    /// Takes ticks once there is a window for them, which whoever was here before may have made.
+    async fn extend_and_take(&self, term: u64, count: u32) -> Result<Result<Ticks, Delay>, NotHere> {
+        let _extending = self.extending.lock().await;
+        loop {
+            match self.take(term, count) {
+                Err(Delay::No(NoTicks::NeedsWindow { until })) => self.extend_to(term, until).await?,
+                taken => return Ok(taken),
+            }
         }
     }
 
-    fn not_here(&self) -> NotHere {
-        NotHere(self.group.watch().borrow().leader)
+    /// Replicates a new end of the window, and tells the oracle of the term in which that was asked for. What others
+    /// extended says nothing of what this leader may hand out: one that was paused may find a successor's window.
+    async fn extend_to(&self, term: u64, until: Version) -> Result<(), NotHere> {
+        let command = MetaCommand::ExtendWindow { until }.encode();
+        let end = match self.group.submit(term, command.into()).await {
+            Ok(pending) => pending.await,
+            Err(error) => Err(error),
+        };
+        let Ok((_, MetaOutcome::Window(end))) = end else {
+            return Err(NotHere(self.group.watch().borrow().leader));
+        };
+        if let Some((_, oracle)) = self.leading().as_mut().filter(|leading| leading.0 == term) {
+            oracle.extended(end);
+        }
+        Ok(())
     }
-}
 
-/// Replicates a new end of the window, and says where it ends then; `None` if that is not known.
-async fn extend<S: Portable>(group: &Group<MetaMachine<S>>, term: u64, until: Version) -> Option<Version> {
-    let command = MetaCommand::ExtendWindow { until }.encode();
-    match group.submit(term, command.into()).await.ok()?.await {
-        Ok((_, MetaOutcome::Window(end))) => Some(end),
-        _ => None,
+    /// Extends the window before it is needed.
+    fn look_ahead(self: &Arc<Self>) {
+        let Ok(extending) = Arc::clone(&self.extending).try_lock_owned() else { return };
+        let wanted = match self.leading().as_mut() {
+            Some((term, oracle)) => oracle.wants_extension(self.clock.unix_ms()).map(|until| (*term, until)),
+            None => None,
+        };
+        if let Some((term, until)) = wanted {
+            let server = Arc::clone(self);
+            spawn(async move {
+                let _extending: OwnedMutexGuard<()> = extending;
+                // It is tried again at the next look.
+                let _ = server.extend_to(term, until).await;
+            });
+        }
+    }
+
+    fn leading(&self) -> MutexGuard<'_, Option<(u64, Oracle)>> {
+        self.leading.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -10,7 +10,7 @@ use lentic_machine::meta::{Catalog, MetaCommand, MetaOutcome};
 use lentic_machine::oracle::Ticks;
 use lentic_net::BoxFuture;
 use lentic_proto::v1::Failure;
-use lentic_raft::{Group, Host, ProposeError};
+use lentic_raft::{Group, Host, ProposeError, Vouch};
 use lentic_types::NodeId;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -31,7 +31,7 @@ pub(crate) struct MetaService<S: Portable> {
     pub(crate) node: NodeId,
     pub(crate) group: Group<MetaMachine<S>>,
     pub(crate) host: Host,
-    pub(crate) oracle: LocalOracle,
+    oracle: LocalOracle<S>,
     shown: watch::Receiver<Shown>,
     /// The newest catalog this node knows, from its own replica or from another node.
     pub(crate) catalog: watch::Sender<Arc<Catalog>>,
@@ -55,7 +55,7 @@ impl<S: Portable> MetaService<S> {
         node: NodeId,
         group: Group<MetaMachine<S>>,
         host: Host,
-        oracle: LocalOracle,
+        oracle: LocalOracle<S>,
         shown: watch::Receiver<Shown>,
         catalog: Arc<Catalog>,
         peers: Vec<NodeId>,
@@ -146,9 +146,20 @@ impl<S: Portable> MetaService<S> {
         });
     }
 
+    /// Ticks of the oracle on this node, for a question that began before this call; of a voter that vouched for this
+    /// node in a term, perhaps.
+    pub(crate) async fn ticks(&self, count: u32, vouched: Option<(NodeId, u64)>) -> Result<Ticks, NotHere> {
+        self.oracle.ticks(count, vouched).await
+    }
+
     /// Asks whoever leads the meta group.
     pub(crate) async fn ask_leader(&self, question: &Question) -> Option<Answer> {
         let leader = self.leader().filter(|leader| *leader != self.node).or_else(|| self.anyone())?;
+        self.ask_for_leader(leader, question).await
+    }
+
+    /// Asks the node that is taken for the meta group's leader.
+    async fn ask_for_leader(&self, leader: NodeId, question: &Question) -> Option<Answer> {
         let answer = self.host.ask(leader, question.encode(), ASK_TIMEOUT).await.ok();
         let answer = answer.and_then(|bytes| Answer::decode(&bytes).ok());
         let known = match &answer {
@@ -228,13 +239,20 @@ impl<S: Portable> Oracle for Arc<MetaService<S>> {
     fn fetch(&self, count: u32) -> BoxFuture<'_, Option<Ticks>> {
         Box::pin(async move {
             if self.leads() {
-                match self.oracle.ticks(count).await {
+                match self.ticks(count, None).await {
                     Ok(ticks) => return Some(ticks),
                     Err(NotHere(Some(leader))) => self.leader.store(leader.0, Ordering::Relaxed),
                     Err(NotHere(None)) => {}
                 }
             }
-            match self.ask_leader(&Question::Ticks { count }).await {
+            // A voter's word spares the leader a round: it is given after the fetch began.
+            let answer = match self.group.vouch().await.filter(|vouch| vouch.leader != self.node) {
+                Some(Vouch { leader, term }) => {
+                    self.ask_for_leader(leader, &Question::Ticks { count, vouched: Some(term) }).await
+                }
+                None => self.ask_leader(&Question::Ticks { count, vouched: None }).await,
+            };
+            match answer {
                 Some(Answer::Ticks(ticks)) => Some(ticks),
                 _ => None,
             }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use lentic_engine::Portable;
 use lentic_machine::{Command, Outcome};
 use lentic_raft::{Group, ProposeError};
-use lentic_runtime::spawn;
+use lentic_runtime::{hesitate, spawn};
 use lentic_types::Epoch;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -99,6 +99,8 @@ impl<S: Portable> Proposer<S> {
                     Some(ticks) => ticks,
                     None => self.ticks.fetch(wanted).await?,
                 };
+                // A read at a later tick may come first.
+                hesitate().await;
                 if let Some(stamped) = self.stamps.take(count, &ticks) {
                     break stamped;
                 }

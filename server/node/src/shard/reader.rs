@@ -11,7 +11,7 @@ use lentic_engine::{Direction, Found, Portable, ReadAt, ReadError, ReadStats, Sc
 use lentic_machine::Refusal;
 use lentic_proto::v1::Failure;
 use lentic_raft::{Group, ReadError as LostLead};
-use lentic_runtime::{blocking, spawn};
+use lentic_runtime::{blocking, hesitate, spawn};
 use lentic_types::{Epoch, KeyRange, Version, limits};
 use tokio::sync::mpsc;
 
@@ -158,6 +158,7 @@ impl<S: Portable> Place<S> {
         }
         self.stamps.read_at(at).await;
         self.confirm().await?;
+        hesitate().await;
         // A leader that lost its term and won another meanwhile has a new floor, above `at`.
         if self.queue.is_open() { Ok(()) } else { Err(failure::not_leader()) }
     }

@@ -10,6 +10,16 @@ use lentic_types::Limits;
 use super::knob::{Knob, quoted, section};
 
 section! {
+    /// The process.
+    pub struct Process {
+        /// Threads that serve requests and replication, at most 1,024; 0: one for each core of the machine. Fewer, where
+        /// several nodes or other programs share it: threads that wake each other on busy cores cost latency. Disk and
+        /// background work have threads of their own.
+        pub worker_threads: u16 = 0,
+    }
+}
+
+section! {
     /// The shape of the cluster.
     pub struct Cluster {
         /// How many nodes keep each shard and the meta group, if there are so many: 1, 3 or 5. With 1, a node that is

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::knob::{Given, HostPort, Section, Wrong, section};
-use super::sections::{Cluster, Connections, Log, Logging, Raft, RequestLimits, Requests, Shards, Store};
+use super::sections::{Cluster, Connections, Log, Logging, Process, Raft, RequestLimits, Requests, Shards, Store};
 
 section! {
     /// Where the node is: the knobs without a section.
@@ -33,6 +33,8 @@ section! {
 pub struct Config {
     /// Where the node is.
     pub place: Place,
+    /// The process.
+    pub process: Process,
     /// The shape of the cluster.
     pub cluster: Cluster,
     /// Replication.
@@ -58,9 +60,10 @@ pub(super) const PLACE: &str = "";
 
 impl Config {
     /// The sections with their names and what they are for, in the order in which they are printed.
-    pub(super) fn sections(&self) -> [(&'static str, &'static str, &dyn Section); 10] {
+    pub(super) fn sections(&self) -> [(&'static str, &'static str, &dyn Section); 11] {
         [
             (PLACE, "Where the node is.", &self.place),
+            ("process", "The process.", &self.process),
             ("cluster", "The shape of the cluster.", &self.cluster),
             ("raft", "Replication.", &self.raft),
             ("limits", "What a request may hold: below the ceilings of the format, never above.", &self.limits),
@@ -76,6 +79,7 @@ impl Config {
     fn section(&mut self, name: &str) -> Option<&mut dyn Section> {
         Some(match name {
             PLACE => &mut self.place,
+            "process" => &mut self.process,
             "cluster" => &mut self.cluster,
             "raft" => &mut self.raft,
             "limits" => &mut self.limits,

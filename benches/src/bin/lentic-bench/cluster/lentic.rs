@@ -1,4 +1,4 @@
-//! Three nodes of Lentic, each `lentic serve` on its defaults.
+//! Three nodes of Lentic, each `lentic serve` on its defaults, but with threads for a third of the machine.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use lentic_client::{Client, TableDescription, TableOptions};
 
 use super::processes::{Processes, free_ports};
+use super::share_of_cores;
 
 const NODES: usize = 3;
 const UP_WITHIN: Duration = Duration::from_secs(60);
@@ -28,6 +29,7 @@ impl Lentic {
             let data = processes.directory().join(format!("node-{node}"));
             command.arg("serve").arg("--data").arg(data).args(["--listen", &address(node)]);
             command.args(["--http-listen", &format!("127.0.0.1:{}", ports[NODES + node])]);
+            command.args(["--set", &format!("process.worker_threads={}", share_of_cores(NODES))]);
             if node > 0 {
                 command.args(["--join", &address(0)]);
             }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -38,6 +39,18 @@ impl Processes {
     /// Processor time that all have taken until now, in seconds.
     pub(crate) fn cpu_seconds(&self) -> f64 {
         self.children.iter().map(|(child, _)| cpu_seconds(&child.id().to_string())).sum()
+    }
+
+    /// Waits until the processes have done what they put off, compactions above all: until they take less than a
+    /// twentieth of a core each.
+    pub(crate) async fn settle(&self) {
+        loop {
+            let before = self.cpu_seconds();
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            if self.cpu_seconds() - before < 2.0 * self.children.len() as f64 / 20.0 {
+                return;
+            }
+        }
     }
 
     /// Panics with the words of a process that has ended.
