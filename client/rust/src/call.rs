@@ -54,6 +54,9 @@ pub(crate) async fn any(core: &Arc<Core>, request: Request, mut progress: Progre
     any_with(core, request, &mut progress).await
 }
 
+/// The patience with a change of the catalog: it takes rounds of consensus, and asking again elsewhere only adds to them.
+const CHANGE_PATIENCE: Duration = Duration::from_secs(5);
+
 /// The same; `progress` tells afterwards how it went.
 pub(crate) async fn any_with(core: &Arc<Core>, request: Request, progress: &mut Progress) -> Result<Response, Error> {
     let mut request = PipeRequest { request: Some(request), ..PipeRequest::default() };
@@ -65,10 +68,9 @@ pub(crate) async fn any_with(core: &Arc<Core>, request: Request, progress: &mut 
 }
 
 async fn ask_any(core: &Arc<Core>, request: &mut PipeRequest, progress: &mut Progress) -> Result<Response, Error> {
-    // A change of the catalog takes rounds of consensus; asking again elsewhere would only add to them.
     let patience = match progress.effect() {
-        Effect::Reads => core.options.patience / 2,
-        Effect::Writes => core.options.patience * 5,
+        Effect::Reads => core.options.patience,
+        Effect::Writes => core.options.patience.max(CHANGE_PATIENCE),
     };
     let (mut misses, mut hint) = (0usize, None);
     loop {
@@ -222,6 +224,8 @@ impl ShardCall<'_> {
             if let Ok(answer) = tokio::time::timeout(self.core.options.patience, waiting.answer()).await {
                 return Ok(answered(answer));
             }
+            // Not the node that says nothing: it may hang.
+            self.core.nodes.avoid(address);
             tokio::select! {
                 biased;
                 answer = waiting.answer() => return Ok(answered(answer)),

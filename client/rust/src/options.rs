@@ -9,8 +9,9 @@ use crate::error::Error;
 pub struct Options {
     /// How long an operation may take in all, retries among it. Too small: a change of leader (1 to 2 s) becomes an error.
     pub deadline: Duration,
-    /// How long to wait for an answer before asking others whether the leader has changed. It gives nothing up. Too
-    /// small: questions for nothing when nodes are slow; too large: a leader that hangs holds its requests for longer.
+    /// How long to wait for an answer before asking others whether the leader has changed, again and again. It gives
+    /// nothing up, and all who wait on a table ask together. Too small: questions for nothing when nodes are slow; too
+    /// large: a leader that hangs holds its requests for longer than an election takes.
     pub patience: Duration,
     /// How long a node may be silent, questions among it, before its connection is given up and its open requests are
     /// sent again.
@@ -41,7 +42,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             deadline: Duration::from_secs(30),
-            patience: Duration::from_secs(1),
+            patience: Duration::from_millis(400),
             silence_max: Duration::from_secs(5),
             dial_max: Duration::from_secs(3),
             backoff_min: Duration::from_millis(10),

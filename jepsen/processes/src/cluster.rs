@@ -51,6 +51,18 @@ impl Leaders {
     pub fn of(&self, place: usize) -> Vec<ShardId> {
         self.shards.iter().filter(|(_, leader)| **leader == place).map(|(shard, _)| *shard).collect()
     }
+
+    /// Whom to hurt in a round: every second time the leader of the meta group, and in between whoever leads the most
+    /// shards besides. One that leads no shard shows nothing.
+    #[must_use]
+    pub fn victim(&self, round: usize) -> usize {
+        let leads = |place: &usize| self.of(*place).len();
+        if round.is_multiple_of(2) && leads(&self.meta) > 0 {
+            return self.meta;
+        }
+        let others = self.shards.values().copied().filter(|place| *place != self.meta);
+        others.max_by_key(leads).unwrap_or(self.meta)
+    }
 }
 
 /// A cluster of processes. They end with it; when that is by a panic, their logs are shown.

@@ -7,13 +7,12 @@
 
 use std::fs::File;
 use std::io::{Seek as _, SeekFrom, Write as _};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rocksdb::WriteBatch;
 
-use crate::drive::scatter;
+use crate::drive::{scatter, value};
 use crate::peer;
 
 const REPLICAS: usize = 3;
@@ -23,28 +22,30 @@ const GATHERED: usize = 16;
 const LOG_BYTES: u64 = 64 << 20;
 
 /// Keys a second that each of the replicas takes, all at once, in batches of `batch_keys`.
-pub(crate) fn keys_per_second(keys: u64, batch_keys: u64, value: &[u8], warm_up: Duration, measured: Duration) -> f64 {
-    let (counting, stop, written) = (AtomicBool::new(false), AtomicBool::new(false), AtomicU64::new(0));
-    let seconds = thread::scope(|scope| {
-        for _ in 0..REPLICAS {
-            scope.spawn(|| {
-                let mut replica = Replica::new();
-                while !stop.load(Ordering::Relaxed) {
-                    replica.write(keys, batch_keys, value);
-                    if counting.load(Ordering::Relaxed) {
-                        written.fetch_add(GATHERED as u64 * batch_keys, Ordering::Relaxed);
-                    }
-                }
-            });
+pub(crate) fn keys_per_second(
+    keys: u64,
+    batch_keys: u64,
+    value_bytes: usize,
+    warm_up: Duration,
+    measured: Duration,
+) -> f64 {
+    let (began, end) = (Instant::now(), warm_up + measured);
+    let write_all = || {
+        let (mut replica, mut written) = (Replica::new(), 0);
+        loop {
+            replica.write(keys, batch_keys, value_bytes);
+            match began.elapsed() {
+                now if now > end => return written,
+                now if now > warm_up => written += GATHERED as u64 * batch_keys,
+                _ => {}
+            }
         }
-        thread::sleep(warm_up);
-        counting.store(true, Ordering::Relaxed);
-        let began = Instant::now();
-        thread::sleep(measured);
-        stop.store(true, Ordering::Relaxed);
-        began.elapsed().as_secs_f64()
+    };
+    let written: u64 = thread::scope(|scope| {
+        let replicas: Vec<_> = (0..REPLICAS).map(|_| scope.spawn(write_all)).collect();
+        replicas.into_iter().map(|replica| replica.join().expect("a replica failed")).sum()
     });
-    written.load(Ordering::Relaxed) as f64 / REPLICAS as f64 / seconds
+    written as f64 / REPLICAS as f64 / measured.as_secs_f64()
 }
 
 struct Replica {
@@ -65,7 +66,7 @@ impl Replica {
         Self { store, log, version: 0, _directory: directory }
     }
 
-    fn write(&mut self, keys: u64, batch_keys: u64, value: &[u8]) {
+    fn write(&mut self, keys: u64, batch_keys: u64, value_bytes: usize) {
         let (mut batches, mut entry) = (Vec::new(), Vec::new());
         for _ in 0..GATHERED {
             self.version += 1;
@@ -74,8 +75,9 @@ impl Replica {
             for number in first..first + batch_keys {
                 let mut key = scatter(number % keys).to_be_bytes().to_vec();
                 key.extend((!self.version).to_be_bytes());
+                let value = value(number, value_bytes);
                 entry.extend_from_slice(&key);
-                entry.extend_from_slice(value);
+                entry.extend_from_slice(&value);
                 batch.put(key, value);
             }
             batches.push(batch);

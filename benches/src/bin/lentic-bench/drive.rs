@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
 
@@ -69,6 +70,13 @@ where
     }
     let ms = |quantile| all.value_at_quantile(quantile) as f64 / 1e3;
     Seen { rate: all.len() as f64 / took, p50_ms: ms(0.5), p99_ms: ms(0.99) }
+}
+
+/// A value that compresses to about a half, as state does: the first half of it is noise.
+pub(crate) fn value(number: u64, bytes: usize) -> Bytes {
+    let words = (0_u64..).map(|word| scatter(number << 8 | word).to_le_bytes());
+    let noise = words.flatten().take(bytes / 2);
+    noise.chain(std::iter::repeat(b'v')).take(bytes).collect()
 }
 
 /// A number that looks random, the same for the same input: the finalizer of `SplitMix64`.

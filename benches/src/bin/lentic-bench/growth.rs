@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::Size;
 use crate::cluster::Lentic;
-use crate::drive::{Load, drive, scatter};
+use crate::drive::{Load, drive, scatter, value};
 use crate::figures::{Figures, Target, median};
 
 const VALUE_BYTES: usize = 256;
@@ -55,7 +55,7 @@ async fn grow(size: Size, shards: u32, sizes: &[u64]) -> Vec<Vec<f64>> {
                 let table = table.clone();
                 async move {
                     let key = key(scatter(caller << 40 | number) % keys);
-                    table.put(key, value()).await.expect("the cluster takes writes");
+                    table.put(key, value(number, VALUE_BYTES)).await.expect("the cluster takes writes");
                 }
             });
             of_size.push(seen.await.rate);
@@ -72,7 +72,7 @@ async fn fill(table: &Table, from: u64, to: u64) {
         fillers.spawn(async move {
             let batches = (to - from).div_ceil(FILL_BATCH);
             for first in (0..batches).filter(|batch| batch % FILLERS == filler).map(|batch| from + batch * FILL_BATCH) {
-                let put = |batch: WriteBatch, number| batch.put(key(number), value());
+                let put = |batch: WriteBatch, number| batch.put(key(number), value(number, VALUE_BYTES));
                 let batch = (first..(first + FILL_BATCH).min(to)).fold(WriteBatch::new(), put);
                 table.write_in_parts(batch).await.expect("the cluster takes writes");
             }
@@ -85,8 +85,4 @@ async fn fill(table: &Table, from: u64, to: u64) {
 
 fn key(number: u64) -> Bytes {
     Bytes::copy_from_slice(&scatter(number).to_be_bytes())
-}
-
-fn value() -> Bytes {
-    Bytes::from(vec![b'v'; VALUE_BYTES])
 }

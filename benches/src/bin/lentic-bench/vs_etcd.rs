@@ -11,7 +11,7 @@ use lentic_client::{Table, WriteBatch};
 use crate::Size;
 use crate::ceiling;
 use crate::cluster::{Etcd, Kv, Lentic};
-use crate::drive::{Load, Seen, drive, scatter};
+use crate::drive::{self, Load, Seen, drive, scatter};
 use crate::figures::{Figures, Target};
 
 const VALUE_BYTES: usize = 256;
@@ -41,7 +41,7 @@ pub(crate) fn run(size: Size, figures: &mut Figures) {
     let (mut etcd, mut lentic, mut ceiling) = (Vec::new(), Vec::new(), Vec::new());
     let Load { warm_up, measured, .. } = load(size, 0);
     for _ in 0..size.repetitions {
-        ceiling.push(ceiling::keys_per_second(KEYS, BATCH_KEYS, &value(), warm_up, measured));
+        ceiling.push(ceiling::keys_per_second(KEYS, BATCH_KEYS, VALUE_BYTES, warm_up, measured));
         etcd.push(runtime.block_on(with_etcd(size)));
         lentic.push(runtime.block_on(with_lentic(size)));
     }
@@ -102,8 +102,9 @@ fn some_key(caller: u64, number: u64) -> Bytes {
     key(scatter(caller << 40 | number))
 }
 
-fn value() -> Bytes {
-    Bytes::from(vec![b'v'; VALUE_BYTES])
+/// A value of the size that both get.
+fn value(number: u64) -> Bytes {
+    drive::value(number, VALUE_BYTES)
 }
 
 async fn with_etcd(size: Size) -> Round {
@@ -113,14 +114,14 @@ async fn with_etcd(size: Size) -> Round {
         connections[usize::try_from(caller).expect("few callers") % connections.len()].clone()
     };
     for first in (0..KEYS / BATCH_KEYS).map(|batch| batch * BATCH_KEYS) {
-        let pairs = (first..first + BATCH_KEYS).map(|number| (key(number), value())).collect();
+        let pairs = (first..first + BATCH_KEYS).map(|number| (key(number), value(number))).collect();
         leader[0].put_all(pairs).await.expect("etcd takes puts");
     }
     let put = {
         let leader = leader.clone();
         move |caller, number| {
             let kv = one_of(&leader, caller);
-            async move { kv.put(some_key(caller, number), value()).await.expect("etcd takes puts") }
+            async move { kv.put(some_key(caller, number), value(number)).await.expect("etcd takes puts") }
         }
     };
     let (before, began) = (cluster.processes.cpu_seconds(), std::time::Instant::now());
@@ -132,7 +133,7 @@ async fn with_etcd(size: Size) -> Round {
         async move {
             // A transaction puts each key once.
             let first = scatter(caller << 40 | number) % KEYS;
-            let pairs = (0..BATCH_KEYS).map(|offset| (key(first + offset), value())).collect();
+            let pairs = (0..BATCH_KEYS).map(|offset| (key(first + offset), value(first + offset))).collect();
             kv.put_all(pairs).await.expect("etcd takes transactions");
         }
     })
@@ -151,7 +152,7 @@ async fn with_lentic(size: Size) -> Round {
     cluster.table(&client, "bench", SHARDS).await;
     let table = client.table("bench");
     for first in (0..KEYS).step_by(1_000) {
-        let put = |batch: WriteBatch, number| batch.put(key(number), value());
+        let put = |batch: WriteBatch, number| batch.put(key(number), value(number));
         let batch = (first..first + 1_000).fold(WriteBatch::new(), put);
         table.write_in_parts(batch).await.expect("the cluster takes writes");
     }
@@ -160,7 +161,7 @@ async fn with_lentic(size: Size) -> Round {
         move |caller, number| {
             let table: Table = table.clone();
             async move {
-                table.put(some_key(caller, number), value()).await.expect("the cluster takes writes");
+                table.put(some_key(caller, number), value(number)).await.expect("the cluster takes writes");
             }
         }
     };
@@ -194,6 +195,6 @@ fn one_shard_batch(seed: u64) -> WriteBatch {
     let shard = seed % u64::from(SHARDS);
     (0..BATCH_KEYS).fold(WriteBatch::new(), |batch, offset| {
         let key = shard * in_shard + scatter((seed.wrapping_add(offset)) % KEYS) % in_shard;
-        batch.put(key.to_be_bytes().to_vec(), value())
+        batch.put(key.to_be_bytes().to_vec(), value(seed.wrapping_add(offset)))
     })
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cluster::{Cluster, Leaders};
+use crate::cluster::Cluster;
 use crate::load::{Load, Pace, places_of};
 use crate::outage::{Distribution, longest_gap};
 use crate::recorder::Recorder;
@@ -60,7 +60,7 @@ pub async fn kills(stand: &Stand, plan: Kills) -> Report {
         cluster.well("a kill").await;
         tokio::time::sleep(CALM).await;
         let leaders = cluster.leaders().await;
-        let victim = victim(&leaders, round);
+        let victim = leaders.victim(round);
         let (led, is_meta) = (places_of(&shards, &leaders.of(victim)), leaders.meta == victim);
         meta_kills += usize::from(is_meta);
         let from = recorder.nemesis("kill", cluster.nodes[victim].name());
@@ -95,15 +95,4 @@ pub async fn kills(stand: &Stand, plan: Kills) -> Report {
     let (half, worst) = (gaps.led.percentile(50), gaps.led.worst().max(gaps.oracle.worst()));
     assert!(half <= plan.gap_half_max && worst <= plan.gap_max, "writes went on too late: {report}");
     report.close(&home, &recorder)
-}
-
-/// Whom to kill: the leader of the meta group, and in between whoever leads the most shards besides. One that leads no
-/// shard shows nothing.
-fn victim(leaders: &Leaders, round: usize) -> usize {
-    let leads = |place: &usize| leaders.of(*place).len();
-    if round.is_multiple_of(2) && leads(&leaders.meta) > 0 {
-        return leaders.meta;
-    }
-    let others = (0..NODES).filter(|place| *place != leaders.meta);
-    others.max_by_key(leads).filter(|place| leads(place) > 0).unwrap_or(leaders.meta)
 }

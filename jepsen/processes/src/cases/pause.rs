@@ -6,7 +6,7 @@ use lentic_client::TableOptions;
 use tokio::time::sleep;
 
 use super::register::Register;
-use crate::cluster::{Cluster, Leaders};
+use crate::cluster::Cluster;
 use crate::load::{Load, Pace, places_of};
 use crate::outage::{Distribution, longest_gap};
 use crate::pipe::RawPipe;
@@ -50,7 +50,7 @@ pub async fn pause(stand: &Stand, plan: Pause) -> Report {
     for round in 0..plan.times {
         cluster.well("a pause").await;
         let leaders = cluster.leaders().await;
-        let victim = victim(&leaders, round);
+        let victim = leaders.victim(round);
         let node = &cluster.nodes[victim];
         let led = leaders.of(victim);
         let shard = registers.iter().find(|shard| led.contains(&shard.shard)).unwrap_or(&registers[0]);
@@ -85,14 +85,4 @@ pub async fn pause(stand: &Stand, plan: Pause) -> Report {
     report.add("there, once", format!("{} rows, {} counters", verified.rows, verified.counters));
     cluster.check_well();
     report.close(&home, &recorder)
-}
-
-/// A node that leads shards: every second time the one that leads the meta group, and the oracle with it.
-fn victim(leaders: &Leaders, round: usize) -> usize {
-    let leads = |place: &usize| leaders.of(*place).len();
-    if round.is_multiple_of(2) && leads(&leaders.meta) > 0 {
-        return leaders.meta;
-    }
-    let others = (0..NODES).filter(|place| *place != leaders.meta);
-    others.max_by_key(leads).filter(|place| leads(place) > 0).unwrap_or(leaders.meta)
 }

@@ -14,7 +14,7 @@ use super::answers::{Budget, unread};
 use crate::failure;
 
 /// Largest values that are read at once for unary calls: what is read has no room until its size is known.
-const READING_MAX: usize = 64;
+const READING_MAX: usize = 16;
 /// Connections beyond which those without unread answers are forgotten.
 const KEPT_MIN: usize = 64;
 

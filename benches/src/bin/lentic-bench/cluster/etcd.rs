@@ -34,9 +34,6 @@ impl Etcd {
             let (client, peer) = (url(ports[member]), url(ports[MEMBERS + member]));
             let name = format!("m{member}");
             let mut command = Command::new("etcd");
-            if let Some(n) = std::env::var_os("X_GOMAX") {
-                command.env("GOMAXPROCS", n);
-            }
             command.arg("--data-dir").arg(processes.directory().join(&name)).args(["--name", &name]);
             command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
             command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);

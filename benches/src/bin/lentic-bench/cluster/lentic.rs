@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 use lentic_client::{Client, TableDescription, TableOptions};
 
-use super::processes::{Processes, free_ports};
-use super::share_of_cores;
+use super::processes::{Processes, free_ports, share_of_cores};
 
 const NODES: usize = 3;
 const UP_WITHIN: Duration = Duration::from_secs(60);

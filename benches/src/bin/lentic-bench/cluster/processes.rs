@@ -78,6 +78,12 @@ impl Drop for Processes {
     }
 }
 
+/// Threads for each of so many processes that share this machine's cores.
+pub(crate) fn share_of_cores(processes: usize) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (cores / processes).max(1)
+}
+
 /// Processor time of a process, or of this one as `self`, in seconds.
 pub(crate) fn cpu_seconds(process: &str) -> f64 {
     const TICKS_PER_SECOND: f64 = 100.0;
