@@ -1,20 +1,25 @@
 //! Unary calls: how many read at once, and what their unread answers may take.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use lentic_proto::v1::Failure;
 use lentic_proto::v1::pipe_request::Request;
 use lentic_types::limits;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 
 use super::answers::{Budget, unread};
-use crate::failure;
 
 /// Largest values that are read at once for unary calls: what is read has no room until its size is known.
 const READING_MAX: usize = 16;
+/// How long a call waits for its turn, and how long it has it. Reads take milliseconds; one whose shard has no leader takes
+/// as long as it likes, and must not hold up those of other shards.
+const TURN_MAX: Duration = Duration::from_millis(100);
 /// Connections beyond which those without unread answers are forgotten.
 const KEPT_MIN: usize = 64;
 
@@ -27,9 +32,20 @@ pub(crate) struct Calls {
     connection_bytes_max: usize,
 }
 
-/// A read's turn: dropped, it is another's.
-pub(crate) struct Turn {
-    _reading: Option<OwnedSemaphorePermit>,
+/// A read's turn, unless it goes without.
+pub(super) struct Turn(Option<OwnedSemaphorePermit>);
+
+impl Turn {
+    /// Does the work of the turn, which passes on to another call if that takes too long.
+    pub(super) async fn cover<F: Future>(self, work: F) -> F::Output {
+        let mut work = pin!(work);
+        let within = timeout(TURN_MAX, &mut work).await;
+        drop(self.0);
+        match within {
+            Ok(done) => done,
+            Err(_) => work.await,
+        }
+    }
 }
 
 impl Calls {
@@ -54,23 +70,62 @@ impl Calls {
         budget
     }
 
-    /// Waits until a request may read. Whoever has too many answers to read already is told so before anything is read.
-    pub(super) async fn turn(&self, request: &Request, budget: &Budget, deadline: Instant) -> Result<Turn, Failure> {
+    /// Waits for a read's turn. Whoever has too many answers to read already is told so before anything is read.
+    pub(super) async fn turn(&self, request: &Request, budget: &Budget) -> Result<Turn, Failure> {
         let bytes_max = match request {
             Request::Get(_) => limits::VALUE_BYTES_MAX,
             Request::Scan(_) => limits::SCAN_BYTES_MAX,
             Request::MultiGet(_) => limits::MULTI_GET_BYTES_MAX,
-            _ => return Ok(Turn { _reading: None }),
+            _ => return Ok(Turn(None)),
         };
         let values = u32::try_from(bytes_max / limits::VALUE_BYTES_MAX).unwrap_or(u32::MAX);
-        let reading = timeout_at(deadline, Arc::clone(&self.reading).acquire_many_owned(values)).await;
-        let reading = reading.ok().and_then(Result::ok);
-        let reading = reading.ok_or_else(|| failure::throttled("too many calls read at once; send again", 100))?;
+        let reading = timeout(TURN_MAX, Arc::clone(&self.reading).acquire_many_owned(values)).await;
         if budget.is_over() {
             return Err(unread());
         }
-        Ok(Turn { _reading: Some(reading) })
+        Ok(Turn(reading.ok().and_then(Result::ok)))
     }
 }
 
 const _: () = assert!(limits::MULTI_GET_BYTES_MAX / limits::VALUE_BYTES_MAX <= READING_MAX, "each call gets its turn");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lentic_proto::v1::{self, GetRequest};
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_that_hang_hold_up_no_other() {
+        let calls = Calls::new(Budget::new(1 << 20), 1 << 10);
+        let (get, budget) = (Request::Get(GetRequest::default()), calls.budget_of(None));
+        for _ in 0..READING_MAX {
+            let turn = calls.turn(&get, &budget).await.ok().unwrap();
+            tokio::spawn(turn.cover(std::future::pending::<()>()));
+        }
+        assert_eq!(calls.reading.available_permits(), 0);
+        let began = tokio::time::Instant::now();
+        calls.turn(&get, &budget).await.ok().unwrap().cover(async {}).await;
+        assert!(began.elapsed() <= TURN_MAX);
+        tokio::time::sleep(TURN_MAX).await;
+        assert_eq!(calls.reading.available_permits(), READING_MAX, "turns pass on");
+    }
+
+    #[tokio::test]
+    async fn who_does_not_read_is_refused_before_a_read_and_others_are_not() {
+        let calls = Calls::new(Budget::new(1 << 20), 8 << 10);
+        let caller = |port| Some(SocketAddr::from(([127, 0, 0, 1], port)));
+        let get = Request::Get(GetRequest::default());
+        let slow = calls.budget_of(caller(1));
+        let _held = slow.hold(9 << 10).unwrap();
+        assert!(calls.turn(&get, &calls.budget_of(caller(1))).await.is_err(), "the same connection");
+        assert!(calls.turn(&get, &calls.budget_of(caller(2))).await.is_ok());
+        assert!(calls.turn(&Request::Now(v1::NowRequest::default()), &slow).await.is_ok(), "it reads nothing");
+    }
+
+    #[test]
+    fn connections_without_unread_answers_are_forgotten() {
+        let calls = Calls::new(Budget::new(1 << 20), 8 << 10);
+        (1..10_000).for_each(|port| drop(calls.budget_of(Some(SocketAddr::from(([127, 0, 0, 1], port))))));
+        assert!(calls.connections.lock().unwrap().len() <= KEPT_MIN);
+    }
+}

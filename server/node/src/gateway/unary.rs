@@ -28,8 +28,8 @@ impl<S: Portable> Gateway<S> {
     /// Answers a call as if it had come through a pipe; the answer, with the room that it takes until it is sent.
     async fn ask_anyone(&self, budget: &Arc<Budget>, request: Request) -> Result<(Response, Held), Failure> {
         let deadline = Instant::now() + self.options.deadline;
-        let _turn = self.calls.turn(&request, budget, deadline).await?;
-        let response = self.answer(request, Caller::Client, deadline).await?;
+        let turn = self.calls.turn(&request, budget).await?;
+        let response = turn.cover(self.answer(request, Caller::Client, deadline)).await?;
         let held = budget.hold(response.encoded_len()).ok_or_else(unread)?;
         Ok((response, held))
     }
