@@ -34,7 +34,7 @@ const MUTANTS: &[(&str, &str)] = &[
 ];
 
 /// Seeds that a mutant may survive at most.
-const SEEDS_MAX: u64 = 300;
+const SEEDS_MAX: u64 = 500;
 
 /// What became of a mutant.
 struct Row {
