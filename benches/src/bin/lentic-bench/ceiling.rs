@@ -2,8 +2,7 @@
 //!
 //! Three threads, each with a bare RocksDB set up as the store is and a bare log file, write the same batches as the
 //! callers of a cluster do: into the log with an fdatasync for [`GATHERED`] of them, then into the store. No consensus, no
-//! network, no clients, nothing decoded, nothing judged: whatever replicates to three such stores on the same cores is
-//! slower.
+//! network, no clients, nothing decoded, nothing judged. Making keys and values is part of it, so the bound is a little low.
 
 use std::fs::File;
 use std::io::{Seek as _, SeekFrom, Write as _};
