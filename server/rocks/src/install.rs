@@ -99,6 +99,7 @@ fn around(span: &Span, mark: &[u8]) -> Vec<Span> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::io::ErrorKind;
     use std::path::Path;
 
     use lentic_engine::Portable as _;
@@ -122,13 +123,17 @@ mod tests {
         store.write(&batch).unwrap();
     }
 
-    /// What a process that dies now leaves: all files of the database as they are.
-    fn crash(store: &Path, copy: &Path) -> RocksStore {
+    /// What a process that dies now leaves: all files of the database as they are. RocksDB removes what it no longer
+    /// needs in the background: not while they are copied, and what went before was not needed.
+    fn crash(store: &RocksStore, path: &Path, copy: &Path) -> RocksStore {
         fs::create_dir_all(copy.join("db")).unwrap();
-        fs::copy(store.join("LENTIC"), copy.join("LENTIC")).unwrap();
-        for file in fs::read_dir(store.join("db")).unwrap().map(Result::unwrap) {
-            fs::copy(file.path(), copy.join("db").join(file.file_name())).unwrap();
+        fs::copy(path.join("LENTIC"), copy.join("LENTIC")).unwrap();
+        store.db.disable_file_deletions().unwrap();
+        for file in fs::read_dir(path.join("db")).unwrap().map(Result::unwrap) {
+            let copied = fs::copy(file.path(), copy.join("db").join(file.file_name())).map(drop);
+            assert!(copied.is_ok() || copied.is_err_and(|error| error.kind() == ErrorKind::NotFound));
         }
+        store.db.enable_file_deletions().unwrap();
         open(copy)
     }
 
@@ -150,7 +155,7 @@ mod tests {
         let arrivals = import.check(&spans, export.files()).unwrap();
         assert_eq!(arrivals.len(), 2);
         let found = |name: &str| {
-            let store = crash(&path("to"), &path(name));
+            let store = crash(&to, &path("to"), &path(name));
             (sys::is_installing(&store, GROUP).unwrap(), sys::applied(&store, GROUP).unwrap())
         };
         assert_eq!(found("checked"), (false, Index(3)));

@@ -1,8 +1,10 @@
 //! The suite that every store runs: the contract, and the engine over the store against a model.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use lentic_engine::gc::GcHandle;
 use lentic_engine::testing::{Subject, contract, run, steps, transfer};
@@ -55,18 +57,39 @@ impl Subject for Rocks {
     }
 }
 
+/// Copies what the directory holds at one moment: RocksDB removes files in the background, and none of those that a
+/// copied manifest names may be among them. Its file numbers are not used twice, so equal names are equal files.
 fn copy_files(from: &Path, to: &Path) {
-    for file in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let to = to.join(file.file_name());
-        if file.file_type().unwrap().is_dir() {
-            fs::create_dir(&to).unwrap();
-            copy_files(&file.path(), &to);
-        } else {
-            // Files that a collection has replaced are removed a moment later: one that is gone was not needed.
-            let copied = fs::copy(file.path(), to).map(drop);
-            assert!(copied.is_ok() || copied.is_err_and(|error| error.kind() == ErrorKind::NotFound));
+    loop {
+        let before = names(from);
+        let copied = before.iter().all(|name| copy_file(&from.join(name), &to.join(name)));
+        if copied && names(from) == before {
+            return;
         }
+        fs::remove_dir_all(to).unwrap();
+        fs::create_dir(to).unwrap();
     }
+}
+
+/// All files below a directory, in order.
+fn names(directory: &Path) -> BTreeSet<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap().map(Result::unwrap);
+    let below = |name: OsString| names(&directory.join(&name)).into_iter().map(move |file| Path::new(&name).join(file));
+    entries
+        .flat_map(|entry| match entry.file_type().unwrap().is_dir() {
+            true => below(entry.file_name()).collect(),
+            false => vec![PathBuf::from(entry.file_name())],
+        })
+        .collect()
+}
+
+/// False where the file is gone.
+fn copy_file(from: &Path, to: &Path) -> bool {
+    fs::create_dir_all(to.parent().expect("a file lies in a directory")).unwrap();
+    let copied = fs::copy(from, to).map(drop);
+    let gone = copied.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound);
+    assert!(gone || copied.is_ok(), "{copied:?}");
+    !gone
 }
 
 #[test]

@@ -58,6 +58,7 @@ async fn what_was_acknowledged_is_there_after_a_crash() {
     node.shutdown().await.unwrap();
 }
 
+/// All files as they are. The store of so few writes stays in memory, so none of its files is replaced meanwhile.
 fn copy_files(from: &std::path::Path, to: &std::path::Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
