@@ -6,5 +6,8 @@
 //! | file | promise |
 //! |---|---|
 //! | `registers.rs` | single keys are linearizable |
+//! | `serializable.rs` | transactions are strictly serializable; their histories are in `history.rs` |
 
+pub mod history;
 pub mod registers;
+pub mod serializable;

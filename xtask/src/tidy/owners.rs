@@ -120,9 +120,10 @@ pub(crate) const OWNERS: &[Owner] = &[
     owner("serde", Users::Only(&["lentic-cli"]), "answers in their JSON shapes"),
     owner(
         "serde_json",
-        Users::Only(&["lentic-cli", "lentic-serve", "lentic-jepsen"]),
+        Users::Only(&["lentic-cli", "lentic-serve", "lentic-check", "lentic-jepsen"]),
         "answers, rows, pages and histories as JSON",
     ),
+    owner("adya", Users::Only(&["lentic-check"]), "cycles in histories of transactions, as Elle finds them"),
     owner("goldenscript", Users::Tests, "scenarios as text files"),
     owner("proptest", Users::Tests, "properties against models"),
     owner("tempfile", Users::Tests, "directories that go away with their test"),
