@@ -9,6 +9,7 @@ use crate::stage::{Stage, Work};
 const BENCHES: &[(&str, &str)] = &[
     ("engine", "apply and reads of one shard on RocksDB, beside bare RocksDB in the same run"),
     ("vs-etcd", "a cluster of three processes beside one of etcd, which is installed if it is missing"),
+    ("txn", "transactions of a cluster of three processes, and conditional writes beside etcd's"),
     ("growth", "puts of a cluster as its table grows to ten million keys"),
     ("log", "group commit of the shared log, beside bare write and fdatasync in the same run"),
 ];
@@ -34,7 +35,7 @@ pub(crate) fn parse(words: &[&str]) -> Result<Request, String> {
         return Err(format!("no benchmark is called `{name}`; there are:\n{}", list()));
     }
     let mut stages = Vec::new();
-    if *name == "vs-etcd" {
+    if ["vs-etcd", "txn"].contains(name) {
         stages.push(Stage { name: "etcd", work: Work::Install("etcd") });
     }
     // The same build as the demo's, so that one serves both.

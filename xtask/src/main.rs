@@ -31,7 +31,7 @@ usage: cargo xtask CHORE
   sim --seed S [--lines]
                       runs one seed twice and compares; --lines prints what happened
   mutants [NAME ...]  plants bugs in the product, and says which seed of the simulation catches each
-  jepsen [--long] [CASE ...]  faults on real processes: kills, blackout, away, pause, rolling, hostile
+  jepsen [--long] [CASE ...]  faults on real processes: kills, transactions, blackout, away, pause, rolling, hostile
   demo                shows Lentic at work: three processes, a month of flights, a kill -9
   ci                  what .ci/run calls: check --all and test, each stage once
   help                this page

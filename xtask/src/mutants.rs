@@ -31,6 +31,12 @@ const MUTANTS: &[(&str, &str)] = &[
     ("oracle-no-confirm", "the oracle asks no quorum whether it still leads"),
     ("retry-new-key", "the client sends a write again under another key"),
     ("scan-not-pinned", "the pages of a scan are read at versions of their own"),
+    ("no-abort-fence", "a recovery that finds no prepare does not keep a late one out"),
+    ("commit-at-lowest", "a transaction commits at the lowest version of its prepares"),
+    ("reads-not-validated", "a commit does not look whether the keys that were read have changed"),
+    ("no-read-locks", "a prepared transaction does not hold what it has read"),
+    ("read-past-locks", "a read does not wait for a transaction that holds its key"),
+    ("locks-not-loaded", "a replica that starts has forgotten the locks"),
 ];
 
 /// Seeds that a mutant may survive at most.

@@ -6,7 +6,7 @@ use crate::bench::BenchCommand;
 use crate::bulk::{DumpArgs, LoadArgs};
 use crate::commands::{
     DeleteArgs, DeleteRangeArgs, GetArgs, MergeArgs, NowArgs, PutArgs, ScanArgs, ShardCommand, StatusArgs,
-    TableCommand, VersionArgs,
+    TableCommand, TxnArgs, VersionArgs,
 };
 use crate::completions::CompletionsArgs;
 use crate::dev::DevArgs;
@@ -40,6 +40,7 @@ pub(crate) enum Command {
     DeleteRange(DeleteRangeArgs),
     Scan(ScanArgs),
     Merge(MergeArgs),
+    Txn(TxnArgs),
     Load(LoadArgs),
     Dump(DumpArgs),
     Now(NowArgs),
@@ -73,6 +74,7 @@ impl Command {
             Self::DeleteRange(args) => args.run(session).await,
             Self::Scan(args) => args.run(session).await,
             Self::Merge(args) => args.run(session).await,
+            Self::Txn(args) => args.run(session).await,
             Self::Load(args) => args.run(session).await,
             Self::Dump(args) => args.run(session).await,
             Self::Now(args) => args.run(session).await,

@@ -21,35 +21,56 @@ pub(crate) struct Failure {
     /// What to do, if that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) help: Option<String>,
+    /// Which condition or operation it is about, from 0, or which statement of a script.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) position: Option<u32>,
+    /// What to do before the command is run again, if the cluster has refused it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) retry: Option<Retry>,
+}
+
+/// What to do before a command is run again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Retry {
+    /// Nothing: it had no effect, and may have one the next time.
+    Safe,
+    /// Read: it may have had its effect.
+    ReadFirst,
+    /// Change it: as it is, it never will have an effect.
+    Never,
 }
 
 impl Failure {
     /// The command cannot be run as it is asked for.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self { code: Ending::Usage, kind: "usage", message: message.into(), help: None }
+        Self::new(Ending::Usage, "usage", message)
     }
 
     /// The answer is no.
     pub(crate) fn no(message: impl Into<String>) -> Self {
-        Self { code: Ending::No, kind: "no", message: message.into(), help: None }
+        Self::new(Ending::No, "no", message)
     }
 
     /// A file of this machine cannot be used.
     pub(crate) fn file(path: &str, error: &dyn fmt::Display) -> Self {
-        Self { code: Ending::Usage, kind: "file", message: format!("{path}: {error}"), help: None }
+        Self::new(Ending::Usage, "file", format!("{path}: {error}"))
     }
 
     /// No node answered.
     pub(crate) fn not_reached(message: impl Into<String>, help: impl Into<String>) -> Self {
-        let (message, help) = (message.into(), Some(help.into()));
-        Self { code: Ending::NotReached, kind: "not_reached", message, help }
+        Self::new(Ending::NotReached, "not_reached", message).with_help(help)
     }
 
     /// Stdout cannot be written to.
     pub(crate) fn stdout(error: &io::Error) -> Self {
         let is_closed = error.kind() == io::ErrorKind::BrokenPipe;
         let code = if is_closed { Ending::Unheard } else { Ending::Usage };
-        Self { code, kind: "file", message: format!("stdout: {error}"), help: None }
+        Self::new(code, "file", format!("stdout: {error}"))
+    }
+
+    fn new(code: Ending, kind: &'static str, message: impl Into<String>) -> Self {
+        Self { code, kind, message: message.into(), help: None, position: None, retry: None }
     }
 
     /// With words before its message.
@@ -99,10 +120,23 @@ impl From<Error> for Failure {
             ErrorKind::Throttled => Some("try again later, or allow it more time with --deadline"),
             ErrorKind::VersionTooOld => Some("history goes back as far as the table's retention: `lentic table show`"),
             ErrorKind::VersionTooNew => Some("`lentic now` tells the newest version that can be read"),
+            ErrorKind::Conflict => Some("nothing was done; run it again"),
             _ if code == Ending::Unknown => Some("it may have had its effect: read before writing again"),
             _ => None,
         };
-        Self { code, kind: error.kind().word(), message: error.message().to_owned(), help: help.map(str::to_owned) }
+        // A command that is run again reads again, which is all that a conflict asks for.
+        let retry = match error.kind() {
+            _ if code == Ending::Unknown => Retry::ReadFirst,
+            ErrorKind::Conflict => Retry::Safe,
+            _ if error.is_retryable() => Retry::Safe,
+            _ => Retry::Never,
+        };
+        Self {
+            help: help.map(str::to_owned),
+            position: error.position(),
+            retry: Some(retry),
+            ..Self::new(code, error.kind().word(), error.message())
+        }
     }
 }
 

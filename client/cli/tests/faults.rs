@@ -12,7 +12,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use lentic_jepsen::cases::{
-    Away, Blackout, Hostile, Kills, Pause, Rolling, away, blackout, hostile, kills, pause, rolling,
+    Away, Blackout, Hostile, Kills, Pause, Rolling, Transactions, away, blackout, hostile, kills, pause, rolling,
+    transactions,
 };
 use lentic_jepsen::{Pace, Report, Stand};
 
@@ -37,6 +38,22 @@ fn run<F: Future<Output = Report>>(case: impl FnOnce(Stand, Pace) -> F) {
 fn a_leader_that_is_killed_loses_nothing_and_is_replaced_soon() {
     run(async |stand, pace| {
         kills(&stand, Kills { kills: 3, gap_half_max: 5 * SECOND, gap_max: 15 * SECOND, pace }).await
+    });
+}
+
+#[test]
+fn transactions_are_strictly_serializable_while_leaders_are_killed() {
+    run(async |stand, _| {
+        let plan = Transactions {
+            kills: 3,
+            calm: 3 * SECOND,
+            commits_min: 20,
+            gap_half_max: 8 * SECOND,
+            gap_max: 20 * SECOND,
+            resume_max: 25 * SECOND,
+            read_max: 20 * SECOND,
+        };
+        transactions(&stand, plan).await
     });
 }
 

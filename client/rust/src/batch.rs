@@ -19,6 +19,7 @@ use crate::merge::MergeOperator;
 pub struct WriteBatch {
     pub(crate) fence: Option<u64>,
     pub(crate) conditions: Vec<v1::Condition>,
+    pub(crate) ranges: Vec<v1::RangeRead>,
     pub(crate) operations: Vec<v1::Operation>,
 }
 
@@ -94,6 +95,21 @@ impl WriteBatch {
     #[must_use]
     pub fn if_value(self, key: impl Into<Bytes>, value: impl Into<Bytes>) -> Self {
         self.require(key.into(), Expected::ValueIs(value.into()))
+    }
+
+    /// Requires that nothing of the key has changed since it was read at `since`; otherwise the error is a conflict.
+    #[must_use]
+    pub fn if_unchanged(self, key: impl Into<Bytes>, since: Version) -> Self {
+        self.require(key.into(), Expected::UnchangedSince(since.0))
+    }
+
+    /// Requires that no row of the range has come, gone or changed since it was read at `since`; otherwise the error is a
+    /// conflict. For transactions ([`Client::commit`](crate::Client::commit)).
+    #[must_use]
+    pub fn if_range_unchanged(mut self, range: &KeyRange, since: Version) -> Self {
+        let (start, end) = (range.start().clone(), range.end().cloned());
+        self.ranges.push(v1::RangeRead { start, end, since: since.0 });
+        self
     }
 
     /// Names the token under which the writer owns the keys' range.

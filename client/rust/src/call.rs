@@ -169,8 +169,8 @@ impl ShardCall<'_> {
             };
             if lentic_types::mutant!("retry-new-key")
                 && progress.is_in_doubt()
-                && let Request::Write(write) = self.request()
-                && let Some(key) = &mut write.key
+                && let Request::Write(v1::WriteRequest { key: Some(key), .. })
+                | Request::Transact(v1::TransactRequest { key: Some(key), .. }) = self.request()
             {
                 key.sequence += 1_000_000;
             }
@@ -195,6 +195,11 @@ impl ShardCall<'_> {
 
     fn request(&mut self) -> &mut Request {
         self.request.request.as_mut().expect("a call has a request")
+    }
+
+    /// A transaction may lack any of its tables, and the node has asked the catalog.
+    const fn is_transaction(&self) -> bool {
+        matches!(self.request.request, Some(Request::Transact(_)))
     }
 
     /// Whom to send to: the leader; after every second failure to reach it, another node once, which passes it on.
@@ -251,7 +256,7 @@ impl ShardCall<'_> {
             ErrorKind::AnswerForgotten => return Err(Stop::Failed(Error::unknown(error.message()))),
             // Whether there is such a table is for the catalog to say, which is asked before the request is sent again:
             // the table may have been made anew, or its shard may not have come to its node yet.
-            ErrorKind::NotFound => {
+            ErrorKind::NotFound if !self.is_transaction() => {
                 progress.answered(&error);
                 progress.note(error);
                 return self.reroute(used, progress).await;

@@ -14,7 +14,10 @@ use crate::error::Error;
 use crate::options::Options;
 use crate::progress::{Effect, Progress};
 use crate::sessions;
+use crate::snapshot::Snapshot;
 use crate::table::Table;
+use crate::transaction::{self, Transaction};
+use crate::txn::{self, Txn};
 
 /// A client of a cluster. Clones are the same client; they cost little. Its tasks end when the last clone, table or
 /// scan of it is dropped.
@@ -79,6 +82,66 @@ impl Client {
     /// name for this moment, to read at.
     pub async fn now(&self) -> Result<Version, Error> {
         sessions::now(self.core(), self.progress(Effect::Reads)).await.map(Version)
+    }
+
+    /// Commits a transaction: all of it takes effect at the version that is returned, over any tables and shards, strictly
+    /// serializable with everything else.
+    ///
+    /// # Errors
+    /// Nothing was done: `ConditionFailed` with the position of the condition that does not hold, counted over all batches;
+    /// `Conflict` if something has changed since it was read; `NotFound` for a table that is not there; `Throttled` if
+    /// others kept its keys until the deadline. [`Error::is_unknown`] tells when it may have been done all the same.
+    pub async fn commit(&self, transaction: Transaction) -> Result<Version, Error> {
+        transaction::commit(self.core(), transaction, Instant::now() + self.options().deadline).await
+    }
+
+    /// Runs a transaction: `body` reads and writes in it, then it is committed. While others change what it has read, it is
+    /// run again, from its reads, at most [`Options::txn_attempts_max`] times and within the deadline of an operation. So
+    /// `body` may run several times, and does nothing that it cannot do again. Returns what it did, and the commit version.
+    ///
+    /// ```no_run
+    /// # async fn run(client: lentic_client::Client) -> Result<(), lentic_client::Error> {
+    /// let (left, version) = client
+    ///     .transact(|txn| async move {
+    ///         let accounts = txn.table("accounts");
+    ///         let found = accounts.get("ann").await?.and_then(|found| found.as_i64()).unwrap_or(0);
+    ///         let paid = found.min(5);
+    ///         accounts.add_i64("ann", -paid)?;
+    ///         accounts.add_i64("bob", paid)?;
+    ///         Ok::<_, lentic_client::Error>(found - paid)
+    ///     })
+    ///     .await?;
+    /// # let _ = (left, version);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// What `body` returns ends it, and nothing was done. Otherwise as [`Self::commit`].
+    pub async fn transact<T, E, F, Fut>(&self, body: F) -> Result<(T, Version), E>
+    where
+        E: From<Error>,
+        F: Fn(Txn) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        txn::transact(self, body).await
+    }
+
+    /// Begins a transaction for a caller who commits it himself. It must be committed within the deadline of an operation.
+    #[must_use]
+    pub fn begin(&self) -> Txn {
+        Txn::begin(self.clone(), Instant::now() + self.options().deadline)
+    }
+
+    /// All tables at a version, to read from: a fresh one that sees every write acknowledged before this call.
+    pub async fn snapshot(&self) -> Result<Snapshot, Error> {
+        Ok(Snapshot::new(self.clone(), self.now().await?))
+    }
+
+    /// All tables as they were at `version`, to read from.
+    #[must_use]
+    pub fn snapshot_at(&self, version: Version) -> Snapshot {
+        Snapshot::new(self.clone(), version)
     }
 
     /// The cluster that the client is connected to, once a node has answered.

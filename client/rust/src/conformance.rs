@@ -10,6 +10,8 @@ mod points;
 mod promises;
 mod scans;
 mod tables;
+mod transactions;
+mod txns;
 
 use std::fmt::Debug;
 use std::pin::Pin;
@@ -71,6 +73,22 @@ cases! {
     promises::a_copy_of_a_write_has_no_second_effect,
     promises::one_winner_of_a_race,
     promises::readers_see_writes_in_their_order,
+    transactions::a_transaction_spans_tables_and_shards,
+    transactions::conditions_decide_for_all_shards,
+    transactions::a_table_that_is_not_there_stops_all,
+    transactions::transactions_have_limits,
+    transactions::a_copy_of_a_transaction_has_no_second_effect,
+    transactions::transfers_keep_the_total,
+    transactions::merges_of_many_do_not_conflict,
+    txns::a_transaction_reads_what_it_writes,
+    txns::scans_see_own_writes,
+    txns::what_was_read_is_validated,
+    txns::ranges_have_no_phantoms,
+    txns::counters_lose_nothing,
+    txns::write_skew_does_not_happen,
+    txns::snapshots_stand_still,
+    txns::a_handle_commits_once,
+    txns::what_is_required_is_judged_at_commit,
 }
 
 /// Runs every case, all at the same time: they have nothing in common but the cluster.

@@ -57,6 +57,13 @@ impl Error {
         self
     }
 
+    /// The same error about another position, in other words.
+    pub(crate) fn at_position(mut self, position: u32, message: String) -> Self {
+        self.0.position = Some(position);
+        self.0.message = message;
+        self
+    }
+
     /// What a caller can act on.
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
@@ -88,6 +95,12 @@ impl Error {
     #[must_use]
     pub fn is_unknown(&self) -> bool {
         self.0.retry == Retry::WithSameKey
+    }
+
+    /// Whether a transaction had no effect because what it had read was changed: run it again from its reads.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        self.0.kind == ErrorKind::Conflict
     }
 
     /// How long to wait before calling again, if the cluster said so.

@@ -24,6 +24,7 @@
 //! | `client`, `table`, `admin` | what a caller sees |
 //! | `embedded` | a node in this process, behind the feature of that name |
 //! | `batch`, `merge`, `scan`, `error`, `options` | its words |
+//! | `transaction`, `txn`, `snapshot` | what takes effect together, and what is read at one version |
 //! | `write`, `read`, `batcher` | from an operation to requests of single shards |
 //! | `call`, `progress`, `backoff` | one request until it is answered |
 //! | `sessions`, `window` | the keys that make a retry safe |
@@ -54,8 +55,11 @@ mod read;
 mod routes;
 mod scan;
 mod sessions;
+mod snapshot;
 mod table;
 mod tasks;
+mod transaction;
+mod txn;
 mod window;
 mod write;
 
@@ -73,4 +77,7 @@ pub use options::Options;
 pub use read::Value;
 pub use routes::prefix_range;
 pub use scan::{Row, Scan, ScanBuilder};
+pub use snapshot::{Snapshot, SnapshotTable};
 pub use table::Table;
+pub use transaction::Transaction;
+pub use txn::{Txn, TxnScan, TxnTable};

@@ -34,6 +34,9 @@ pub struct Options {
     pub pipeline_bytes_max: usize,
     /// Most client ids to take from the cluster, 1 to 64. Each allows 1,000 writes in flight, and more wait.
     pub sessions_max: usize,
+    /// How often [`transact`](crate::Client::transact) runs a transaction whose reads were changed by others, within its
+    /// deadline. Too small: busy keys become errors.
+    pub txn_attempts_max: u32,
     /// About how many bytes of rows to ask for at a time in a scan; two such pages are held.
     pub page_bytes: u32,
 }
@@ -52,6 +55,7 @@ impl Default for Options {
             batch_operations_max: 1_000,
             pipeline_bytes_max: 32 << 20,
             sessions_max: 16,
+            txn_attempts_max: 64,
             page_bytes: 1 << 20,
         }
     }
@@ -74,6 +78,7 @@ impl Options {
             ("batch_operations_max", self.batch_operations_max > 0, "more than 0"),
             ("pipeline_bytes_max", (1 << 16..=1 << 30).contains(&self.pipeline_bytes_max), "64 KiB to 1 GiB"),
             ("sessions_max", (1..=SESSIONS_MAX).contains(&self.sessions_max), "1 to 64"),
+            ("txn_attempts_max", self.txn_attempts_max > 0, "more than 0"),
             ("page_bytes", self.page_bytes > 0, "more than 0"),
         ];
         match rows.into_iter().find(|(_, is_usable, _)| !is_usable) {

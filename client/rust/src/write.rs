@@ -31,7 +31,10 @@ pub(crate) async fn whole(
         return Err(Error::invalid("the batch is empty; add an operation"));
     };
     let place = Place::Key(first.clone());
-    let WriteBatch { fence, conditions, operations } = batch;
+    let WriteBatch { fence, conditions, ranges, operations } = batch;
+    if !ranges.is_empty() {
+        return Err(Error::invalid("reads of ranges are validated by transactions; use commit"));
+    }
     let mut request = WriteRequest { fence, conditions, operations, ..WriteRequest::default() };
     match shard(core, entry, place, &mut request, deadline).await {
         Ok(version) => Ok(version),
@@ -112,7 +115,7 @@ pub(crate) async fn in_parts(
     batch: WriteBatch,
     deadline: Instant,
 ) -> Result<Version, Error> {
-    if !batch.conditions.is_empty() {
+    if !batch.conditions.is_empty() || !batch.ranges.is_empty() {
         return Err(Error::invalid(
             "a batch with conditions cannot be written in parts, for they would not hold for all of it; use write, with keys \
              of one shard",
@@ -208,7 +211,7 @@ pub(crate) async fn twice(
     let mut progress = Progress::until(Effect::Writes, deadline);
     let ticket = core.sessions.ticket(core, &mut progress).await.expect("the cluster issues client ids");
     let place = Place::Key(touched(&batch.operations[0]).first().clone());
-    let WriteBatch { fence, conditions, operations } = batch;
+    let WriteBatch { fence, conditions, ranges: _, operations } = batch;
     let write = WriteRequest { fence, conditions, operations, key: Some(ticket.key), ..WriteRequest::default() };
     let request = PipeRequest { request: Some(Request::Write(write)), ..PipeRequest::default() };
     let mut call = ShardCall { core, entry, place, request };

@@ -53,6 +53,14 @@ impl Distribution {
     }
 }
 
+impl FromIterator<Duration> for Distribution {
+    fn from_iter<I: IntoIterator<Item = Duration>>(durations: I) -> Self {
+        let mut all: Vec<Duration> = durations.into_iter().collect();
+        all.sort_unstable();
+        Self(all)
+    }
+}
+
 impl fmt::Display for Distribution {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = |duration: Duration| duration.as_millis();
@@ -85,5 +93,6 @@ mod tests {
         (1..=20).rev().for_each(|number| all.add(ms(number)));
         assert_eq!((all.percentile(50), all.percentile(99), all.worst(), all.count()), (ms(10), ms(20), ms(20), 20));
         assert_eq!(Distribution::default().worst(), Duration::ZERO);
+        assert_eq!((1..=20).rev().map(ms).collect::<Distribution>(), all);
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use lentic_client::{Client, Options, ShardDescription, TableOptions};
 use lentic_engine::keys::sys::{self, SysKind};
-use lentic_engine::{Family, MemStore};
+use lentic_engine::{Family, MemStore, Span};
 use lentic_machine::shard::{Descriptor, spans};
 use lentic_node::Node;
 use lentic_raft::Status;
@@ -25,7 +25,9 @@ use crate::dice::Dice;
 use crate::faults::break_things;
 use crate::run::{Outcome, run};
 use crate::trace::Trace;
-use crate::workload::{Phase, SERVES_WITHIN, TABLE, Tally, World, causal, counters, registers, scans, ticks};
+use crate::workload::{
+    Phase, SERVES_WITHIN, TABLE, Tally, World, bank, causal, counters, lists, registers, scans, ticks,
+};
 
 /// What a seed came to.
 #[derive(Clone, Copy, Debug)]
@@ -111,7 +113,7 @@ fn options(dice: &Dice) -> Options {
 
 type Workload = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Starts the workloads that the dice choose: three of the five.
+/// Starts the workloads that the dice choose: three of the seven.
 fn start(dice: &Dice, world: &World) -> Vec<(&'static str, tokio::task::JoinHandle<()>)> {
     let mut all: Vec<(&'static str, Workload)> = vec![
         ("counters", Box::pin(counters(world.fork()))),
@@ -119,6 +121,8 @@ fn start(dice: &Dice, world: &World) -> Vec<(&'static str, tokio::task::JoinHand
         ("causal", Box::pin(causal(world.fork()))),
         ("ticks", Box::pin(ticks(world.fork()))),
         ("scans", Box::pin(scans(world.fork()))),
+        ("bank", Box::pin(bank(world.fork()))),
+        ("lists", Box::pin(lists(world.fork()))),
     ];
     while all.len() > 3 {
         drop(all.remove(dice.place(all.len())));
@@ -153,6 +157,12 @@ async fn converge(cluster: &Cluster, admin: &Client, healed: Instant) {
         assert!(!left.is_zero(), "replicas do not come to the same state: {differs}");
         sleep(Duration::from_millis(100)).await;
     }
+    // What callers left behind is ended by those who lead its shards.
+    while let Some(held) = described.shards.iter().find_map(|shard| held(cluster, shard)) {
+        let left = (healed + 2 * SERVES_WITHIN).saturating_duration_since(Instant::now());
+        assert!(!left.is_zero(), "a transaction does not end: {held}");
+        sleep(Duration::from_millis(100)).await;
+    }
     for host in 0..cluster.hosts() {
         let faults = cluster.node(host).expect("all are up").faults();
         assert!(faults.is_empty(), "n{} needs a person: {faults:?}", host + 1);
@@ -176,18 +186,33 @@ fn difference(cluster: &Cluster, shard: &ShardDescription) -> Option<String> {
     })
 }
 
+/// A transaction that some replica of a shard has open, or a lock.
+fn held(cluster: &Cluster, shard: &ShardDescription) -> Option<String> {
+    let open = sys::key(GroupId::from(shard.shard), SysKind::Txn, &[]);
+    let locks = spans_of(shard).into_iter().find(|span| span.family == Family::Lock).expect("a shard has locks");
+    shard.replicas.iter().find_map(|node| {
+        let store = cluster.store_of(*node).expect("a replica is on some host");
+        let open = store.entries(Family::Sys).into_iter().find(|(key, _)| key.starts_with(&open));
+        let lock = || store.entries(Family::Lock).into_iter().find(|(key, _)| locks.contains(key));
+        open.or_else(lock).map(|(key, _)| format!("shard {} on node {node} has {}", shard.shard, key.escape_ascii()))
+    })
+}
+
 type Entries = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// Where a store keeps what it has of a shard.
+fn spans_of(shard: &ShardDescription) -> Vec<Span> {
+    let ShardDescription { table, epoch, range, .. } = shard.clone();
+    let descriptor = Descriptor { table, range, epoch, watermark: Version::ZERO };
+    spans(GroupId::from(shard.shard), &descriptor)
+}
 
 /// All that a store has of a shard, but for where replication stands.
 fn entries(store: &MemStore, shard: &ShardDescription) -> Entries {
-    let group = GroupId::from(shard.shard);
-    let replica = sys::key(group, SysKind::Replica, &[]);
-    let ShardDescription { table, epoch, range, .. } = shard.clone();
-    let descriptor = Descriptor { table, range, epoch, watermark: Version::ZERO };
+    let replica = sys::key(GroupId::from(shard.shard), SysKind::Replica, &[]);
     let mut entries = Vec::new();
-    for span in spans(group, &descriptor) {
-        let inside = |key: &Vec<u8>| *key >= span.lower && span.upper.as_ref().is_none_or(|upper| key < upper);
-        let of_family = store.entries(span.family).into_iter().filter(|(key, _)| inside(key));
+    for span in spans_of(shard) {
+        let of_family = store.entries(span.family).into_iter().filter(|(key, _)| span.contains(key));
         entries.extend(of_family.filter(|(key, _)| span.family != Family::Sys || *key != replica));
     }
     entries

@@ -56,7 +56,7 @@ pub fn grpc_code(kind: ErrorKind) -> Code {
             Code::FailedPrecondition
         }
         ErrorKind::VersionTooOld | ErrorKind::VersionTooNew | ErrorKind::TooLarge => Code::OutOfRange,
-        ErrorKind::AnswerForgotten => Code::Aborted,
+        ErrorKind::AnswerForgotten | ErrorKind::Conflict => Code::Aborted,
         ErrorKind::WrongEpoch | ErrorKind::NotLeader => Code::Unavailable,
         ErrorKind::Throttled => Code::ResourceExhausted,
         ErrorKind::Unknown => Code::Unknown,

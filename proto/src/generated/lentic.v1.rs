@@ -94,6 +94,7 @@ pub enum ErrorKind {
     Internal = 14,
     NotFound = 15,
     AlreadyExists = 16,
+    Conflict = 17,
 }
 impl ErrorKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -119,6 +120,7 @@ impl ErrorKind {
             Self::Internal => "ERROR_KIND_INTERNAL",
             Self::NotFound => "ERROR_KIND_NOT_FOUND",
             Self::AlreadyExists => "ERROR_KIND_ALREADY_EXISTS",
+            Self::Conflict => "ERROR_KIND_CONFLICT",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -141,6 +143,7 @@ impl ErrorKind {
             "ERROR_KIND_INTERNAL" => Some(Self::Internal),
             "ERROR_KIND_NOT_FOUND" => Some(Self::NotFound),
             "ERROR_KIND_ALREADY_EXISTS" => Some(Self::AlreadyExists),
+            "ERROR_KIND_CONFLICT" => Some(Self::Conflict),
             _ => None,
         }
     }
@@ -203,7 +206,7 @@ pub struct WriteRequest {
 pub struct Condition {
     #[prost(bytes = "bytes", tag = "1")]
     pub key: ::prost::bytes::Bytes,
-    #[prost(oneof = "condition::Expected", tags = "2, 3, 4, 5")]
+    #[prost(oneof = "condition::Expected", tags = "2, 3, 4, 5, 6")]
     pub expected: ::core::option::Option<condition::Expected>,
 }
 /// Nested message and enum types in `Condition`.
@@ -222,7 +225,52 @@ pub mod condition {
         /// It has this value.
         #[prost(bytes, tag = "5")]
         ValueIs(::prost::bytes::Bytes),
+        /// It was read at this version, and nothing of it has changed since; otherwise the failure is `conflict`.
+        #[prost(uint64, tag = "6")]
+        UnchangedSince(u64),
     }
+}
+/// A range that was read at a version: if a row of it has come, gone or changed since, the failure is `conflict`.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RangeRead {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub start: ::prost::bytes::Bytes,
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    pub end: ::core::option::Option<::prost::bytes::Bytes>,
+    #[prost(uint64, tag = "3")]
+    pub since: u64,
+}
+/// At most 100,000 keys and 64 MiB. Which condition or operation a failure is about is counted over all parts: conditions
+/// and then ranges, part by part; operations, part by part.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TransactRequest {
+    /// Makes a retry safe. Without one, a lost answer leaves the outcome unknown.
+    #[prost(message, optional, tag = "1")]
+    pub key: ::core::option::Option<RequestKey>,
+    /// In order: a later operation sees the earlier ones. Conditions are judged before all operations.
+    #[prost(message, repeated, tag = "2")]
+    pub parts: ::prost::alloc::vec::Vec<TransactPart>,
+}
+/// What a transaction does in one table.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TransactPart {
+    #[prost(string, tag = "1")]
+    pub table: ::prost::alloc::string::String,
+    /// The token of an owned range: all operations of the part are then in it.
+    #[prost(uint64, optional, tag = "2")]
+    pub fence: ::core::option::Option<u64>,
+    #[prost(message, repeated, tag = "3")]
+    pub conditions: ::prost::alloc::vec::Vec<Condition>,
+    #[prost(message, repeated, tag = "4")]
+    pub ranges: ::prost::alloc::vec::Vec<RangeRead>,
+    #[prost(message, repeated, tag = "5")]
+    pub operations: ::prost::alloc::vec::Vec<Operation>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TransactResponse {
+    /// The commit version: all of it is read at this version, and nothing of it before.
+    #[prost(uint64, tag = "1")]
+    pub version: u64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Nothing {}
@@ -538,6 +586,29 @@ pub mod kv_client {
             req.extensions_mut().insert(GrpcMethod::new("lentic.v1.Kv", "Write"));
             self.inner.unary(req, path, codec).await
         }
+        /// Conditions, validated reads and operations on keys of any tables and shards, together or not at all, strictly
+        /// serializable. Durable on a quorum when answered.
+        pub async fn transact(
+            &mut self,
+            request: impl tonic::IntoRequest<super::TransactRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::TransactResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/lentic.v1.Kv/Transact");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("lentic.v1.Kv", "Transact"));
+            self.inner.unary(req, path, codec).await
+        }
         /// The value of a key.
         pub async fn get(
             &mut self,
@@ -622,6 +693,15 @@ pub mod kv_server {
             &self,
             request: tonic::Request<super::WriteRequest>,
         ) -> std::result::Result<tonic::Response<super::WriteResponse>, tonic::Status>;
+        /// Conditions, validated reads and operations on keys of any tables and shards, together or not at all, strictly
+        /// serializable. Durable on a quorum when answered.
+        async fn transact(
+            &self,
+            request: tonic::Request<super::TransactRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::TransactResponse>,
+            tonic::Status,
+        >;
         /// The value of a key.
         async fn get(
             &self,
@@ -752,6 +832,49 @@ pub mod kv_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = WriteSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lentic.v1.Kv/Transact" => {
+                    #[allow(non_camel_case_types)]
+                    struct TransactSvc<T: Kv>(pub Arc<T>);
+                    impl<T: Kv> tonic::server::UnaryService<super::TransactRequest>
+                    for TransactSvc<T> {
+                        type Response = super::TransactResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::TransactRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Kv>::transact(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = TransactSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -2186,7 +2309,7 @@ pub struct PipeRequest {
     pub deadline_ms: u32,
     #[prost(
         oneof = "pipe_request::Request",
-        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16"
+        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18"
     )]
     pub request: ::core::option::Option<pipe_request::Request>,
 }
@@ -2223,6 +2346,11 @@ pub mod pipe_request {
         TransferLeader(super::TransferLeaderRequest),
         #[prost(message, tag = "16")]
         Join(super::JoinRequest),
+        #[prost(message, tag = "17")]
+        Transact(super::TransactRequest),
+        /// Between nodes only.
+        #[prost(message, tag = "18")]
+        Step(super::StepRequest),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2231,7 +2359,7 @@ pub struct PipeResponse {
     pub id: u64,
     #[prost(
         oneof = "pipe_response::Response",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18"
     )]
     pub response: ::core::option::Option<pipe_response::Response>,
 }
@@ -2269,7 +2397,26 @@ pub mod pipe_response {
         TransferLeader(super::TransferLeaderResponse),
         #[prost(message, tag = "16")]
         Join(super::JoinResponse),
+        #[prost(message, tag = "17")]
+        Transact(super::TransactResponse),
+        #[prost(message, tag = "18")]
+        Step(super::StepResponse),
     }
+}
+/// What a transaction's coordinator asks of the leader of a shard.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StepRequest {
+    #[prost(message, optional, tag = "1")]
+    pub route: ::core::option::Option<Route>,
+    /// In the format of the log: see docs/formats.md. Empty: somebody waits for what this shard would do a little later.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub step: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StepResponse {
+    /// In the same format.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub told: ::prost::bytes::Bytes,
 }
 /// Who speaks. The caller names the cluster it expects, if it knows; a node of another one refuses it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

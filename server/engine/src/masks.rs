@@ -150,6 +150,12 @@ impl<'a> KeyMasks<'a> {
         None
     }
 
+    /// Whether some rollback came above `version`.
+    #[must_use]
+    pub fn ends_above(&self, version: Version) -> bool {
+        self.0.iter().any(|interval| interval.end > version)
+    }
+
     /// The intervals, newest rollback first.
     #[must_use]
     pub const fn intervals(&self) -> &'a [Interval] {

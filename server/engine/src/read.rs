@@ -4,10 +4,12 @@
 //! cursor. Whether the version may be read at all (not below the watermark, not in the future) is for the caller to
 //! decide, before and, if the read took long, after.
 
+mod changes;
 mod resolve;
 mod scan;
 
 use bytes::Bytes;
+pub use changes::{Change, earlier};
 use lentic_types::codec::DecodeError;
 use lentic_types::{Expiry, TableId, Version};
 pub use resolve::Resolver;

@@ -4,7 +4,7 @@ use lentic_engine::{StoreError, View};
 use lentic_types::{Index, Version};
 
 use crate::meta::{Meta, ShardPlace};
-use crate::shard::{Fences, HeadsOptions, Shard};
+use crate::shard::{Decision, Fences, HeadsOptions, Locks, Mode, OpenTxn, Shard};
 
 /// Entries are applied in the order of the log, each once.
 #[must_use]
@@ -31,13 +31,65 @@ pub fn fences_are_inside(shard: &Shard) -> bool {
     shard.fences().iter().all(|fence| shard.descriptor().range.covers(&fence.range))
 }
 
-/// Nothing lies in the future: no token, no mask and no watermark is above the newest stamp.
+/// Nothing lies in the future: no token, no mask, no watermark and no prepare is above the newest stamp, and each commit
+/// below it.
 #[must_use]
 pub fn nothing_is_ahead(shard: &Shard) -> bool {
     let newest = shard.newest();
     shard.fences().iter().all(|fence| fence.token.0 <= newest)
         && shard.masks().masks().iter().all(|mask| mask.end <= newest)
         && shard.descriptor().watermark <= newest
+        && shard.locks().open().all(|open| {
+            let is_amiss = |commit| commit < open.version || commit >= newest;
+            let amiss = matches!(open.decision, Some(Decision::Commit(commit)) if is_amiss(commit));
+            open.version <= newest && !amiss
+        })
+}
+
+/// Every lock is of an open transaction, and known as such.
+#[must_use]
+pub fn locks_are_of_open_txns(locks: &Locks) -> bool {
+    let held: usize = locks.by_key().map(|(_, holders)| holders.len()).sum();
+    let known: usize = locks.open().map(|open| locks.locks_of(open.txn.id).count()).sum();
+    held == known && locks.by_key().all(|(_, holders)| holders.keys().all(|txn| locks.get(*txn).is_some()))
+}
+
+/// Who holds a key together with others holds it in a mode that all of them share.
+#[must_use]
+pub fn shared_holders_are_compatible(locks: &Locks) -> bool {
+    locks.by_key().all(|(_, holders)| {
+        let mode = holders.values().next().map(|lock| lock.mode);
+        holders.len() == 1 || holders.values().all(|lock| mode.is_some_and(|mode| lock.mode.is_shared_with(mode)))
+    })
+}
+
+/// Nobody changes what an undecided transaction has read as a range.
+#[must_use]
+pub fn ranges_keep_writers_out(locks: &Locks) -> bool {
+    let is_kept = |open: &OpenTxn| {
+        let read = |key: &[u8]| open.ranges.iter().any(|range| range.contains(key));
+        let mut others = locks.by_key().filter(|(key, _)| read(key)).flat_map(|(_, holders)| holders);
+        others.all(|(txn, lock)| *txn == open.txn.id || lock.mode == Mode::Read)
+    };
+    locks.open().filter(|open| open.decision.is_none()).all(is_kept)
+}
+
+/// What is decided waits only for what may commit before it: no operation could be written, and nothing else is held.
+#[must_use]
+pub fn nothing_waits_without_reason(locks: &Locks) -> bool {
+    let is_waiting = |open: &OpenTxn, mode: Mode| match open.decision {
+        None => true,
+        Some(Decision::Commit(_)) => mode.writes(),
+        Some(Decision::Abort) => false,
+    };
+    let waits = |open: &OpenTxn| locks.locks_of(open.txn.id).all(|(_, lock)| is_waiting(open, lock.mode));
+    locks.open().all(waits) && locks.by_key().all(|(key, _)| locks.next_commit(key).is_none())
+}
+
+/// No transaction is open and has ended.
+#[must_use]
+pub fn open_and_ended_are_disjoint(locks: &Locks) -> bool {
+    locks.open().all(|open| locks.ended(open.txn.id).is_none())
 }
 
 /// The decoded state is what the store holds.
@@ -53,6 +105,11 @@ pub fn check(shard: &Shard, view: &impl View) -> Result<(), String> {
         (fences_are_disjoint(shard.fences()), "fences_are_disjoint"),
         (fences_are_inside(shard), "fences_are_inside"),
         (nothing_is_ahead(shard), "nothing_is_ahead"),
+        (locks_are_of_open_txns(shard.locks()), "locks_are_of_open_txns"),
+        (shared_holders_are_compatible(shard.locks()), "shared_holders_are_compatible"),
+        (ranges_keep_writers_out(shard.locks()), "ranges_keep_writers_out"),
+        (nothing_waits_without_reason(shard.locks()), "nothing_waits_without_reason"),
+        (open_and_ended_are_disjoint(shard.locks()), "open_and_ended_are_disjoint"),
         (image_matches, "image_matches_store"),
     ] {
         if !holds {

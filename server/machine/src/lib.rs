@@ -15,6 +15,7 @@
 //! - [`shard`]: the state machine of one shard, a file per command.
 //! - [`meta`]: the state machine of the meta group, in the same way: the catalog, ids, and the oracle's window.
 //! - [`oracle`]: ticks, handed out by the meta group's leader.
+//! - [`txn`]: transactions over several shards: the coordinator and recovery, as step functions.
 //! - [`placement`]: which nodes hold which shards.
 //! - [`invariants`]: what must hold, as named predicates for tests, simulation and assertions.
 //!
@@ -27,6 +28,7 @@ pub mod oracle;
 pub mod overlay;
 pub mod placement;
 pub mod shard;
+pub mod txn;
 
 pub use meta::{Catalog, Meta, MetaApplied, MetaCommand, MetaOutcome, MetaRefusal};
 pub use overlay::Overlay;

@@ -4,15 +4,16 @@
 //! |---|---|
 //! | `apply` | the switch: from an entry to its effects |
 //! | `write`, `acquire`, `release`, `rollback`, `watermark` | one command each |
+//! | `prepare`, `decide`, `resolve`, `status` | a transaction's commands, one each |
 //! | `conditions`, `merge` | what a write may ask for before and while it is applied |
 //! | `command`, `outcome` | what goes in and what comes out, with their bytes in `codec` |
 //! | `state` | the shard's replicated state, decoded: always what [`Shard::load`] would read from the store |
-//! | `fences`, `answers` | its two larger parts: who may write, and what was answered |
+//! | `fences`, `answers`, `locks` | its larger parts: who may write, what was answered, what transactions hold |
+//! | `open_txns` | the last of them in the store |
 //! | `spans` | where in a store all of it lies |
 //! | `heads` | a memo of what the store holds: it saves reads and never decides |
 //!
-//! Commands to come have their place beside these: prepare, decide, resolve and status with the transactions, split
-//! and merge with the changes of shape.
+//! Commands to come have their place beside these: split and merge with the changes of shape.
 
 mod acquire;
 mod answers;
@@ -20,24 +21,34 @@ mod apply;
 mod codec;
 mod command;
 mod conditions;
+mod decide;
 mod fences;
 mod heads;
+mod locks;
 mod merge;
+mod open_txns;
 mod outcome;
+mod prepare;
 mod release;
+mod resolve;
 mod rollback;
 mod spans;
 mod state;
+mod status;
 mod watermark;
 mod write;
 
 pub use answers::RequestKey;
-pub use apply::{Applied, Event, Fatal, Stats};
+pub use apply::{Applied, Event, Fatal, LockChanges, Stats};
 pub(crate) use codec::{decode_range, encode_range};
-pub use command::{Acquire, Action, Command, Condition, Expected, Operation, Release, Request, Rollback, Write};
+pub use command::{
+    Acquire, Action, Anchor, Command, Condition, Decide, Expected, Operation, Participant, Prepare, RangeRead, Release,
+    Request, Resolve, Rollback, TxnRef, Write,
+};
 pub use fences::{Fence, Fences, Token};
 pub use heads::HeadsOptions;
-pub use outcome::{Outcome, Refusal};
+pub use locks::{Lock, Locks, Mode, OpenTxn};
+pub use outcome::{Decision, Outcome, Prepared, Refusal, TxnStatus, decision_of};
 pub use spans::spans;
 pub(crate) use state::load_all;
 pub use state::{Descriptor, Shard};

@@ -2,11 +2,13 @@
 
 use lentic_engine::keys::sys::{self, SysKind};
 use lentic_engine::{Batch, Family, MemStore, Store};
-use lentic_machine::shard::{Acquire, Action, Descriptor, HeadsOptions, RequestKey, Rollback, Write};
+use lentic_machine::shard::{
+    Acquire, Action, Anchor, Descriptor, HeadsOptions, Operation, Prepare, RequestKey, Rollback, TxnRef, Write,
+};
 use lentic_machine::{Command, Outcome, Refusal, Request, Shard, invariants};
 use lentic_types::codec::{put_bytes, put_varint};
-use lentic_types::limits::{ANSWERS_PER_CLIENT_MAX, FENCES_MAX, MASKS_MAX};
-use lentic_types::{ClientId, Epoch, GroupId, KeyRange, TableId, Version};
+use lentic_types::limits::{ANSWERS_PER_CLIENT_MAX, ENDED_MAX, FENCES_MAX, LOCKS_MAX, MASKS_MAX, TXN_KEYS_MAX};
+use lentic_types::{ClientId, Epoch, GroupId, KeyRange, NodeId, TableId, TxnId, Version};
 
 const GROUP: GroupId = GroupId(3);
 
@@ -49,7 +51,7 @@ impl Replica {
 }
 
 fn key(number: usize) -> String {
-    format!("{number:05}")
+    format!("{number:06}")
 }
 
 fn range(number: usize) -> KeyRange {
@@ -127,4 +129,125 @@ fn a_client_with_too_many_answers_keeps_what_the_store_keeps() {
     let told = replica.apply_keyed([key(1, most + 1), key(1, 1), key(1, 2), key(2, 1)].map(write));
     let is_committed = |outcome: &Outcome| matches!(outcome, Outcome::Committed { .. });
     assert_eq!(told.iter().map(is_committed).collect::<Vec<_>>(), [true, false, true, true]);
+}
+
+fn txn(number: u64, until: Version) -> TxnRef {
+    let id = TxnId { begun: Version(9), node: NodeId(1), number };
+    TxnRef { id, anchor: Anchor { table: TableId(9), key: "a".into() }, until }
+}
+
+fn prepare(number: u64, keys: &[&str]) -> Action {
+    let delete = |key: &&str| Operation::Delete { key: key.as_bytes().to_vec().into() };
+    let part = Write { operations: keys.iter().map(delete).collect(), ..Write::default() };
+    Action::Prepare(Prepare { txn: txn(number, Version(9_000)), participants: vec![], parts: vec![part] })
+}
+
+fn is_full(outcome: &Outcome) -> bool {
+    *outcome == Outcome::Refused(Refusal::LocksFull)
+}
+
+#[test]
+fn a_shard_full_of_locks_has_prepares_wait() {
+    let mut replica = Replica::new(|batch| {
+        // One that has locked all but two, as if it had come in parts.
+        let TxnRef { id, .. } = txn(1, Version(0));
+        let mut value = vec![0x01];
+        value.extend_from_slice(&id.to_bytes());
+        value.extend_from_slice(b"\xa8\x46\x09\x01a\x88\x27\x00\x00\x00\x00\x00\x00");
+        batch.put(Family::Sys, &sys::key(GROUP, SysKind::Txn, &id.to_bytes()), &value);
+        for number in 0..LOCKS_MAX - 2 {
+            let put_key =
+                |out: &mut Vec<u8>| lentic_engine::keys::lock::put(out, TableId(7), key(number).as_bytes(), id);
+            batch.put_with(Family::Lock, put_key, |out| out.extend_from_slice(b"\x00\x88\x27\x00"));
+        }
+    });
+    assert_eq!(replica.shard.locks().len(), LOCKS_MAX - 2);
+    let blind = Write { operations: vec![Operation::Delete { key: "d".into() }], ..Write::default() };
+    let told = replica.apply([
+        prepare(2, &["a", "b", "c"]),
+        prepare(2, &["a", "b"]),
+        prepare(3, &["c"]),
+        prepare(2, &["a", "b"]),
+        Action::Write(blind),
+    ]);
+    assert!(is_full(&told[0]) && is_full(&told[2]), "{told:?}");
+    assert!(matches!(told[1], Outcome::Prepared(_)), "what fits, also after it did not: it was no refusal for good");
+    assert!(told[3] == told[1] && matches!(told[4], Outcome::Committed { .. }), "what needs no locks goes on");
+    assert_eq!(replica.shard.locks().len(), LOCKS_MAX);
+}
+
+#[test]
+fn a_shard_that_keeps_too_many_ends_in_mind_refuses_what_could_be_one_of_them() {
+    let mut replica = Replica::new(|batch| {
+        for number in 0..ENDED_MAX as u64 {
+            let mut suffix = (8_000 + number).to_be_bytes().to_vec();
+            suffix.extend_from_slice(&txn(number, Version(0)).id.to_bytes());
+            batch.put(Family::Sys, &sys::key(GROUP, SysKind::Ended, &suffix), b"\x02");
+        }
+    });
+    let new = |number| txn(ENDED_MAX as u64 + number, Version(90_000));
+    let prepare = |txn| Action::Prepare(Prepare { txn, participants: vec![], parts: vec![] });
+    let until = |number, until| TxnRef { until: Version(until), ..new(number) };
+    // Two too many: the two go of which a prepare can come for the shortest time.
+    replica.apply([Action::Status(new(0)), Action::Status(new(1))]);
+    assert_eq!(replica.shard.locks().horizon(), Version(8_001));
+    let told = replica.apply([
+        prepare(txn(1, Version(8_001))),
+        prepare(until(2, 8_001)),
+        prepare(until(3, 8_002)),
+        prepare(new(0)),
+        Action::Status(until(4, 8_001)),
+    ]);
+    let ended = Outcome::Refused(Refusal::TxnEnded);
+    assert_eq!(told[..2], [ended.clone(), ended.clone()], "nobody knows any more whether they have ended");
+    assert!(matches!(told[2], Outcome::Prepared(_)));
+    assert_eq!(told[3], ended);
+    assert_eq!(replica.shard.locks().all_ended().count(), ENDED_MAX, "of what is late nothing is kept");
+    replica.shard =
+        Shard::load(&replica.store, GROUP, &HeadsOptions::default()).expect("it loads").expect("it is there");
+    assert_eq!(replica.apply([prepare(until(2, 8_001))]), [ended], "after a restart too");
+}
+
+#[test]
+fn a_transaction_of_too_many_keys_is_refused() {
+    let mut replica = Replica::new(|_| ());
+    let part = |keys: usize| {
+        let conditions = (0..keys).map(|number| lentic_machine::shard::Condition {
+            key: key(number).into(),
+            expected: lentic_machine::shard::Expected::Absent,
+        });
+        Write { conditions: conditions.collect(), ..Write::default() }
+    };
+    let prepare =
+        |number, parts| Action::Prepare(Prepare { txn: txn(number, Version(9_000)), participants: vec![], parts });
+    let told = replica.apply([
+        prepare(1, vec![part(TXN_KEYS_MAX / 2), part(TXN_KEYS_MAX / 2 + 1)]),
+        prepare(1, vec![part(TXN_KEYS_MAX / 2), part(TXN_KEYS_MAX / 2)]),
+    ]);
+    assert!(matches!(told[0], Outcome::Refused(Refusal::Invalid(_))));
+    assert!(matches!(told[1], Outcome::Prepared(_)));
+}
+
+#[test]
+fn delete_ranges_of_a_transaction_do_not_lock_more_than_it_may() {
+    let each = lentic_types::limits::DELETE_RANGE_KEYS_MAX as usize;
+    let ranges = TXN_KEYS_MAX / each + 1;
+    let mut replica = Replica::new(|batch| {
+        for number in 0..ranges * each {
+            let put = lentic_engine::Record::Put { value: b"1", expiry: None };
+            lentic_engine::write::record(batch, TableId(7), key(number).as_bytes(), Version(1), &put);
+        }
+    });
+    let prepare = |number, ranges: usize| {
+        let delete = |at: usize| Operation::DeleteRange {
+            range: KeyRange::new(format!("{:06}", at * each), Some(format!("{:06}", (at + 1) * each)))
+                .expect("in order"),
+        };
+        let part = Write { operations: (0..ranges).map(delete).collect(), ..Write::default() };
+        Action::Prepare(Prepare { txn: txn(number, Version(9_000)), participants: vec![], parts: vec![part] })
+    };
+    let told = replica.apply([prepare(1, ranges), prepare(2, ranges - 1)]);
+    assert_eq!(told[0], Outcome::Refused(Refusal::TooLarge { position: 10 }));
+    assert!(matches!(told[1], Outcome::Prepared(_)));
+    assert_eq!(replica.shard.locks().len(), TXN_KEYS_MAX + ranges - 1);
 }

@@ -3,9 +3,12 @@
 use lentic_engine::keys::sys::{self, SysKind};
 use lentic_engine::{Batch, Family, MemStore, Store, StoreError};
 use lentic_machine::Shard;
-use lentic_machine::shard::{Acquire, Action, Descriptor, HeadsOptions, Operation, RequestKey, Rollback, Token, Write};
+use lentic_machine::shard::{
+    Acquire, Action, Anchor, Descriptor, HeadsOptions, Operation, Participant, Prepare, RangeRead, RequestKey,
+    Rollback, Token, TxnRef, Write,
+};
 use lentic_machine::{Command, Request};
-use lentic_types::{ClientId, Epoch, GroupId, Index, KeyRange, TableId, Version};
+use lentic_types::{ClientId, Epoch, GroupId, Index, KeyRange, NodeId, TableId, TxnId, Version};
 use proptest::prelude::*;
 
 const GROUP: GroupId = GroupId(3);
@@ -24,12 +27,22 @@ fn store() -> MemStore {
     let range = KeyRange::new("b", Some("d")).expect("in order");
     let owner = bytes::Bytes::from_static(b"job");
     let put = Operation::Put { key: "b".into(), value: "1".into(), expiry: None };
-    let write = Write { fence: Some(Token(Version(20))), conditions: vec![], operations: vec![put] };
+    let write = Write { fence: Some(Token(Version(20))), operations: vec![put], ..Write::default() };
+    let txn = |number| {
+        let id = TxnId { begun: Version(9), node: NodeId(1), number };
+        TxnRef { id, anchor: Anchor { table: TableId(7), key: "e".into() }, until: Version(1000) }
+    };
+    let read = RangeRead { range: KeyRange::new("f", Some("g")).expect("in order"), since: Version(20) };
+    let put_e = Operation::Put { key: "e".into(), value: "1".into(), expiry: None };
+    let part = Write { ranges: vec![read], operations: vec![put_e], ..Write::default() };
+    let participants = vec![Participant { table: TableId(7), range: range.clone() }];
     let actions = [
         Action::Acquire(Acquire { range: range.clone(), owner: owner.clone(), force: false }),
         Action::Rollback(Rollback { range, to: Version(10), owner, force: false }),
         Action::Write(write),
         Action::RaiseWatermark(Version(5)),
+        Action::Prepare(Prepare { txn: txn(1), participants, parts: vec![part] }),
+        Action::Status(txn(2)),
     ];
     let requests = (1u64..).zip(actions).map(|(sequence, action)| Request {
         version: Version(sequence * 10),
@@ -55,14 +68,22 @@ fn keys(store: &MemStore) -> Vec<Vec<u8>> {
 }
 
 fn put(store: &MemStore, key: &[u8], value: &[u8]) {
+    put_in(Family::Sys, store, key, value);
+}
+
+fn put_in(family: Family, store: &MemStore, key: &[u8], value: &[u8]) {
     let mut batch = Batch::new();
-    batch.put(Family::Sys, key, value);
+    batch.put(family, key, value);
     store.write(&batch).expect("the store works");
 }
 
 fn assert_damaged_at(key: &[u8], loaded: Result<Option<Shard>, StoreError>) {
+    assert_damaged_in("sys", key, loaded);
+}
+
+fn assert_damaged_in(name: &str, key: &[u8], loaded: Result<Option<Shard>, StoreError>) {
     match loaded {
-        Err(StoreError::Damaged { family: "sys", key: named, reason }) => {
+        Err(StoreError::Damaged { family, key: named, reason }) if family == name => {
             assert_eq!(named, key.escape_ascii().to_string());
             assert!(!reason.is_empty());
         }
@@ -73,7 +94,8 @@ fn assert_damaged_at(key: &[u8], loaded: Result<Option<Shard>, StoreError>) {
 #[test]
 fn every_kind_of_state_is_in_the_store() {
     let kinds: std::collections::BTreeSet<u8> = keys(&store()).iter().map(|key| key[8]).collect();
-    assert_eq!(kinds, [0x01, 0x02, 0x03, 0x04, 0x06, 0x0a].into());
+    assert_eq!(kinds, [0x01, 0x02, 0x03, 0x04, 0x06, 0x0a, 0x0b, 0x0c].into());
+    assert_eq!(store().entries(Family::Lock).len(), 1);
 }
 
 #[test]
@@ -97,13 +119,32 @@ fn keys_that_no_writer_writes_are_refused() {
         let prefix = sys::key(GROUP, kind, &[]);
         store().entries(Family::Sys).into_iter().find(|(key, _)| key.starts_with(&prefix)).unwrap()
     };
-    for kind in [SysKind::Fence, SysKind::Mask, SysKind::Answers] {
+    for kind in [SysKind::Fence, SysKind::Mask, SysKind::Answers, SysKind::Txn, SysKind::Ended] {
         let (key, value) = value_of(kind);
         for other in [sys::key(GROUP, kind, b""), sys::key(GROUP, kind, b"\x01"), [&key[..], b"\x00"].concat()] {
             let store = store();
             put(&store, &other, &value);
             assert_damaged_at(&other, load(&store));
         }
+    }
+}
+
+#[test]
+fn locks_that_no_writer_writes_are_refused() {
+    let (key, whole) = store().entries(Family::Lock).remove(0);
+    let cuts = (0..whole.len()).map(|length| whole[..length].to_vec());
+    for value in cuts.chain([[&whole[..], b"\x00"].concat(), b"\xff".to_vec()]) {
+        let store = store();
+        put_in(Family::Lock, &store, &key, &value);
+        assert_damaged_in("lock", &key, load(&store));
+    }
+    // Of another transaction, which is not open; without its end; without a key.
+    let mut other = key.clone();
+    *other.last_mut().expect("it is not empty") += 1;
+    for other in [other, key[..key.len() - 1].to_vec(), [&key[..4], b"e"].concat()] {
+        let store = store();
+        put_in(Family::Lock, &store, &other, &whole);
+        assert_damaged_in("lock", &other, load(&store));
     }
 }
 
@@ -148,7 +189,19 @@ proptest! {
     }
 
     #[test]
-    fn any_key_loads_or_is_refused_by_its_name(kind in 3u8..6, suffix in proptest::collection::vec(any::<u8>(), 0..18), which: prop::sample::Index) {
+    fn any_flipped_bit_of_a_lock_loads_or_is_refused_by_its_key(place: prop::sample::Index, bit in 0u8..8) {
+        let store = store();
+        let (key, mut value) = store.entries(Family::Lock).remove(0);
+        let place = place.index(value.len());
+        value[place] ^= 1 << bit;
+        put_in(Family::Lock, &store, &key, &value);
+        if let Err(error) = load(&store) {
+            assert_damaged_in("lock", &key, Err(error));
+        }
+    }
+
+    #[test]
+    fn any_key_loads_or_is_refused_by_its_name(kind in prop::sample::select(vec![3u8, 4, 5, 0x0b, 0x0c]), suffix in proptest::collection::vec(any::<u8>(), 0..18), which: prop::sample::Index) {
         let store = store();
         let (_, value) = which.get(&store.entries(Family::Sys)).clone();
         let mut key = sys::key(GROUP, SysKind::Fence, &suffix);

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use lentic_engine::{Found, MergeOperator};
-use lentic_machine::shard::{Condition, Expected, Operation, RequestKey, Token, Write};
+use lentic_machine::shard::{Condition, Expected, Operation, RangeRead, RequestKey, Token, Write};
 use lentic_proto::v1::{self, Failure};
 use lentic_types::{ClientId, Expiry, KeyRange, Version};
 
@@ -10,12 +10,14 @@ use crate::failure;
 use crate::shard::queue::Cost;
 
 /// What a small operation costs in memory beyond its bytes.
-const OPERATION_BYTES: usize = 64;
+pub(crate) const OPERATION_BYTES: usize = 64;
+/// What a request costs in memory beyond its operations.
+pub(crate) const HEAD_BYTES: usize = 64;
 
 /// A write, with what it costs.
 pub(crate) fn write(request: v1::WriteRequest) -> Result<(Option<RequestKey>, Write, Cost), Failure> {
     let key = request.key.as_ref().map(request_key).transpose()?;
-    let mut cost = Cost { bytes: 64, operations: request.operations.len() + request.conditions.len() };
+    let mut cost = Cost { bytes: HEAD_BYTES, operations: request.operations.len() + request.conditions.len() };
     let mut conditions = Vec::with_capacity(request.conditions.len());
     for (position, condition) in request.conditions.into_iter().enumerate() {
         cost.bytes += OPERATION_BYTES + condition.key.len();
@@ -29,7 +31,37 @@ pub(crate) fn write(request: v1::WriteRequest) -> Result<(Option<RequestKey>, Wr
         operations.push(operation);
     }
     let fence = request.fence.map(|token| Token(Version(token)));
-    Ok((key, Write { fence, conditions, operations }, cost))
+    Ok((key, Write { fence, conditions, ranges: Vec::new(), operations }, cost))
+}
+
+/// A transaction's parts, each with its table's name.
+type NamedParts = Vec<(String, Write)>;
+
+/// A transaction: its key and its parts.
+pub(crate) fn transaction(request: v1::TransactRequest) -> Result<(Option<RequestKey>, NamedParts), Failure> {
+    let key = request.key.as_ref().map(request_key).transpose()?;
+    let (mut read, mut written) = (0, 0);
+    let mut parts = Vec::with_capacity(request.parts.len());
+    for part in request.parts {
+        let mut write = Write { fence: part.fence.map(|token| Token(Version(token))), ..Write::default() };
+        for condition in part.conditions {
+            write.conditions.push(self::condition(condition).ok_or_else(|| missing("condition", read))?);
+            read += 1;
+        }
+        for range in part.ranges {
+            let since = Version(range.since);
+            let range = self::range(range.start, range.end).map_err(|failure| failure.at_position(read))?;
+            write.ranges.push(RangeRead { range, since });
+            read += 1;
+        }
+        for operation in part.operations {
+            let operation = operation.operation.ok_or_else(|| missing("operation", written))?;
+            write.operations.push(self::operation(operation, written)?);
+            written += 1;
+        }
+        parts.push((part.table, write));
+    }
+    Ok((key, parts))
 }
 
 fn request_key(key: &v1::RequestKey) -> Result<RequestKey, Failure> {
@@ -54,6 +86,7 @@ fn condition(condition: v1::Condition) -> Option<Condition> {
         Wire::Absent(_) => Expected::Absent,
         Wire::VersionIs(version) => Expected::VersionIs(Version(version)),
         Wire::ValueIs(value) => Expected::ValueIs(value),
+        Wire::UnchangedSince(version) => Expected::UnchangedSince(Version(version)),
     };
     Some(Condition { key: condition.key, expected })
 }

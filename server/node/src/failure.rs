@@ -16,7 +16,9 @@ pub(crate) fn of_refusal(refusal: &Refusal) -> Failure {
             failure.position = Some(*position);
             failure.version = found.map(|Version(version)| version);
         }
-        Refusal::WrongKind { position } | Refusal::TooLarge { position } => failure.position = Some(*position),
+        Refusal::WrongKind { position } | Refusal::TooLarge { position } | Refusal::Conflict { position } => {
+            failure.position = Some(*position);
+        }
         Refusal::Fenced { newest } => failure.version = newest.map(|Token(version)| version.0),
         Refusal::VersionTooOld { watermark } => failure.version = Some(watermark.0),
         Refusal::VersionTooNew { newest } => failure.version = Some(newest.0),
@@ -24,7 +26,10 @@ pub(crate) fn of_refusal(refusal: &Refusal) -> Failure {
         | Refusal::Owned { .. }
         | Refusal::AnswerForgotten
         | Refusal::WrongEpoch { .. }
-        | Refusal::OutOfRange => {}
+        | Refusal::OutOfRange
+        | Refusal::Blocked { .. }
+        | Refusal::TxnEnded
+        | Refusal::LocksFull => {}
     }
     failure
 }
@@ -35,6 +40,11 @@ pub(crate) fn invalid(message: impl Into<String>) -> Failure {
 
 pub(crate) fn not_found(message: impl Into<String>) -> Failure {
     Failure::new(ErrorKind::NotFound, message.into())
+}
+
+/// Whether there is no such thing.
+pub(crate) fn is_not_found(failure: &Failure) -> bool {
+    failure.error_kind() == ErrorKind::NotFound
 }
 
 /// A multi-get asks for more keys than it may.
@@ -52,6 +62,16 @@ pub(crate) fn too_many_records(position: u32) -> Failure {
     let mut failure = Failure::new(ErrorKind::TooLarge, message);
     failure.position = Some(position);
     failure
+}
+
+/// The ranges that a transaction has read hold more records than their validation may look at.
+pub(crate) fn too_large_to_validate() -> Failure {
+    let message = format!(
+        "the ranges that the transaction has read hold more than {} records in one shard, deleted keys and old versions \
+         among them; read less, or in several transactions",
+        limits::VALIDATED_RECORDS_MAX
+    );
+    Failure::new(ErrorKind::TooLarge, message)
 }
 
 /// A multi-get would answer with more than it may.

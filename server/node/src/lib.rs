@@ -23,6 +23,7 @@ mod shard;
 mod shards;
 mod ticks;
 mod transfer;
+mod txn;
 mod upkeep;
 
 pub use join::{JoinError, Joined, join};

@@ -1,5 +1,7 @@
 //! Figures of a node for an operator.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use lentic_engine::Portable;
 use lentic_engine::store::{Metric, MetricKind};
 use lentic_raft::Status;
@@ -15,6 +17,7 @@ impl<S: Portable> Node<S> {
         let shards = self.gateway.shards.all();
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         let mut metrics = self.replication();
+        metrics.extend(self.transactions());
         metrics.extend([
             gauge("lentic_node_replicas_count", "Replicas of shards on this node.", count(shards.len())),
             gauge(
@@ -44,6 +47,49 @@ impl<S: Portable> Node<S> {
             ),
         ]);
         metrics
+    }
+
+    /// Figures of transactions over several shards.
+    fn transactions(&self) -> Vec<Metric> {
+        let counts = &self.gateway.txns.counts;
+        let counter = |name, help, count: &AtomicU64| {
+            let value = count.load(Ordering::Relaxed);
+            Metric { name, help, kind: MetricKind::Counter, value }
+        };
+        let open = self.gateway.shards.all().iter().map(|replica| replica.locked().open_len()).sum::<usize>();
+        vec![
+            counter(
+                "lentic_node_txn_commits_count",
+                "Transactions over several shards that this node coordinated and that committed.",
+                &counts.committed,
+            ),
+            counter(
+                "lentic_node_txn_refusals_count",
+                "Transactions over several shards that were refused for a condition, a conflict or their form.",
+                &counts.refused,
+            ),
+            counter(
+                "lentic_node_txn_attempts_aborted_count",
+                "Attempts that gave way to another transaction or found no leader, and were made again or given up.",
+                &counts.attempts_aborted,
+            ),
+            counter(
+                "lentic_node_txn_rounds_count",
+                "Rounds of consensus, one after the other, before those that committed were answered.",
+                &counts.rounds,
+            ),
+            counter(
+                "lentic_node_txn_recoveries_count",
+                "Transactions whose coordinator was gone and that this node ended.",
+                &counts.recovered,
+            ),
+            Metric {
+                name: "lentic_node_txn_open_count",
+                help: "Transactions that are open in replicas on this node, each once in every shard.",
+                kind: MetricKind::Gauge,
+                value: u64::try_from(open).unwrap_or(u64::MAX),
+            },
+        ]
     }
 
     /// Figures of replication, over all groups.

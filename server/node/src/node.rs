@@ -14,8 +14,9 @@ use lentic_proto::v1::cluster_server::ClusterServer;
 use lentic_proto::v1::kv_server::KvServer;
 use lentic_proto::v1::tables_server::TablesServer;
 use lentic_raft::{Group, Host, Machine, Options as RaftOptions, Status};
-use lentic_runtime::{Clock, Scope};
+use lentic_runtime::{Clock, Scope, spawn};
 use lentic_types::{ClusterId, GroupId, NodeId};
+use tokio::sync::mpsc;
 use tracing::info;
 
 use crate::addresses::Addresses;
@@ -28,6 +29,7 @@ use crate::options::NodeOptions;
 use crate::shard::replica::Shared;
 use crate::shards::Shards;
 use crate::ticks::TickSource;
+use crate::txn::{self, Txns};
 use crate::upkeep;
 
 /// Who a node is: fixed when its data directory is made.
@@ -131,15 +133,19 @@ impl<S: Portable> Node<S> {
         addresses.follow(meta.catalog.subscribe());
 
         let ticks = TickSource::new(Arc::new(Arc::clone(&meta)));
-        let shared = Shared { node, host: host.clone(), store, gc, ticks, options };
+        let (wanted, wants) = mpsc::channel(txn::WANTED_MAX);
+        let shared = Shared { node, host: host.clone(), store, gc, ticks, wanted, options };
         let shards = Arc::new(Shards::new(shared));
         let routes = Arc::new(Routes { shards: Arc::clone(&shards), meta: Arc::clone(&meta) });
         let forwarder = Arc::new(Forwarder::new(network, node, cluster));
         let budget = Budget::new(options.answer_bytes_max);
         // Whatever callers of unary calls do not read, half of the room is left for pipes.
         let calls = Calls::new(budget.part(options.answer_bytes_max / 2), options.caller_answer_bytes_max);
-        let gateway = Gateway { shards, meta, routes, forwarder, budget, calls, options };
+        let txns = Arc::new(Txns::default());
+        let gateway = Gateway { shards, meta, routes, forwarder, budget, calls, txns, options };
         host.on_ask(Arc::new(Answers(Arc::downgrade(&gateway.meta))));
+        let hurries = gateway.clone();
+        spawn(async move { txn::hurry(&hurries, wants).await });
         upkeep::start(&gateway, upkeep::Registration { identity, address, http_address });
         info!(node = node.0, %cluster, "node started");
         Ok(Self { gateway, host, scope })

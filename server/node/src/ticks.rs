@@ -8,8 +8,8 @@
 //! when it begins; who comes later waits for the next one. All of a fetch may share its ticks: they waited together, so
 //! none of them was acknowledged before another began.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lentic_machine::oracle::Ticks;
@@ -17,6 +17,7 @@ use lentic_net::BoxFuture;
 use lentic_runtime::spawn;
 use lentic_types::Version;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 /// Most callers that wait for a fetch: one proposer a shard, and readers who come one by one behind it.
 const WAITING_MAX: usize = 4_096;
@@ -37,6 +38,8 @@ pub(crate) trait Oracle: Send + Sync + 'static {
 pub(crate) struct TickSource {
     waiting: mpsc::Sender<Waiter>,
     newest: Arc<AtomicU64>,
+    /// When it was seen.
+    seen: Arc<Mutex<Instant>>,
 }
 
 struct Waiter {
@@ -56,9 +59,9 @@ pub(crate) struct Stopped;
 impl TickSource {
     pub(crate) fn new(oracle: Arc<dyn Oracle>) -> Self {
         let (waiting, waiters) = mpsc::channel(WAITING_MAX);
-        let newest = Arc::new(AtomicU64::new(0));
-        spawn(serve(oracle, waiters, Arc::clone(&newest)));
-        Self { waiting, newest }
+        let (newest, seen) = (Arc::new(AtomicU64::new(0)), Arc::new(Mutex::new(Instant::now())));
+        spawn(serve(oracle, waiters, Arc::clone(&newest), Arc::clone(&seen)));
+        Self { waiting, newest, seen }
     }
 
     /// At least `count` ticks in a row, from a fetch begun after this call. It waits until the oracle is reached.
@@ -72,9 +75,24 @@ impl TickSource {
     pub(crate) fn newest(&self) -> Version {
         Version(self.newest.load(Ordering::Acquire))
     }
+
+    /// A tick that was fetched at most `age` ago.
+    pub(crate) async fn recent(&self, age: Duration) -> Result<Version, Stopped> {
+        let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = self.newest();
+        if newest == Version::ZERO || seen.elapsed() > age {
+            return self.fetch(1).await.map(last_of);
+        }
+        Ok(newest)
+    }
 }
 
-async fn serve(oracle: Arc<dyn Oracle>, mut waiters: mpsc::Receiver<Waiter>, newest: Arc<AtomicU64>) {
+async fn serve(
+    oracle: Arc<dyn Oracle>,
+    mut waiters: mpsc::Receiver<Waiter>,
+    newest: Arc<AtomicU64>,
+    seen: Arc<Mutex<Instant>>,
+) {
     let mut together = Vec::new();
     while waiters.recv_many(&mut together, WAITING_MAX).await > 0 {
         let count = together.iter().map(|waiter| waiter.count).max().unwrap_or(1);
@@ -87,6 +105,7 @@ async fn serve(oracle: Arc<dyn Oracle>, mut waiters: mpsc::Receiver<Waiter>, new
             pause = (pause * 2).min(PAUSE_MAX);
         };
         newest.fetch_max(last_of(ticks).0, Ordering::AcqRel);
+        *seen.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         for waiter in together.drain(..) {
             // Who no longer waits needs no ticks.
             let _ = waiter.reply.send(ticks);

@@ -18,6 +18,7 @@ use crate::ask::{Answer, Question};
 use crate::gateway::Gateway;
 use crate::meta::service::MetaService;
 use crate::node::Identity;
+use crate::txn;
 
 /// How often a node says that it is alive.
 const ALIVE_EVERY: Duration = Duration::from_secs(1);
@@ -50,6 +51,8 @@ pub(crate) fn start<S: Portable>(gateway: &Gateway<S>, registration: Registratio
     spawn(async move { say_alive(&alive).await });
     let members = gateway.clone();
     spawn(async move { keep_members(&members).await });
+    let txns = gateway.clone();
+    spawn(async move { txn::sweep(&txns).await });
     let store = gateway.clone();
     spawn(async move { keep_store(&store).await });
 }

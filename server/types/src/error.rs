@@ -77,6 +77,8 @@ error_kinds! {
     NotFound = 15, "not_found", Never;
     /// The name is taken by something else: choose another, or drop what has it.
     AlreadyExists = 16, "already_exists", Never;
+    /// What the transaction has read was changed by another: nothing was done, run it again from its reads.
+    Conflict = 17, "conflict", Never;
 }
 
 #[cfg(test)]

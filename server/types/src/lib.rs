@@ -10,10 +10,12 @@ mod ids;
 pub mod limits;
 pub mod mutant;
 mod range;
+mod txn;
 mod version;
 
 pub use error::{ErrorKind, Retry};
 pub use ids::{ClientId, ClusterId, Epoch, GroupId, Index, NodeId, ShardId, TableId};
 pub use limits::Limits;
 pub use range::{KeyRange, RangeError};
+pub use txn::TxnId;
 pub use version::{Expiry, Version};

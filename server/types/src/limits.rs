@@ -13,6 +13,35 @@ pub const REQUEST_BYTES_MAX: usize = 64 << 20;
 pub const OPERATIONS_MAX: usize = 100_000;
 /// Most conditions in one request.
 pub const CONDITIONS_MAX: usize = 100_000;
+/// Most ranges in one request whose reads are validated.
+pub const RANGES_MAX: usize = 1_000;
+/// Most keys of a transaction, those that it reads among them.
+pub const TXN_KEYS_MAX: usize = 100_000;
+/// Largest transaction in bytes, encoded.
+pub const TXN_BYTES_MAX: usize = REQUEST_BYTES_MAX;
+/// Most parts of a transaction: tables, or owned ranges with tokens of their own.
+pub const TXN_PARTS_MAX: usize = 1_000;
+/// Most shards that one transaction commits on.
+pub const TXN_SHARDS_MAX: usize = 1_000;
+/// How long after a prepare its locks are taken for those of a dead coordinator, in milliseconds. A live one
+/// is done in a few rounds of consensus; it may take as long as an election.
+pub const PREPARE_MS_MAX: u64 = 2_000;
+/// How far in the future of its stamp a prepare may still come, in milliseconds of version time. For so long shards keep
+/// in mind which transactions have ended there; a prepare that comes later is refused for its age.
+pub const TXN_MS_MAX: u64 = 6_000;
+/// Most keys and ranges that are locked in a shard at a time. A prepare beyond it is asked to come again.
+pub const LOCKS_MAX: usize = 400_000;
+/// Most ranges that are held in a shard at a time, for each write looks at all of them.
+pub const HELD_RANGES_MAX: usize = 2_000;
+/// Most bytes of keys and values that wait in a shard's locks. A prepare beyond it is asked to come again, unless it is
+/// alone.
+pub const LOCKED_BYTES_MAX: usize = 128 << 20;
+/// Most ended transactions that a shard keeps in mind. Beyond it those go first of which a prepare can come for the
+/// shortest time, and from then on prepares of that time are refused.
+pub const ENDED_MAX: usize = 20_000;
+/// Most records, over all ranges of a transaction in a shard, that its leader looks at before it takes the transaction: their
+/// validation looks at as many. Deleted keys and old versions count until they are collected.
+pub const VALIDATED_RECORDS_MAX: u64 = 250_000;
 /// Largest log entry in bytes: one request of the largest size, or many small ones, and their frame.
 pub const ENTRY_BYTES_MAX: usize = REQUEST_BYTES_MAX + (1 << 20);
 /// Most live keys that one delete-range may delete; a larger one is refused and can be continued in parts.
@@ -107,6 +136,12 @@ const _: () =
     assert!(ANSWERS_PER_CLIENT_MAX <= ANSWERS_PER_SHARD_MAX, "one client never fills a shard's answers alone");
 const _: () = assert!(ANSWERS_PER_SHARD_MAX * 2 <= ANSWERS_LISTED_MAX, "moving answers makes room");
 const _: () = assert!(ANSWER_STEP_MS_MAX * 100 <= ANSWER_MS_MIN, "a hundred leaps take no answer");
+const _: () =
+    assert!(PREPARE_MS_MAX * 2 <= TXN_MS_MAX, "a prepare that waits has time for a recovery before it is too old");
+const _: () = assert!(RANGES_MAX <= HELD_RANGES_MAX, "the most ranges of one transaction can be held");
+const _: () = assert!(TXN_KEYS_MAX + RANGES_MAX <= LOCKS_MAX, "the largest transaction fits a shard's locks");
+const _: () = assert!(TXN_BYTES_MAX <= LOCKED_BYTES_MAX, "the largest transaction fits a shard's locks");
+const _: () = assert!(TXN_BYTES_MAX < ENTRY_BYTES_MAX, "a transaction of one shard fits an entry");
 const _: () = assert!(OPERAND_DEPTH_MAX >= 2, "an operand chain exists");
 const _: () = assert!(SHARDS_PER_TABLE_MAX <= SHARDS_MAX, "a table of the most shards fits a cluster");
 const _: () = assert!(SHARDS_PER_TABLE_MAX <= 1 << 16, "two bytes of a key tell the first shards of a table apart");

@@ -60,6 +60,13 @@ impl Version {
         self.local() == 0
     }
 
+    /// The version so many milliseconds later, or `None` at the end of time.
+    #[must_use]
+    pub fn plus_ms(self, ms: u64) -> Option<Self> {
+        let later = ms.checked_mul(1 << MS_SHIFT).and_then(|more| self.0.checked_add(more));
+        later.map(Self)
+    }
+
     /// The next version below the next tick, or `None` when the local part is used up: fetch a new tick then.
     #[must_use]
     pub const fn next_local(self) -> Option<Self> {
@@ -98,6 +105,8 @@ mod tests {
         assert_eq!(Version::tick(Version::MS_MAX + 1, 0), None);
         assert_eq!(Version::tick(0, Version::SEQUENCE_MAX + 1), None);
         assert_eq!(Version(0xff).next_local(), None);
+        assert_eq!(Version::tick(5, 7).unwrap().plus_ms(3), Version::tick(8, 7));
+        assert_eq!(Version::MAX.plus_ms(1), None);
     }
 
     #[test]

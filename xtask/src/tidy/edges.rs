@@ -45,7 +45,7 @@ pub(crate) const EDGES: &[Edge] = &[
     edge("lentic-client", "lentic-net", Reach::Product, "its pipes are links"),
     edge("lentic-client", "lentic-runtime", Reach::Product, "its tasks and random numbers are a function of the seed"),
     edge("lentic-client", "lentic-serve", Reach::Tests, "behind the feature `embedded`: a node of the client's own"),
-    edge("lentic-client", "lentic-engine", Reach::Tests, "the store of the cluster that its tests talk to"),
+    edge("lentic-client", "lentic-engine", Reach::Product, "a transaction reads what its own merges make of a value"),
     edge("lentic-client", "lentic-machine", Reach::Tests, "the shards of the cluster that its tests talk to"),
     edge("lentic-node", "lentic-types", Reach::Product, "ids, limits, error kinds"),
     edge("lentic-node", "lentic-engine", Reach::Product, "it reads stores and moves their state"),

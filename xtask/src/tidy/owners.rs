@@ -126,6 +126,7 @@ pub(crate) const OWNERS: &[Owner] = &[
     owner("adya", Users::Only(&["lentic-check"]), "cycles in histories of transactions, as Elle finds them"),
     owner("goldenscript", Users::Tests, "scenarios as text files"),
     owner("proptest", Users::Tests, "properties against models"),
+    owner("stateright", Users::Tests, "every state that a protocol can reach, in small"),
     owner("tempfile", Users::Tests, "directories that go away with their test"),
     owner("criterion", Users::Only(&[BENCH]), "micro benchmarks"),
 ];

@@ -1,6 +1,6 @@
 //! Macro benchmarks: whole layers under a stated load, each figure a ratio to a named peer within one run.
 //!
-//! `lentic-bench engine|log|vs-etcd|growth [--quick]` prints a line for each figure and keeps the run in target/bench/NAME.json. The
+//! `lentic-bench engine|log|vs-etcd|growth|txn [--quick]` prints a line for each figure and keeps the run in target/bench/NAME.json. The
 //! parts of `engine` (`puts`, `reads`, `merges`) run alone under a profiler.
 //! Quick runs are smaller and repeat less: they say whether a figure is in the right region, not what it is.
 
@@ -18,6 +18,7 @@ mod peer;
 mod puts;
 mod reads;
 mod restart;
+mod txn;
 mod vs_etcd;
 
 use std::process::ExitCode;
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         }
         "growth" => growth::run(size, &mut figures),
         "vs-etcd" => vs_etcd::run(size, &mut figures),
+        "txn" => txn::run(size, &mut figures),
         _ => return usage(),
     }
     figures.keep();
@@ -71,6 +73,6 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("usage: lentic-bench engine|puts|reads|merges|log|vs-etcd|growth [--quick]");
+    eprintln!("usage: lentic-bench engine|puts|reads|merges|log|vs-etcd|growth|txn [--quick]");
     ExitCode::from(2)
 }

@@ -45,7 +45,7 @@ impl ConditionArgs {
 }
 
 /// A version as it is shown: `v123`, or the number alone.
-fn version(text: &str) -> Result<Version, String> {
+pub(crate) fn version(text: &str) -> Result<Version, String> {
     let number = text.strip_prefix('v').unwrap_or(text);
     let digits = number.bytes().all(|byte| byte.is_ascii_digit()).then_some(number);
     let version = digits.and_then(|digits| digits.parse().ok()).map(Version);

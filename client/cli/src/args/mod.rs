@@ -4,6 +4,6 @@ mod condition;
 mod keys;
 mod range;
 
-pub(crate) use condition::ConditionArgs;
+pub(crate) use condition::{ConditionArgs, version};
 pub(crate) use keys::{AtArgs, ShowArgs, SyntaxArgs};
 pub(crate) use range::RangeArgs;

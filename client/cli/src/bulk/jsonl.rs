@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 use super::recipe::{Recipe, ValueRecipe};
 use super::record::{RECORD_BYTES_MAX, Record, RecordError};
 use crate::output::{bytes_member, version_text};
-use crate::text::{Syntax, rfc3339};
+use crate::text::{bytes_of_members, rfc3339};
 
 /// The records of a file of JSON lines.
 pub(super) struct JsonlRecords {
@@ -119,23 +119,11 @@ fn dumped(line: u64, text: &str) -> Result<Record, String> {
     let Dumped { key, key_hex, value, value_hex, expires } = serde_json::from_str(text)
         .map_err(|error| format!("expected a line as `lentic dump` writes it, found {error}"))?;
     let missing = "; name the members of the key with --key, unless the file was written by `lentic dump`";
-    let key =
-        one_of("key", key, key_hex)?.ok_or_else(|| format!("there is neither \"key\" nor \"key_hex\"{missing}"))?;
-    let value = one_of("value", value, value_hex)?.ok_or("there is neither \"value\" nor \"value_hex\"")?;
+    let key = bytes_of_members("key", key, key_hex)?
+        .ok_or_else(|| format!("there is neither \"key\" nor \"key_hex\"{missing}"))?;
+    let value = bytes_of_members("value", value, value_hex)?.ok_or("there is neither \"value\" nor \"value_hex\"")?;
     let expires_unix_ms = expires.map(|time| end_of(&time)).transpose()?;
     Ok(Record { line, key: key.into(), value: value.into(), expires_unix_ms })
-}
-
-/// Bytes from the one of two members that is there.
-fn one_of(name: &str, text: Option<Cow<'_, str>>, hex: Option<Cow<'_, str>>) -> Result<Option<Vec<u8>>, String> {
-    match (text, hex) {
-        (Some(_), Some(_)) => Err(format!("there are both {name:?} and \"{name}_hex\"; expected one of them")),
-        (Some(text), None) => Ok(Some(text.into_owned().into_bytes())),
-        (None, Some(hex)) => {
-            Syntax::Hex.parse(&hex).map(Some).map_err(|error| format!("member \"{name}_hex\": {error}"))
-        }
-        (None, None) => Ok(None),
-    }
 }
 
 fn end_of(time: &str) -> Result<u64, String> {

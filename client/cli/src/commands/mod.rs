@@ -10,6 +10,7 @@ mod scan;
 mod shard;
 mod status;
 mod table;
+mod txn;
 mod version;
 mod written;
 
@@ -23,4 +24,5 @@ pub(crate) use scan::ScanArgs;
 pub(crate) use shard::ShardCommand;
 pub(crate) use status::StatusArgs;
 pub(crate) use table::TableCommand;
+pub(crate) use txn::TxnArgs;
 pub(crate) use version::VersionArgs;

@@ -37,9 +37,13 @@ impl Answer for Written {
 /// are judged by it.
 pub(crate) async fn end_of(ttl: Option<Span>, client: &Client) -> Result<Option<u64>, Failure> {
     let Some(ttl) = ttl else { return Ok(None) };
-    let end = unix_ms_of(client.now().await?).checked_add(ttl.ms());
-    end.map(Some)
-        .ok_or_else(|| Failure::usage(format!("--ttl {ttl} is too long; leave it out to keep the value for good")))
+    end_at(ttl, client.now().await?).map(Some)
+}
+
+/// The same when it is `now`.
+pub(crate) fn end_at(ttl: Span, now: Version) -> Result<u64, Failure> {
+    let end = unix_ms_of(now).checked_add(ttl.ms());
+    end.ok_or_else(|| Failure::usage(format!("--ttl {ttl} is too long; leave it out to keep the value for good")))
 }
 
 #[cfg(test)]

@@ -46,6 +46,26 @@ impl ShownRow {
         let value = self.value.as_ref().map(|value| &value.value[..]).unwrap_or_default();
         Ok(formed.map_or_else(|| Prose(value).to_string(), |formed| formed.to_string()))
     }
+
+    /// The fields of a line for scripts, with the value as it is.
+    pub(crate) fn plain(&self) -> Vec<String> {
+        self.as_it_is().plain()
+    }
+
+    /// Writes the members of a JSON object, with the value as it is.
+    pub(crate) fn members<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        self.as_it_is().members(map)
+    }
+
+    fn as_it_is(&self) -> Formatted<'_> {
+        Formatted { row: self, style: RowStyle::default(), formed: None }
+    }
+}
+
+impl Serialize for ShownRow {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.as_it_is().serialize(serializer)
+    }
 }
 
 /// Writes rows as they come. People get columns as wide as the first rows need.
@@ -164,23 +184,28 @@ impl<'a> Formatted<'a> {
         }
         fields
     }
-}
 
-impl Serialize for Formatted<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        bytes_member(&mut map, "key", &self.row.key)?;
+    fn members<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        bytes_member(map, "key", &self.row.key)?;
         map.serialize_entry("found", &self.row.value.is_some())?;
         if let Some(value) = &self.row.value {
             match &self.formed {
                 _ if self.style.keys_only => {}
                 Some(Formed::Hex(bytes)) => map.serialize_entry("value_hex", &Hex(bytes).to_string())?,
                 Some(formed) => map.serialize_entry("value", formed)?,
-                None => bytes_member(&mut map, "value", &value.value)?,
+                None => bytes_member(map, "value", &value.value)?,
             }
             map.serialize_entry("version", &version_text(value.version))?;
             map.serialize_entry("expires", &value.expires_unix_ms.map(rfc3339))?;
         }
+        Ok(())
+    }
+}
+
+impl Serialize for Formatted<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        self.members(&mut map)?;
         map.end()
     }
 }

@@ -6,6 +6,7 @@
 //! | hex | 61 00 c3 a9 | `6100c3a9`, `0x6100C3A9`; blanks between bytes are skipped |
 //! | escaped | 61 00 c3 a9 | `\xNN`, `\n`, `\r`, `\t`, `\0`, `\\`; all else as it is |
 
+use std::borrow::Cow;
 use std::fmt;
 use std::fmt::Write as _;
 
@@ -56,6 +57,22 @@ impl Syntax {
             Self::Hex => parse_hex(text),
             Self::Escaped => parse_escaped(text),
         }
+    }
+}
+
+/// The bytes of two members of a JSON object, of which one may be there: `name` with text, or `name_hex` with digits.
+pub(crate) fn of_members(
+    name: &str,
+    text: Option<Cow<'_, str>>,
+    hex: Option<Cow<'_, str>>,
+) -> Result<Option<Vec<u8>>, String> {
+    match (text, hex) {
+        (Some(_), Some(_)) => Err(format!("there are both {name:?} and \"{name}_hex\"; expected one of them")),
+        (Some(text), None) => Ok(Some(text.into_owned().into_bytes())),
+        (None, Some(hex)) => {
+            Syntax::Hex.parse(&hex).map(Some).map_err(|error| format!("member \"{name}_hex\": {error}"))
+        }
+        (None, None) => Ok(None),
     }
 }
 

@@ -1,6 +1,6 @@
-//! Operands of merges, as the operators want them.
+//! Operands of merges, as the operators want them and as they are written.
 
-use lentic_client::{MergeOperator, encode_set};
+use lentic_client::{MergeOperator, decode_set, encode_set};
 
 use super::bytes::Syntax;
 
@@ -29,6 +29,25 @@ pub(crate) fn operand(operator: MergeOperator, words: &[String], syntax: Syntax)
     }
 }
 
+/// The words that write an operand, as [`operand`] reads them.
+pub(crate) fn operand_words(operator: MergeOperator, operand: &[u8]) -> Vec<Vec<u8>> {
+    let eight = || <[u8; 8]>::try_from(operand).ok();
+    let number = match operator {
+        MergeOperator::AddI64 | MergeOperator::MinI64 | MergeOperator::MaxI64 => {
+            eight().map(|bytes| i64::from_be_bytes(bytes).to_string())
+        }
+        MergeOperator::AddF64 | MergeOperator::MinF64 | MergeOperator::MaxF64 => {
+            eight().map(|bytes| f64::from_be_bytes(bytes).to_string())
+        }
+        MergeOperator::SetUnion => {
+            let members = decode_set(operand).unwrap_or_default();
+            return members.into_iter().map(<[u8]>::to_vec).collect();
+        }
+        MergeOperator::Append | MergeOperator::MinBytes | MergeOperator::MaxBytes => None,
+    };
+    vec![number.map_or_else(|| operand.to_vec(), String::into_bytes)]
+}
+
 fn bytes(word: &str, syntax: Syntax) -> Result<Vec<u8>, String> {
     syntax.parse(word).map_err(|error| format!("operand {word:?}: {error}"))
 }
@@ -40,7 +59,7 @@ fn not_a(operator: MergeOperator, expected: &str, found: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::text::Form;
+    use crate::text::{Form, Strict};
 
     fn parse(operator: &str, words: &[&str]) -> Result<Vec<u8>, String> {
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
@@ -60,6 +79,8 @@ mod tests {
             };
             let bytes = parse(operator.name(), words).unwrap();
             assert_eq!(form.read(&bytes).unwrap().to_string(), shown, "{operator}");
+            let again = operand_words(operator, &bytes).iter().map(|word| Strict(word).to_string()).collect::<Vec<_>>();
+            assert_eq!(operand(operator, &again, Syntax::Escaped).unwrap(), bytes, "{operator}");
         }
         assert_eq!(parse("add-i64", &["5"]).unwrap(), [0, 0, 0, 0, 0, 0, 0, 5]);
         assert_eq!(parse("add-f64", &["0.5"]).unwrap(), [0x3f, 0xe0, 0, 0, 0, 0, 0, 0]);

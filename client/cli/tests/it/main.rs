@@ -7,3 +7,4 @@ mod clusters;
 mod files;
 mod process;
 mod session;
+mod txn;

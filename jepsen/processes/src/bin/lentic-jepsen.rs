@@ -9,14 +9,15 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use lentic_jepsen::cases::{
-    Away, Blackout, Hostile, Kills, Pause, Rolling, away, blackout, hostile, kills, pause, rolling,
+    Away, Blackout, Hostile, Kills, Pause, Rolling, Transactions, away, blackout, hostile, kills, pause, rolling,
+    transactions,
 };
 use lentic_jepsen::{Pace, Report, Stand};
 
 const USAGE: &str = "\
 usage: lentic-jepsen [--long] [CASE ...]
 
-  cases: kills, blackout, away, pause, rolling, hostile; without one, all of them
+  cases: kills, transactions, blackout, away, pause, rolling, hostile; without one, all of them
   --long    more kills, longer pauses: the run whose figures count
 ";
 
@@ -27,7 +28,7 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let is_long = words.iter().any(|word| word == "--long");
     let named: Vec<&str> = words.iter().map(String::as_str).filter(|word| *word != "--long").collect();
-    let all = ["kills", "blackout", "away", "pause", "rolling", "hostile"];
+    let all = ["kills", "transactions", "blackout", "away", "pause", "rolling", "hostile"];
     if let Some(unknown) = named.iter().find(|word| !all.contains(word)) {
         eprint!("lentic-jepsen: there is no case {unknown}\n{USAGE}");
         return ExitCode::from(2);
@@ -75,6 +76,18 @@ fn run(stand: &Stand, case: &str, is_long: bool) -> Report {
                     let kills_count = times(4, 20);
                     kills(stand, Kills { kills: kills_count, gap_half_max: second * 2, gap_max: second * 5, pace })
                         .await
+                }
+                "transactions" => {
+                    let plan = Transactions {
+                        kills: times(4, 20),
+                        calm: second * if is_long { 5 } else { 3 },
+                        commits_min: if is_long { 500 } else { 50 },
+                        gap_half_max: second * 3,
+                        gap_max: second * 8,
+                        resume_max: second * 10,
+                        read_max: second * 6,
+                    };
+                    transactions(stand, plan).await
                 }
                 "blackout" => blackout(stand, Blackout { times: times(1, 5), pace }).await,
                 "away" => away(stand, Away { short: second * 3, pace }).await,

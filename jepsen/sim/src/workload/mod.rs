@@ -10,17 +10,23 @@
 //! | `causal.rs` | an effect is never seen without its cause, across shards |
 //! | `ticks.rs` | versions rise in real time |
 //! | `scans.rs` | a version reads the same for everybody, for ever |
+//! | `bank.rs` | money is moved between shards, and never made or lost |
+//! | `lists.rs` | transactions are strictly serializable |
 //! | `world.rs` | what workloads share |
 
+mod bank;
 mod causal;
 mod counters;
+mod lists;
 mod registers;
 mod scans;
 mod ticks;
 mod world;
 
+pub use bank::bank;
 pub use causal::causal;
 pub use counters::counters;
+pub use lists::lists;
 pub use registers::registers;
 pub use scans::scans;
 pub use ticks::ticks;

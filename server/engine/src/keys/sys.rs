@@ -27,6 +27,12 @@ pub enum SysKind {
     Installing = 0x09,
     /// What the requests of one entry that had idempotency keys were told.
     Answers = 0x0a,
+    /// A transaction that is prepared, or decided and not resolved everywhere.
+    Txn = 0x0b,
+    /// A transaction that has ended here: a late prepare of it is refused.
+    Ended = 0x0c,
+    /// Up to which version of their last prepare ended transactions may have been let go of.
+    TxnHorizon = 0x0d,
 }
 
 /// The key of `group`'s state of one kind; `suffix` tells several of the kind apart.

@@ -75,6 +75,13 @@ impl<'s, C: Cursor> Resolver<'s, C> {
         })
     }
 
+    /// The record at the cursor, if it is one of `prefix`: from the first of its records on, the newest there is, whatever
+    /// hides it.
+    pub fn newest(&mut self, prefix: &[u8]) -> Result<Option<(Version, Record<'_>)>, ReadError> {
+        let Some(version) = self.version_here(prefix)? else { return Ok(None) };
+        Ok(Some((version, self.record()?)))
+    }
+
     /// Goes to the newest record at or below `below` that no mask hides; `None` if there is none, or if it is gone.
     fn newest_visible(
         &mut self,

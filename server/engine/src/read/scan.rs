@@ -143,7 +143,7 @@ impl ReadAt<'_> {
 }
 
 /// Copies the prefix of the record at the cursor. False at the end.
-fn next_prefix<C: Cursor>(resolver: &mut Resolver<'_, C>, prefix: &mut Vec<u8>) -> Result<bool, ReadError> {
+pub(super) fn next_prefix<C: Cursor>(resolver: &Resolver<'_, C>, prefix: &mut Vec<u8>) -> Result<bool, ReadError> {
     let Some(key) = resolver.key() else { return Ok(false) };
     let (key_prefix, _) = data::split(key).map_err(|reason| ReadError::record(key, &reason))?;
     prefix.clear();
@@ -151,7 +151,7 @@ fn next_prefix<C: Cursor>(resolver: &mut Resolver<'_, C>, prefix: &mut Vec<u8>) 
     Ok(true)
 }
 
-fn user_key(prefix: &[u8]) -> Result<Vec<u8>, ReadError> {
+pub(super) fn user_key(prefix: &[u8]) -> Result<Vec<u8>, ReadError> {
     data::decode_prefix(prefix).map(|(_, key)| key).map_err(|reason| ReadError::record(prefix, &reason))
 }
 

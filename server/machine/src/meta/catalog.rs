@@ -239,7 +239,7 @@ impl Catalog {
     }
 
     /// Adds a shard, or puts it in place of the one with its id.
-    pub(super) fn put_shard(&mut self, place: ShardPlace) {
+    pub fn put_shard(&mut self, place: ShardPlace) {
         self.remove_shard(place.shard);
         self.bytes += shard_bytes(&place);
         self.starts.entry(place.table).or_default().insert(place.range.start().clone(), place.shard);

@@ -78,7 +78,7 @@ mod tests {
             let options = TableOptions { shards, ..TableOptions::default() }.normal().unwrap();
             options.ranges().iter().map(|range| range.start().to_vec()).collect::<Vec<_>>()
         };
-        assert_eq!(starts(0), [[]]);
+        assert_eq!(starts(0), [Vec::<u8>::new()]);
         assert_eq!(starts(3), [&b""[..], &[0x55, 0x55], &[0xaa, 0xaa]]);
         assert_eq!(starts(4), [&b""[..], &[0x40, 0], &[0x80, 0], &[0xc0, 0]]);
         let most = u32::try_from(SHARDS_PER_TABLE_MAX).unwrap();

@@ -34,6 +34,10 @@ pub(super) fn check(shard: &Shard, range: &KeyRange, owner: &Bytes, force: bool)
     if let Some(other) = shard.fences.of_range(range).find(|fence| fence.owner != *owner && !force) {
         return Err(Refusal::Owned { owner: other.owner.clone() });
     }
+    // What is prepared was checked against the owner of that time, and may yet commit.
+    if let Some(holder) = shard.locks.holds_in(range) {
+        return Err(Refusal::Blocked { holder });
+    }
     if shard.fences.len_with(range) > FENCES_MAX {
         return Err(Refusal::TooLarge { position: 0 });
     }

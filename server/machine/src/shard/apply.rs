@@ -1,10 +1,12 @@
 //! The switch: from an entry to its effects.
 
+use bytes::Bytes;
 use lentic_engine::gc::GcRules;
 use lentic_engine::{Batch, ReadError, ReadStats, StoreError, View};
-use lentic_types::{Index, Limits};
+use lentic_types::{Index, Limits, TxnId, Version};
 
-use super::command::{Action, Command, Request};
+use super::answers::RequestKey;
+use super::command::{Action, Command, Request, TxnRef};
 use super::outcome::{Outcome, Refusal};
 use super::state::Shard;
 use super::write;
@@ -30,6 +32,23 @@ pub struct Applied {
 pub enum Event {
     /// GC has new rules, from this entry's index on.
     GcRulesChanged(GcRules),
+    /// Locks that keep readers waiting have come and gone.
+    LocksChanged(LockChanges),
+}
+
+/// What an entry changed of transactions and of the locks of those that change what they lock.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LockChanges {
+    /// Transactions that were prepared, each with the version of its prepare.
+    pub opened: Vec<(TxnRef, Version)>,
+    /// Who locked which key to change it, and from which version on it may commit. They came before any of `gone` went.
+    pub placed: Vec<(TxnId, Bytes, Version)>,
+    /// Whose lock on which key is gone: what was decided is done there.
+    pub gone: Vec<(TxnId, Bytes)>,
+    /// Transactions whose decision is known now: they block nobody any more.
+    pub decided: Vec<TxnId>,
+    /// Transactions that are done with here.
+    pub ended: Vec<TxnId>,
 }
 
 /// What an entry cost and did. Each of its requests is counted once.
@@ -69,6 +88,7 @@ pub(super) struct Context<'a, 'v, V> {
     pub(super) scratch: &'a mut Batch,
     /// Whether GC has new rules: told once an entry, for the rules carry all masks.
     pub(super) rules_changed: &'a mut bool,
+    pub(super) locks: &'a mut LockChanges,
     pub(super) stats: &'a mut Stats,
 }
 
@@ -86,6 +106,7 @@ impl Shard {
             return Err(Fatal::Invariant("entries are applied in the order of the log, each once"));
         }
         let (mut overlay, mut scratch, mut rules_changed) = (Overlay::new(view), Batch::new(), false);
+        let mut locks = LockChanges::default();
         let mut applied = Applied { replies: Vec::with_capacity(command.requests.len()), ..Applied::default() };
         let (changes, bytes) = command.room();
         overlay.batch().reserve(changes, bytes);
@@ -97,7 +118,7 @@ impl Shard {
             let stats = &mut applied.stats;
             let outcome = if command.epoch == self.descriptor.epoch {
                 let (overlay, scratch, rules_changed) = (&mut overlay, &mut scratch, &mut rules_changed);
-                let context = &mut Context { overlay, scratch, rules_changed, stats };
+                let context = &mut Context { overlay, scratch, rules_changed, locks: &mut locks, stats };
                 self.judge(index, request, context)?
             } else {
                 stats.refused += 1;
@@ -109,6 +130,10 @@ impl Shard {
         if rules_changed {
             applied.events.push(Event::GcRulesChanged(self.gc_rules()));
         }
+        if locks != LockChanges::default() {
+            applied.events.push(Event::LocksChanged(locks));
+        }
+        self.forget_ended(overlay.batch(), command.requests.len());
         self.applied = index;
         self.put_answers(overlay.batch(), index);
         self.put_progress(overlay.batch());
@@ -123,18 +148,24 @@ impl Shard {
         request: &Request,
         context: &mut Context<'_, '_, V>,
     ) -> Result<Outcome, Fatal> {
-        if let Some(answer) = request.key.as_ref().and_then(|key| self.answers.find(key)) {
+        // Whoever ends a transaction is no client: its answer is not kept, and it asks for no client's answer.
+        let key = request.key.filter(|_| request.action.is_of_client());
+        if let Some(answer) = key.as_ref().and_then(|key| self.answers.find(key)) {
             let is_forgotten = answer == Outcome::Refused(Refusal::AnswerForgotten);
             context.stats.refused += u64::from(is_forgotten);
             context.stats.repeated += u64::from(!is_forgotten);
             return Ok(answer);
         }
-        let outcome = match request.check(&Limits::default()) {
-            Ok(()) => self.act(request, context)?,
+        let checked =
+            request.check(&Limits::default()).and_then(|()| self.check_attempts(key.as_ref(), &request.action));
+        let outcome = match checked {
+            Ok(()) => self.act(index, request, context)?,
             Err(refusal) => refusal.into(),
         };
-        let is_final = !matches!(&outcome, Outcome::Refused(refusal) if !refusal.is_final());
-        if let Some(key) = request.key.filter(|_| is_final && !lentic_types::mutant!("no-answers")) {
+        // A prepare's answer is not the transaction's: that is kept when it is decided.
+        let is_final = !matches!(&outcome, Outcome::Refused(refusal) if !refusal.is_final())
+            && !matches!(request.action, Action::Prepare(_));
+        if let Some(key) = key.filter(|_| is_final && !lentic_types::mutant!("no-answers")) {
             self.answers.keep(&key, index, request.version, outcome.clone());
         }
         let is_refused = matches!(outcome, Outcome::Refused(_));
@@ -143,7 +174,19 @@ impl Shard {
         Ok(outcome)
     }
 
-    fn act<V: View>(&mut self, request: &Request, context: &mut Context<'_, '_, V>) -> Result<Outcome, Fatal> {
+    /// Checks that no other attempt at the request is open, which may yet commit.
+    fn check_attempts(&self, key: Option<&RequestKey>, action: &Action) -> Result<(), Refusal> {
+        let Some(holder) = key.and_then(|key| self.locks.of_request(key)) else { return Ok(()) };
+        // A prepare sees to that itself: it may be a copy.
+        if matches!(action, Action::Prepare(_)) { Ok(()) } else { Err(Refusal::Blocked { holder }) }
+    }
+
+    fn act<V: View>(
+        &mut self,
+        index: Index,
+        request: &Request,
+        context: &mut Context<'_, '_, V>,
+    ) -> Result<Outcome, Fatal> {
         let version = request.version;
         match &request.action {
             Action::Write(write) => write::apply(self, version, write, context),
@@ -151,7 +194,11 @@ impl Shard {
             Action::Release(release) => Ok(super::release::apply(self, *release, context)),
             Action::Rollback(rollback) => Ok(super::rollback::apply(self, version, rollback, context)),
             Action::RaiseWatermark(to) => Ok(super::watermark::apply(self, version, *to, context)),
-            Action::Decline { position } => Ok(Refusal::TooLarge { position: *position }.into()),
+            Action::Decline(refusal) => Ok(refusal.clone().into()),
+            Action::Prepare(prepare) => super::prepare::apply(self, request, prepare, context),
+            Action::Decide(decide) => super::decide::apply(self, index, version, decide, context),
+            Action::Resolve(resolve) => super::resolve::apply(self, version, resolve, context),
+            Action::Status(txn) => Ok(super::status::apply(self, version, txn, context)),
         }
     }
 }

@@ -9,9 +9,17 @@
 //!            03 token                                    release
 //!            04 range to owner force                     rollback
 //!            05 version                                  raise watermark
-//!            06 position                                 decline
+//!            07 fence n condition* n range-read* n operation*       write with ranges
+//!            08 txn n participant* n part*               prepare
+//!            09 txn decision                             decide
+//!            0a txn decision                             resolve
+//!            0b txn                                      status
+//!            0c refusal                                  decline; a refusal as in outcomes
+//! part       fence n condition* n range-read* n operation*
+//! range-read range version
+//! txn        id (24 bytes) until anchor-table anchor-key
 //! fence      00 | 01 token
-//! condition  tag key …     01 exists, 02 absent, 03 version is (version), 04 value is (value)
+//! condition  tag key …     01 exists, 02 absent, 03 version is (version), 04 value is (value), 05 unchanged since (version)
 //! operation  tag …         01 put (key value), 02 put until (key value expiry), 03 delete (key), 04 delete range (range),
 //!                          05 merge (key operator operand), 06 merge until (key operator operand expiry)
 //! range      00 start | 01 start end
@@ -20,7 +28,10 @@
 //!            10 position found               condition failed; found: 00 | 01 version
 //!            11 fence                        fenced        12 owner      owned        13 position   wrong kind
 //!            14 position   too large         15 version   too old        16 version   too new
+//!            17 position   conflict
 //! ```
+//!
+//! What only travels between nodes and is never kept (`codec/steps.rs`) has tags from 0x20 on.
 //!
 //! Tags and flags are one byte, operators one byte, numbers varints, names and values byte strings with their length.
 //! A decoder takes nothing on trust: unknown tags are refused, counts are checked against the input before memory is
@@ -32,9 +43,17 @@ use lentic_types::codec::{DecodeError, Reader, put_bytes, put_varint};
 use lentic_types::{ClientId, Epoch, Expiry, KeyRange, Version};
 
 use super::answers::RequestKey;
-use super::command::{Acquire, Action, Command, Condition, Expected, Operation, Release, Request, Rollback, Write};
+use super::command::{
+    Acquire, Action, Command, Condition, Decide, Expected, Operation, Prepare, RangeRead, Release, Request, Resolve,
+    Rollback, Write,
+};
 use super::fences::Token;
-use super::outcome::{Outcome, Refusal};
+use super::open_txns::{
+    decode_decision, decode_participants, decode_ref, encode_decision, encode_participants, encode_ref,
+};
+use super::outcome::{Decision, Outcome, Refusal};
+
+mod steps;
 
 const FORMAT: u8 = 0x01;
 
@@ -53,7 +72,7 @@ impl Command {
 
     /// Decodes an entry's bytes. An error means damage, or an entry of a newer release: stop the group.
     pub fn decode(input: &Bytes) -> Result<Self, DecodeError> {
-        let mut decoder = Decoder { input, reader: Reader::new(input) };
+        let mut decoder = Decoder::new(input);
         match decoder.reader.u8("command format")? {
             FORMAT => {}
             tag => return Err(DecodeError::UnknownTag { field: "command format", tag }),
@@ -68,47 +87,110 @@ impl Command {
 impl Request {
     fn encode(&self, out: &mut Vec<u8>) {
         put_varint(out, self.version.0);
-        out.push(u8::from(self.key.is_some()));
-        if let Some(RequestKey { client, sequence, acked_below, issued }) = self.key {
-            [client.0, sequence, acked_below, issued.0].into_iter().for_each(|number| put_varint(out, number));
-        }
-        match &self.action {
-            Action::Write(write) => {
+        encode_request_key(out, self.key.as_ref());
+        self.action.encode(out);
+    }
+}
+
+impl Action {
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Write(write) if write.ranges.is_empty() => {
                 out.push(0x01);
                 write.encode(out);
             }
-            Action::Acquire(Acquire { range, owner, force }) => {
+            Self::Write(write) => {
+                out.push(0x07);
+                write.encode_part(out);
+            }
+            Self::Acquire(Acquire { range, owner, force }) => {
                 out.push(0x02);
                 encode_range(out, range);
                 put_bytes(out, owner);
                 out.push(u8::from(*force));
             }
-            Action::Release(Release { token }) => {
+            Self::Release(Release { token }) => {
                 out.push(0x03);
                 put_varint(out, token.0.0);
             }
-            Action::Rollback(Rollback { range, to, owner, force }) => {
+            Self::Rollback(Rollback { range, to, owner, force }) => {
                 out.push(0x04);
                 encode_range(out, range);
                 put_varint(out, to.0);
                 put_bytes(out, owner);
                 out.push(u8::from(*force));
             }
-            Action::RaiseWatermark(to) => {
+            Self::RaiseWatermark(to) => {
                 out.push(0x05);
                 put_varint(out, to.0);
             }
-            Action::Decline { position } => {
-                out.push(0x06);
-                put_varint(out, u64::from(*position));
+            Self::Decline(refusal) => {
+                out.push(0x0c);
+                refusal.encode(out);
+            }
+            Self::Prepare(Prepare { txn, participants, parts }) => {
+                out.push(0x08);
+                encode_ref(out, txn);
+                encode_participants(out, participants);
+                put_varint(out, parts.len() as u64);
+                parts.iter().for_each(|part| part.encode_part(out));
+            }
+            Self::Decide(Decide { txn, decision }) => {
+                out.push(0x09);
+                encode_ref(out, txn);
+                encode_decision(out, Some(*decision));
+            }
+            Self::Resolve(Resolve { txn, decision }) => {
+                out.push(0x0a);
+                encode_ref(out, txn);
+                encode_decision(out, Some(*decision));
+            }
+            Self::Status(txn) => {
+                out.push(0x0b);
+                encode_ref(out, txn);
             }
         }
     }
 }
 
+pub(super) fn encode_request_key(out: &mut Vec<u8>, key: Option<&RequestKey>) {
+    out.push(u8::from(key.is_some()));
+    if let Some(RequestKey { client, sequence, acked_below, issued }) = key {
+        [client.0, *sequence, *acked_below, issued.0].into_iter().for_each(|number| put_varint(out, number));
+    }
+}
+
+pub(super) fn decode_request_key(reader: &mut Reader<'_>) -> Result<Option<RequestKey>, DecodeError> {
+    if !reader.bool("request key")? {
+        return Ok(None);
+    }
+    Ok(Some(RequestKey {
+        client: ClientId(reader.varint("client")?),
+        sequence: reader.varint("sequence")?,
+        acked_below: reader.varint("acknowledged sequence")?,
+        issued: Version(reader.varint("tick of issue")?),
+    }))
+}
+
 impl Write {
     fn encode(&self, out: &mut Vec<u8>) {
         encode_token(out, self.fence);
+        self.encode_conditions(out);
+        self.encode_operations(out);
+    }
+
+    fn encode_part(&self, out: &mut Vec<u8>) {
+        encode_token(out, self.fence);
+        self.encode_conditions(out);
+        put_varint(out, self.ranges.len() as u64);
+        for RangeRead { range, since } in &self.ranges {
+            encode_range(out, range);
+            put_varint(out, since.0);
+        }
+        self.encode_operations(out);
+    }
+
+    fn encode_conditions(&self, out: &mut Vec<u8>) {
         put_varint(out, self.conditions.len() as u64);
         for Condition { key, expected } in &self.conditions {
             let tag = match expected {
@@ -116,22 +198,26 @@ impl Write {
                 Expected::Absent => 0x02,
                 Expected::VersionIs(_) => 0x03,
                 Expected::ValueIs(_) => 0x04,
+                Expected::UnchangedSince(_) => 0x05,
             };
             out.push(tag);
             put_bytes(out, key);
             match expected {
                 Expected::Exists | Expected::Absent => {}
-                Expected::VersionIs(version) => put_varint(out, version.0),
+                Expected::VersionIs(version) | Expected::UnchangedSince(version) => put_varint(out, version.0),
                 Expected::ValueIs(value) => put_bytes(out, value),
             }
         }
+    }
+
+    fn encode_operations(&self, out: &mut Vec<u8>) {
         put_varint(out, self.operations.len() as u64);
         self.operations.iter().for_each(|operation| operation.encode(out));
     }
 }
 
 impl Operation {
-    fn encode(&self, out: &mut Vec<u8>) {
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::Put { key, value, expiry } => {
                 out.push(if expiry.is_some() { 0x02 } else { 0x01 });
@@ -183,14 +269,18 @@ fn decode_token(reader: &mut Reader<'_>) -> Result<Option<Token>, DecodeError> {
 }
 
 /// Reads an entry whose keys and values stay where they are.
-struct Decoder<'a> {
+pub(super) struct Decoder<'a> {
     input: &'a Bytes,
-    reader: Reader<'a>,
+    pub(super) reader: Reader<'a>,
 }
 
-impl Decoder<'_> {
+impl<'a> Decoder<'a> {
+    pub(super) fn new(input: &'a Bytes) -> Self {
+        Self { input, reader: Reader::new(input) }
+    }
+
     /// A counted list of things of at least `bytes_each` bytes.
-    fn list<T>(
+    pub(super) fn list<T>(
         &mut self,
         bytes_each: usize,
         field: &'static str,
@@ -216,11 +306,16 @@ impl Decoder<'_> {
 
     fn request(&mut self) -> Result<Request, DecodeError> {
         let version = self.version("version of request")?;
-        let key = if self.reader.bool("request key")? { Some(self.request_key()?) } else { None };
-        let action = match self.reader.u8("action")? {
+        let key = decode_request_key(&mut self.reader)?;
+        Ok(Request { version, key, action: self.action()? })
+    }
+
+    pub(super) fn action(&mut self) -> Result<Action, DecodeError> {
+        Ok(match self.reader.u8("action")? {
             0x01 => Action::Write(Write {
                 fence: decode_token(&mut self.reader)?,
                 conditions: self.list(2, "conditions", Self::condition)?,
+                ranges: Vec::new(),
                 operations: self.list(2, "operations", Self::operation)?,
             }),
             0x02 => {
@@ -234,23 +329,41 @@ impl Decoder<'_> {
                 Action::Rollback(Rollback { range, to, owner, force: self.reader.bool("force")? })
             }
             0x05 => Action::RaiseWatermark(self.version("watermark")?),
-            0x06 => {
-                let position = self.reader.varint("position")?;
-                let position = u32::try_from(position).map_err(|_| DecodeError::Invalid { field: "position" })?;
-                Action::Decline { position }
+            0x07 => match self.part()? {
+                part if part.ranges.is_empty() => return Err(DecodeError::Invalid { field: "write with ranges" }),
+                part => Action::Write(part),
+            },
+            0x08 => Action::Prepare(Prepare {
+                txn: decode_ref(&mut self.reader)?,
+                participants: decode_participants(&mut self.reader)?,
+                parts: self.list(4, "parts of transaction", Self::part)?,
+            }),
+            0x09 => Action::Decide(Decide { txn: decode_ref(&mut self.reader)?, decision: self.decision()? }),
+            0x0a => Action::Resolve(Resolve { txn: decode_ref(&mut self.reader)?, decision: self.decision()? }),
+            0x0b => Action::Status(decode_ref(&mut self.reader)?),
+            0x0c => {
+                let tag = self.reader.u8("refusal")?;
+                Action::Decline(Refusal::decode(tag, &mut self.reader)?)
             }
             tag => return Err(DecodeError::UnknownTag { field: "action", tag }),
-        };
-        Ok(Request { version, key, action })
+        })
     }
 
-    fn request_key(&mut self) -> Result<RequestKey, DecodeError> {
-        Ok(RequestKey {
-            client: ClientId(self.reader.varint("client")?),
-            sequence: self.reader.varint("sequence")?,
-            acked_below: self.reader.varint("acknowledged sequence")?,
-            issued: self.version("tick of issue")?,
+    fn part(&mut self) -> Result<Write, DecodeError> {
+        Ok(Write {
+            fence: decode_token(&mut self.reader)?,
+            conditions: self.list(2, "conditions", Self::condition)?,
+            ranges: self.list(3, "ranges", Self::range_read)?,
+            operations: self.list(2, "operations", Self::operation)?,
         })
+    }
+
+    fn range_read(&mut self) -> Result<RangeRead, DecodeError> {
+        Ok(RangeRead { range: decode_range(&mut self.reader)?, since: self.version("version of read")? })
+    }
+
+    fn decision(&mut self) -> Result<Decision, DecodeError> {
+        decode_decision(&mut self.reader)?.ok_or(DecodeError::Invalid { field: "decision" })
     }
 
     fn condition(&mut self) -> Result<Condition, DecodeError> {
@@ -261,12 +374,13 @@ impl Decoder<'_> {
             0x02 => Expected::Absent,
             0x03 => Expected::VersionIs(self.version("expected version")?),
             0x04 => Expected::ValueIs(self.bytes("expected value")?),
+            0x05 => Expected::UnchangedSince(self.version("version of read")?),
             tag => return Err(DecodeError::UnknownTag { field: "condition", tag }),
         };
         Ok(Condition { key, expected })
     }
 
-    fn operation(&mut self) -> Result<Operation, DecodeError> {
+    pub(super) fn operation(&mut self) -> Result<Operation, DecodeError> {
         match self.reader.u8("operation")? {
             tag @ (0x01 | 0x02) => {
                 let (key, value) = (self.bytes("key")?, self.bytes("value")?);
@@ -304,6 +418,9 @@ impl Outcome {
             Self::RolledBack { token } => (0x04, token.0.0),
             Self::Raised { watermark } => (0x05, watermark.0),
             Self::Refused(refusal) => return refusal.encode(out),
+            Self::Prepared(_) | Self::Decided(_) | Self::Resolved | Self::Status(_) => {
+                unreachable!("how a transaction stands is not kept as an answer")
+            }
         };
         out.push(tag);
         put_varint(out, number);
@@ -347,9 +464,14 @@ impl Refusal {
             Self::TooLarge { position } => (0x14, u64::from(*position)),
             Self::VersionTooOld { watermark } => (0x15, watermark.0),
             Self::VersionTooNew { newest } => (0x16, newest.0),
-            Self::Invalid(_) | Self::AnswerForgotten | Self::WrongEpoch { .. } | Self::OutOfRange => {
-                unreachable!("refusals that are not final are not kept")
-            }
+            Self::Conflict { position } => (0x17, u64::from(*position)),
+            Self::Invalid(_)
+            | Self::AnswerForgotten
+            | Self::WrongEpoch { .. }
+            | Self::OutOfRange
+            | Self::Blocked { .. }
+            | Self::TxnEnded
+            | Self::LocksFull => unreachable!("refusals that are not final are not kept"),
         };
         out.push(tag);
         put_varint(out, number);
@@ -370,10 +492,11 @@ impl Refusal {
             0x14 => Self::TooLarge { position: position(reader)? },
             0x15 => Self::VersionTooOld { watermark: Version(reader.varint("watermark")?) },
             0x16 => Self::VersionTooNew { newest: Version(reader.varint("newest stamp")?) },
+            0x17 => Self::Conflict { position: position(reader)? },
             tag => return Err(DecodeError::UnknownTag { field: "outcome", tag }),
         })
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use lentic_engine::MergeOperator;
-use lentic_types::{Epoch, Expiry, KeyRange, Limits, Version, limits};
+use lentic_types::{Epoch, Expiry, KeyRange, Limits, TableId, TxnId, Version, limits};
 
 use super::answers::RequestKey;
 use super::fences::Token;
-use super::outcome::Refusal;
+use super::outcome::{Decision, Refusal};
 
 /// Bytes that a request or an operation takes beside its keys and values, in an entry or in a batch, or a few more.
 const HEAD_BYTES: usize = 48;
@@ -46,12 +46,24 @@ pub enum Action {
     Rollback(Rollback),
     /// Let go of versions below this one.
     RaiseWatermark(Version),
-    /// Do nothing: the leader refused the request, for a reason that replicas would not judge alike. Unless a copy of it
-    /// was answered before, that it would exceed a limit is the answer to it for good.
-    Decline {
-        /// Which operation of the request, from 0.
-        position: u32,
-    },
+    /// Do nothing: the request was refused elsewhere, for a reason that this shard's replicas cannot judge alike. Unless a
+    /// copy of it was answered before, or is a transaction that may yet commit, the refusal is the answer to it for good.
+    Decline(Refusal),
+    /// Prepare this shard's share of a transaction.
+    Prepare(Prepare),
+    /// At a transaction's anchor: record what becomes of it.
+    Decide(Decide),
+    /// Do as was decided of a transaction.
+    Resolve(Resolve),
+    /// Say how a transaction stands here, and keep out a prepare that has not come.
+    Status(TxnRef),
+}
+
+impl Action {
+    /// Whether a client asks for it, and may ask again.
+    pub(super) const fn is_of_client(&self) -> bool {
+        !matches!(self, Self::Decide(_) | Self::Resolve(_) | Self::Status(_))
+    }
 }
 
 /// Conditions and operations that take effect together or not at all.
@@ -61,8 +73,77 @@ pub struct Write {
     pub fence: Option<Token>,
     /// What must hold before the operations.
     pub conditions: Vec<Condition>,
+    /// Ranges in which nothing may have changed since they were read.
+    pub ranges: Vec<RangeRead>,
     /// The operations, in order; a later one sees the earlier ones.
     pub operations: Vec<Operation>,
+}
+
+/// A range that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RangeRead {
+    /// The range, within the shard.
+    pub range: KeyRange,
+    /// The version at which it was read.
+    pub since: Version,
+}
+
+/// What all messages about a transaction carry: its name, and what whoever meets it must know to end it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TxnRef {
+    /// The attempt.
+    pub id: TxnId,
+    /// A key of the shard where it is decided.
+    pub anchor: Anchor,
+    /// A prepare is refused from this version on: at most [`limits::TXN_MS_MAX`] above its stamp.
+    pub until: Version,
+}
+
+/// A key of the shard where a transaction is decided. It names the shard also after splits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Anchor {
+    /// The table.
+    pub table: TableId,
+    /// The key.
+    pub key: Bytes,
+}
+
+/// A shard that takes part in a transaction, as it was when it was prepared.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Participant {
+    /// The table.
+    pub table: TableId,
+    /// Its keys.
+    pub range: KeyRange,
+}
+
+/// One shard's share of a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prepare {
+    /// The transaction.
+    pub txn: TxnRef,
+    /// All shards that take part, the anchor among them: told to the anchor only.
+    pub participants: Vec<Participant>,
+    /// What is read, and what is to be done on commit; each part with its writer's token.
+    pub parts: Vec<Write>,
+}
+
+/// Records at the anchor what becomes of a transaction. The first to do so decides; others are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decide {
+    /// The transaction.
+    pub txn: TxnRef,
+    /// What to record.
+    pub decision: Decision,
+}
+
+/// Does as was decided. At the anchor it comes last: all others have done so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolve {
+    /// The transaction.
+    pub txn: TxnRef,
+    /// What was decided.
+    pub decision: Decision,
 }
 
 impl Operation {
@@ -78,13 +159,41 @@ impl Operation {
     }
 }
 
+impl Operation {
+    /// The key that it changes; a delete-range changes many.
+    pub(super) const fn key(&self) -> Option<&Bytes> {
+        match self {
+            Self::Put { key, .. } | Self::Delete { key } | Self::Merge { key, .. } => Some(key),
+            Self::DeleteRange { .. } => None,
+        }
+    }
+
+    /// The same, holding no other memory than its own: a slice of an entry would hold all of it.
+    pub(super) fn owned(self) -> Self {
+        let copy = |bytes: Bytes| Bytes::copy_from_slice(&bytes);
+        match self {
+            Self::Put { key, value, expiry } => Self::Put { key: copy(key), value: copy(value), expiry },
+            Self::Delete { key } => Self::Delete { key: copy(key) },
+            Self::Merge { key, operator, operand, expiry } => {
+                Self::Merge { key: copy(key), operator, operand: copy(operand), expiry }
+            }
+            range @ Self::DeleteRange { .. } => range,
+        }
+    }
+}
+
 impl Command {
     /// About how many changes and bytes the entry makes of the store. The entry itself has no more bytes, or a few.
     pub(super) fn room(&self) -> (usize, usize) {
+        let of_operations = |write: &Write| {
+            let bytes = write.operations.iter().map(|operation| HEAD_BYTES + operation.bytes()).sum::<usize>();
+            (write.operations.len(), HEAD_BYTES + bytes)
+        };
         let of_request = |request: &Request| match &request.action {
-            Action::Write(write) => {
-                let bytes = write.operations.iter().map(|operation| HEAD_BYTES + operation.bytes()).sum::<usize>();
-                (write.operations.len(), HEAD_BYTES + bytes)
+            Action::Write(write) => of_operations(write),
+            Action::Prepare(prepare) => {
+                let parts = prepare.parts.iter().map(of_operations);
+                parts.fold((2, 3 * HEAD_BYTES), |sum, one| (sum.0 + one.0, sum.1 + one.1))
             }
             _ => (1, HEAD_BYTES),
         };
@@ -112,6 +221,8 @@ pub enum Expected {
     VersionIs(Version),
     /// It has this value.
     ValueIs(Bytes),
+    /// Nothing of it has changed since it was read at this version.
+    UnchangedSince(Version),
 }
 
 /// A change of one key, or of a range.
@@ -189,7 +300,7 @@ impl Request {
             return Err(Refusal::VersionTooNew { newest: self.version });
         }
         match &self.action {
-            Action::Write(write) => write.check(node),
+            Action::Write(write) => write.check(node, 0),
             Action::Acquire(Acquire { range, owner, .. }) | Action::Rollback(Rollback { range, owner, .. }) => {
                 check_range(range, node)?;
                 if owner.is_empty() || owner.len() > limits::OWNER_BYTES_MAX {
@@ -197,16 +308,56 @@ impl Request {
                 }
                 Ok(())
             }
-            Action::Release(_) | Action::RaiseWatermark(_) | Action::Decline { .. } => Ok(()),
+            Action::Prepare(prepare) => prepare.check(node, self.version),
+            Action::Release(_) | Action::RaiseWatermark(_) | Action::Decline(_) => Ok(()),
+            Action::Decide(Decide { txn, .. }) | Action::Resolve(Resolve { txn, .. }) | Action::Status(txn) => {
+                txn.check(self.version)
+            }
         }
     }
 }
 
+impl TxnRef {
+    fn check(&self, stamp: Version) -> Result<(), Refusal> {
+        if self.until.ms() > stamp.ms().saturating_add(limits::TXN_MS_MAX) {
+            return Err(Refusal::Invalid("a transaction would have to be kept in mind for too long"));
+        }
+        Ok(())
+    }
+}
+
+impl Prepare {
+    fn check(&self, node: &Limits, stamp: Version) -> Result<(), Refusal> {
+        let keys = self.parts.iter().map(|part| part.operations.len() + part.conditions.len()).sum::<usize>();
+        let ranges = self.parts.iter().map(|part| part.ranges.len()).sum::<usize>();
+        if keys > limits::TXN_KEYS_MAX || ranges > limits::RANGES_MAX || self.parts.len() > limits::TXN_PARTS_MAX {
+            return Err(Refusal::Invalid("too many keys, ranges or parts in one transaction; split it"));
+        }
+        if self.participants.len() > limits::TXN_SHARDS_MAX {
+            return Err(Refusal::Invalid("too many shards take part in one transaction; split it"));
+        }
+        if self.txn.until.ms() > stamp.ms().saturating_add(limits::TXN_MS_MAX) {
+            return Err(Refusal::Invalid("a transaction would have to be kept in mind for too long"));
+        }
+        let mut before = 0;
+        for part in &self.parts {
+            part.check(node, before)?;
+            before += part.operations.len();
+        }
+        Ok(())
+    }
+}
+
 impl Write {
-    fn check(&self, node: &Limits) -> Result<(), Refusal> {
+    /// Operations are counted from `before`.
+    fn check(&self, node: &Limits, before: usize) -> Result<(), Refusal> {
         if self.operations.len() > node.operations_max || self.conditions.len() > limits::CONDITIONS_MAX {
             return Err(Refusal::Invalid("too many operations or conditions in one request; split it"));
         }
+        if self.ranges.len() > limits::RANGES_MAX {
+            return Err(Refusal::Invalid("too many ranges in one request; read fewer, larger ones"));
+        }
+        self.ranges.iter().try_for_each(|read| check_range(&read.range, node))?;
         for condition in &self.conditions {
             check_key(&condition.key, node)?;
         }
@@ -223,7 +374,7 @@ impl Write {
                     check_value(operand, node)?;
                     operator
                         .check_operand(operand)
-                        .map_err(|_| Refusal::WrongKind { position: position_of(position) })?;
+                        .map_err(|_| Refusal::WrongKind { position: position_of(before + position) })?;
                 }
             }
         }

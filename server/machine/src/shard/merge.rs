@@ -44,7 +44,10 @@ pub(super) fn head_of<V: View>(
         Some(head) => head.clone(),
         None => {
             let head = shard.read_at(version).head(&*context.overlay, key, &mut context.stats.reads)?;
-            shard.heads.remember(key, head.clone());
+            // What has ended by this version may not have by that of a commit that is still to be written.
+            if !shard.locks.may_change(key) {
+                shard.heads.remember(key, head.clone());
+            }
             head
         }
     };

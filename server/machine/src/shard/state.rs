@@ -14,6 +14,8 @@ use super::answers::{self, Answers};
 use super::codec::{decode_range, encode_range};
 use super::fences::{Fence, Fences, Token};
 use super::heads::{Heads, HeadsOptions};
+use super::locks::Locks;
+use super::open_txns;
 
 /// What a shard is and how far its history goes back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +39,7 @@ pub struct Shard {
     pub(super) masks: MaskSet,
     pub(super) answers: Answers,
     pub(super) heads: Heads,
+    pub(super) locks: Locks,
     /// The newest stamp seen, of any request.
     pub(super) newest: Version,
     pub(super) applied: Index,
@@ -55,9 +58,11 @@ impl Shard {
         let descriptor = decode_descriptor(&value).map_err(|reason| StoreError::damaged(Family::Sys, &key, reason))?;
         let Stamp { newest, horizon, age_ms } = load_stamp(view, group)?;
         let answers = load_answers(view, group, Answers::empty(horizon, age_ms))?;
+        let locks = open_txns::load(view, group, &descriptor)?;
         Ok(Some(Self {
             group,
             descriptor,
+            locks,
             fences: load_all(view, group, SysKind::Fence, decode_fence)?.into_iter().collect(),
             masks: load_all(view, group, SysKind::Mask, decode_mask)?.into_iter().collect(),
             answers,
@@ -89,6 +94,12 @@ impl Shard {
     #[must_use]
     pub const fn masks(&self) -> &MaskSet {
         &self.masks
+    }
+
+    /// What open transactions hold.
+    #[must_use]
+    pub const fn locks(&self) -> &Locks {
+        &self.locks
     }
 
     /// The newest stamp seen. A leader stamps above it, and above every version it has read at.
@@ -124,6 +135,7 @@ impl Shard {
             && self.fences == other.fences
             && self.masks == other.masks
             && self.answers == other.answers
+            && self.locks == other.locks
             && (self.newest, self.applied) == (other.newest, other.applied)
     }
 

@@ -18,6 +18,10 @@ pub(super) fn apply<V: lentic_engine::View>(
     if to > version {
         return Refusal::VersionTooNew { newest: version }.into();
     }
+    // What is prepared may commit at its version, and then there must be no hole below.
+    if let Some(holder) = shard.locks.oldest_below(to) {
+        return Refusal::Blocked { holder }.into();
+    }
     if to > shard.descriptor.watermark {
         shard.descriptor.watermark = to;
         shard.put_descriptor(context.overlay.batch());

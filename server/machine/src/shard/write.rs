@@ -6,11 +6,12 @@
 use bytes::Bytes;
 use lentic_engine::record::Record;
 use lentic_engine::{Direction, Head, ScanLimits, View, write};
-use lentic_types::{KeyRange, Version, limits};
+use lentic_types::{KeyRange, TxnId, Version, limits};
 
 use super::apply::{Context, Fatal};
 use super::command::{Operation, Write, position_of};
 use super::conditions;
+use super::locks::{Locks, Mode};
 use super::merge;
 use super::outcome::{Outcome, Refusal};
 use super::state::Shard;
@@ -25,7 +26,10 @@ pub(super) fn apply<V: View>(
     if let Err(refusal) = check_keys(shard, request) {
         return Ok(refusal.into());
     }
-    if let Err(refusal) = conditions::check(shard, version, &request.conditions, context)? {
+    if let Some(holder) = request.blocker(&shard.locks, None) {
+        return Ok(Refusal::Blocked { holder }.into());
+    }
+    if let Err(refusal) = conditions::check(shard, version, request, 0, context)? {
         return Ok(refusal.into());
     }
     let changes = context.overlay.batch().len();
@@ -41,13 +45,14 @@ pub(super) fn apply<V: View>(
 }
 
 /// Checks that every key lies in the shard and, where it changes, may be changed by this writer.
-fn check_keys(shard: &Shard, request: &Write) -> Result<(), Refusal> {
+pub(super) fn check_keys(shard: &Shard, request: &Write) -> Result<(), Refusal> {
     let range = &shard.descriptor.range;
     let is_inside = |operation: &Operation| match operation {
         Operation::Put { key, .. } | Operation::Delete { key } | Operation::Merge { key, .. } => range.contains(key),
         Operation::DeleteRange { range: deleted } => range.covers(deleted),
     };
-    let conditions_inside = request.conditions.iter().all(|condition| range.contains(&condition.key));
+    let conditions_inside = request.conditions.iter().all(|condition| range.contains(&condition.key))
+        && request.ranges.iter().all(|read| range.covers(&read.range));
     if !conditions_inside || !request.operations.iter().all(is_inside) {
         return Err(Refusal::OutOfRange);
     }
@@ -66,7 +71,8 @@ fn check_keys(shard: &Shard, request: &Write) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn operate<V: View>(
+/// Does one operation at `version`, or refuses it without a trace.
+pub(super) fn operate<V: View>(
     shard: &mut Shard,
     version: Version,
     position: u32,
@@ -91,6 +97,28 @@ fn operate<V: View>(
     Ok(Ok(()))
 }
 
+impl Write {
+    /// The oldest open transaction but `own` that keeps the write from being judged.
+    ///
+    /// By itself, a write is done with what it reads when it is applied, so it shares nothing. As part of the transaction
+    /// `own` it may hold keys together with others.
+    pub(super) fn blocker(&self, locks: &Locks, own: Option<TxnId>) -> Option<TxnId> {
+        if locks.is_empty() {
+            return None;
+        }
+        let reads = self.conditions.iter().filter_map(|condition| locks.blocks_key(&condition.key, Mode::Read, own));
+        let ranges = self.ranges.iter().filter_map(|read| locks.blocks_range(&read.range, Mode::Read, own));
+        let operations = self.operations.iter().filter_map(|operation| match operation {
+            Operation::DeleteRange { range } => locks.blocks_range(range, Mode::Write, own),
+            Operation::Put { key, .. } | Operation::Delete { key } | Operation::Merge { key, .. } => {
+                let mode = if own.is_some() { Mode::of(operation) } else { Mode::Write };
+                locks.blocks_key(key, mode, own)
+            }
+        });
+        reads.chain(ranges).chain(operations).min()
+    }
+}
+
 fn delete<V: View>(shard: &mut Shard, version: Version, key: &Bytes, context: &mut Context<'_, '_, V>) {
     write::record(context.overlay.batch(), shard.descriptor.table, key, version, &Record::Delete);
     shard.heads.correct(key, || Head::Absent);
@@ -104,6 +132,21 @@ fn delete_range<V: View>(
     range: &KeyRange,
     context: &mut Context<'_, '_, V>,
 ) -> Result<Result<(), Refusal>, Fatal> {
+    match live_keys(shard, version, position, range, context)? {
+        Ok(keys) => keys.iter().for_each(|key| delete(shard, version, key, context)),
+        Err(refusal) => return Ok(Err(refusal)),
+    }
+    Ok(Ok(()))
+}
+
+/// The keys of `range` that have a value, unless there are too many to delete.
+pub(super) fn live_keys<V: View>(
+    shard: &Shard,
+    version: Version,
+    position: u32,
+    range: &KeyRange,
+    context: &mut Context<'_, '_, V>,
+) -> Result<Result<Vec<Bytes>, Refusal>, Fatal> {
     let keys_max = limits::DELETE_RANGE_KEYS_MAX as usize;
     let mut keys: Vec<Bytes> = Vec::new();
     let mut rest = Some(range.clone());
@@ -117,6 +160,5 @@ fn delete_range<V: View>(
         }
         rest = page.rest;
     }
-    keys.iter().for_each(|key| delete(shard, version, key, context));
-    Ok(Ok(()))
+    Ok(Ok(keys))
 }

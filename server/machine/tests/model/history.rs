@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 use lentic_engine::{MergeOperator, merge::set};
-use lentic_machine::shard::{Acquire, Action, Condition, Expected, Operation, Release, Rollback, Token, Write};
+use lentic_machine::Refusal;
+use lentic_machine::shard::{
+    Acquire, Action, Condition, Expected, Operation, RangeRead, Release, Rollback, Token, Write,
+};
 use lentic_types::{Expiry, KeyRange, Version};
 use proptest::prelude::*;
 
@@ -31,20 +34,58 @@ pub(crate) enum Draft {
     New(Action, bool),
     /// A copy of the request so many keyed requests ago.
     Copy(usize),
+    /// A refusal to keep as the answer to the request so many keyed requests ago, or to none.
+    Decline(Option<usize>, Refusal),
+    /// The first word of a new transaction.
+    Prepare(Begin),
+    /// A later word of the transaction begun so many before the newest one.
+    Step(usize, Step),
 }
 
+/// How a transaction begins.
+#[derive(Clone, Debug)]
+pub(crate) struct Begin {
+    /// How long before its prepare it began, in milliseconds: ids are no older or younger than prepares.
+    pub(crate) age: u64,
+    /// For how long it may be prepared.
+    pub(crate) open_ms: u64,
+    pub(crate) is_anchor_here: bool,
+    /// With the key of the request so many keyed requests ago, 0 for a new key.
+    pub(crate) key: Option<usize>,
+    /// Whether it is not prepared now: others hear of it before this shard does.
+    pub(crate) is_late: bool,
+    pub(crate) parts: Vec<Write>,
+}
+
+/// A word about a transaction.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    Prepare,
+    /// Commit so many milliseconds before the stamp, but not below the prepare; `None` aborts. What is known already is
+    /// said again instead, where something else would break the protocol.
+    Decide(Option<u64>),
+    Resolve(Option<u64>),
+    Status,
+}
+
+/// Requests of all kinds.
 pub(crate) fn history(length: usize) -> impl Strategy<Value = Vec<Entry>> {
-    proptest::collection::vec(entry(), 1..=length)
+    proptest::collection::vec(entry(draft()), 1..=length)
 }
 
-fn entry() -> impl Strategy<Value = Entry> {
+/// Mostly transactions, on so few keys that they share them.
+pub(crate) fn crowd(length: usize) -> impl Strategy<Value = Vec<Entry>> {
+    proptest::collection::vec(entry(crowded_draft()), 1..=length)
+}
+
+fn entry(draft: impl Strategy<Value = Draft>) -> impl Strategy<Value = Entry> {
     let luck = prop_oneof![
         5 => Just(Luck::Nothing),
         1 => Just(Luck::Flush),
         1 => Just(Luck::Collect),
         1 => (0usize..6).prop_map(Luck::Crash)
     ];
-    (proptest::collection::vec(draft(), 0..4), any::<bool>(), luck).prop_map(|(requests, is_written, luck)| Entry {
+    (proptest::collection::vec(draft, 0..4), any::<bool>(), luck).prop_map(|(requests, is_written, luck)| Entry {
         requests,
         is_written,
         luck,
@@ -59,9 +100,107 @@ fn draft() -> impl Strategy<Value = Draft> {
         2 => (range(), back(), owner(), any::<bool>())
             .prop_map(|(range, to, owner, force)| Action::Rollback(Rollback { range, to, owner, force })),
         1 => back().prop_map(Action::RaiseWatermark),
-        1 => (0u32..3).prop_map(|position| Action::Decline { position }),
     ];
-    prop_oneof![8 => (action, any::<bool>()).prop_map(|(action, keyed)| Draft::New(action, keyed)), 1 => (0usize..4).prop_map(Draft::Copy)]
+    prop_oneof![
+        1 => (proptest::option::of(0usize..6), refusal()).prop_map(|(back, refusal)| Draft::Decline(back, refusal)),
+        8 => (action, any::<bool>()).prop_map(|(action, keyed)| Draft::New(action, keyed)),
+        1 => (0usize..4).prop_map(Draft::Copy),
+        5 => begin(proptest::collection::vec(part(), 0..3)).prop_map(Draft::Prepare),
+        9 => (0usize..6, step()).prop_map(|(back, step)| Draft::Step(back, step)),
+    ]
+}
+
+fn refusal() -> impl Strategy<Value = Refusal> {
+    prop_oneof![
+        (0u32..3).prop_map(|position| Refusal::TooLarge { position }),
+        (0u32..3).prop_map(|position| Refusal::Conflict { position }),
+        (0u32..3).prop_map(|position| Refusal::ConditionFailed { position, found: None }),
+    ]
+}
+
+fn crowded_draft() -> impl Strategy<Value = Draft> {
+    let write = |part: Write| Draft::New(Action::Write(part), false);
+    let rollback = (range(), back(), owner())
+        .prop_map(|(range, to, owner)| Draft::New(Action::Rollback(Rollback { range, to, owner, force: true }), false));
+    let release = Just(Draft::New(Action::Release(Release { token: Token(Version(0)) }), false));
+    prop_oneof![
+        8 => crowded_part().prop_map(write),
+        16 => begin(proptest::collection::vec(crowded_part(), 1..2)).prop_map(Draft::Prepare),
+        30 => (0usize..6, step()).prop_map(|(back, step)| Draft::Step(back, step)),
+        1 => rollback,
+        2 => release,
+        1 => back().prop_map(|to| Draft::New(Action::RaiseWatermark(to), false)),
+        1 => (0usize..4).prop_map(Draft::Copy),
+        2 => (0usize..4, refusal()).prop_map(|(back, refusal)| Draft::Decline(Some(back), refusal)),
+    ]
+}
+
+/// A part whose operations most often share their keys with others.
+fn crowded_part() -> impl Strategy<Value = Write> {
+    let key = || (b'a'..b'd').prop_map(|byte| Bytes::copy_from_slice(&[byte]));
+    let expiry = || proptest::option::weighted(0.3, (3u64..20).prop_map(Expiry));
+    let operation = prop_oneof![
+        3 => (key(), number(), expiry()).prop_map(|(key, value, expiry)| Operation::Put { key, value, expiry }),
+        1 => key().prop_map(|key| Operation::Delete { key }),
+        5 => (key(), number()).prop_map(|(key, operand)| {
+            Operation::Merge { key, operator: MergeOperator::AddI64, operand, expiry: None }
+        }),
+        1 => range().prop_map(|range| Operation::DeleteRange { range }),
+    ];
+    let expected = prop_oneof![Just(Expected::Exists), (1u64..12).prop_map(|ms| Expected::UnchangedSince(Version(ms)))];
+    let condition = (key(), expected).prop_map(|(key, expected)| Condition { key, expected });
+    let conditions = prop_oneof![4 => Just(vec![]), 1 => proptest::collection::vec(condition, 1..2)];
+    let read = (range(), 1u64..12).prop_map(|(range, since)| RangeRead { range, since: Version(since) });
+    let ranges = prop_oneof![9 => Just(vec![]), 1 => proptest::collection::vec(read, 1..2)];
+    (conditions, ranges, proptest::collection::vec(operation, 1..3))
+        .prop_map(|(conditions, ranges, operations)| Write { fence: None, conditions, ranges, operations })
+}
+
+fn begin(parts: impl Strategy<Value = Vec<Write>>) -> impl Strategy<Value = Begin> {
+    let open_ms = prop_oneof![4 => 8u64..60, 1 => 0u64..8];
+    let key = proptest::option::weighted(0.4, prop_oneof![3 => Just(0usize), 1 => 1usize..4]);
+    let is_late = proptest::bool::weighted(0.1);
+    (0u64..6, open_ms, any::<bool>(), key, is_late, parts).prop_map(
+        |(age, open_ms, is_anchor_here, key, is_late, parts)| Begin {
+            age,
+            open_ms,
+            is_anchor_here,
+            key,
+            is_late,
+            parts,
+        },
+    )
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let decision = || proptest::option::weighted(0.7, 0u64..7);
+    prop_oneof![
+        1 => Just(Step::Prepare),
+        4 => decision().prop_map(Step::Decide),
+        5 => decision().prop_map(Step::Resolve),
+        1 => Just(Step::Status),
+    ]
+}
+
+/// A part of a transaction: most write without looking.
+fn part() -> impl Strategy<Value = Write> {
+    let simple = prop_oneof![
+        3 => (key(), value()).prop_map(|(key, value)| Operation::Put { key, value, expiry: None }),
+        1 => key().prop_map(|key| Operation::Delete { key }),
+        3 => (key(), number()).prop_map(|(key, operand)| {
+            Operation::Merge { key, operator: MergeOperator::AddI64, operand, expiry: None }
+        }),
+        2 => operation(),
+    ];
+    let conditions = prop_oneof![3 => Just(vec![]), 1 => proptest::collection::vec(condition(), 1..3)];
+    let fence = proptest::option::weighted(0.15, token());
+    (fence, conditions, ranges(), proptest::collection::vec(simple, 0..3))
+        .prop_map(|(fence, conditions, ranges, operations)| Write { fence, conditions, ranges, operations })
+}
+
+fn ranges() -> impl Strategy<Value = Vec<RangeRead>> {
+    let read = (range(), back()).prop_map(|(range, since)| RangeRead { range, since });
+    prop_oneof![6 => Just(vec![]), 1 => proptest::collection::vec(read, 1..3)]
 }
 
 /// A version so many steps ago, to be resolved by the stamp; 0 is the request's own version.
@@ -77,8 +216,8 @@ fn token() -> impl Strategy<Value = Token> {
 fn write() -> impl Strategy<Value = Write> {
     let conditions = prop_oneof![3 => Just(vec![]), 1 => proptest::collection::vec(condition(), 1..3)];
     let fence = proptest::option::weighted(0.4, token());
-    (fence, conditions, proptest::collection::vec(operation(), 0..5))
-        .prop_map(|(fence, conditions, operations)| Write { fence, conditions, operations })
+    (fence, conditions, ranges(), proptest::collection::vec(operation(), 0..5))
+        .prop_map(|(fence, conditions, ranges, operations)| Write { fence, conditions, ranges, operations })
 }
 
 fn condition() -> impl Strategy<Value = Condition> {
@@ -87,6 +226,7 @@ fn condition() -> impl Strategy<Value = Condition> {
         Just(Expected::Absent),
         back().prop_map(Expected::VersionIs),
         value().prop_map(Expected::ValueIs),
+        back().prop_map(Expected::UnchangedSince),
     ];
     (key(), expected).prop_map(|(key, expected)| Condition { key, expected })
 }
@@ -121,11 +261,14 @@ fn value() -> impl Strategy<Value = Bytes> {
     prop_oneof![3 => number, 1 => Just(vec![b'x'; 150]), 1 => Just(vec![b'y'; 300])].prop_map(Bytes::from)
 }
 
+fn number() -> impl Strategy<Value = Bytes> {
+    (-2i64..3).prop_map(|number| Bytes::from(number.to_be_bytes().to_vec()))
+}
+
 fn merge() -> impl Strategy<Value = (MergeOperator, Bytes)> {
-    let number = (-2i64..3).prop_map(|number| Bytes::from(number.to_be_bytes().to_vec()));
     let one_set = value().prop_map(|member| Bytes::from(set::encode([&member[..]])));
     prop_oneof![
-        3 => number.prop_map(|operand| (MergeOperator::AddI64, operand)),
+        3 => number().prop_map(|operand| (MergeOperator::AddI64, operand)),
         4 => value().prop_map(|operand| (MergeOperator::Append, operand)),
         2 => one_set.prop_map(|operand| (MergeOperator::SetUnion, operand)),
         1 => value().prop_map(|operand| (MergeOperator::MaxI64, operand)),

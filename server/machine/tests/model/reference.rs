@@ -1,39 +1,34 @@
-//! What a shard must answer, computed from whole tables.
+//! What a shard must answer, worked out from all that was ever done.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use lentic_machine::shard::{Acquire, Action, Condition, Expected, Operation, RequestKey, Rollback, Token, Write};
+use lentic_machine::shard::{
+    Acquire, Action, Condition, Expected, Operation, Prepare, Prepared, RangeRead, RequestKey, Rollback, Token, Write,
+};
 use lentic_machine::{Outcome, Refusal, Request};
 use lentic_types::{ClientId, Expiry, KeyRange, Version};
 
-use super::history::Draft;
+use super::history::{Begin, Draft};
+use super::replica::TABLE;
+use super::table::{self, Done, Table, What, keys, shard_range};
+use super::txns::{Txns, earlier};
+use super::world::World;
 
-/// A value: its version, its bytes and its end.
-pub(crate) type Value = (Version, Vec<u8>, Option<Expiry>);
-/// A table: live and ended values by key.
-pub(crate) type Table = BTreeMap<Vec<u8>, Value>;
-
-/// The keys of the shard.
-pub(crate) fn shard_range() -> KeyRange {
-    KeyRange::new("a", Some("g")).expect("in order")
-}
-
-/// Every state there ever was.
+/// Everything that ever was.
 #[derive(Debug, Default)]
 pub(crate) struct Reference {
-    tables: BTreeMap<Version, Table>,
+    done: Vec<Done>,
+    txns: Txns,
+    world: World,
     /// Who owns each key.
-    owners: BTreeMap<u8, (Bytes, Token)>,
+    owners: BTreeMap<Bytes, (Bytes, Token)>,
     tokens: Vec<Token>,
     watermark: Version,
     answers: BTreeMap<u64, Outcome>,
     keyed: Vec<Request>,
+    keys: u64,
     steps: u64,
-}
-
-fn is_over(value: &Value, at: Version) -> bool {
-    value.2.is_some_and(|expiry| expiry.is_over_at(at))
 }
 
 impl Reference {
@@ -45,38 +40,75 @@ impl Reference {
         Version::tick(self.steps, 0).expect("histories are short")
     }
 
+    /// What can be seen of what was done.
+    fn visible(&self) -> Vec<Done> {
+        self.done.iter().filter(|done| !self.txns.is_hidden(done)).cloned().collect()
+    }
+
     /// The table as a reader at `at` sees it.
     pub(crate) fn table_at(&self, at: Version) -> Table {
-        let mut table = self.tables.range(..=at).next_back().map(|(_, table)| table.clone()).unwrap_or_default();
-        table.retain(|_, value| !is_over(value, at));
-        table
+        table::table_at(&self.visible(), at)
     }
 
-    /// Makes requests of drafts: versions, tokens and keys are filled in.
-    pub(crate) fn stamp(&mut self, drafts: &[Draft]) -> Vec<Request> {
-        drafts.iter().map(|draft| self.stamp_one(draft)).collect()
+    /// Makes requests of the drafts of an entry, versions, tokens and keys filled in, and judges them.
+    pub(crate) fn enter(&mut self, drafts: &[Draft]) -> (Vec<Request>, Vec<Outcome>) {
+        let one = |draft| {
+            let request = self.stamp(draft);
+            let outcome = self.judge(&request);
+            self.txns.sweep(&self.done);
+            self.world.learn(self.now(), &self.txns);
+            (request, outcome)
+        };
+        let entry = drafts.iter().map(one).collect();
+        self.txns.forget(self.now(), drafts.len());
+        entry
     }
 
-    fn stamp_one(&mut self, draft: &Draft) -> Request {
+    fn stamp(&mut self, draft: &Draft) -> Request {
         self.steps += 1;
         let version = self.now();
-        match draft {
-            Draft::Copy(back) if *back < self.keyed.len() => {
-                Request { version, ..self.keyed[self.keyed.len() - 1 - back].clone() }
+        let nothing = || (Action::Write(Write::default()), None);
+        let (action, key) = match draft {
+            Draft::Copy(back) => match self.keyed.iter().rev().nth(*back) {
+                Some(request) => (request.action.clone(), request.key),
+                None => nothing(),
+            },
+            Draft::New(action, is_keyed) => (self.resolve(action.clone()), is_keyed.then(|| self.new_key())),
+            Draft::Decline(back, refusal) => {
+                let earlier = back.and_then(|back| self.keyed.iter().rev().nth(back)?.key);
+                (Action::Decline(refusal.clone()), earlier)
             }
-            Draft::Copy(_) => Request { version, key: None, action: Action::Write(Write::default()) },
-            Draft::New(action, is_keyed) => {
-                let sequence = self.keyed.len() as u64;
-                let key = RequestKey { client: ClientId(1), sequence, acked_below: 0, issued: Version(version.0 - 1) };
-                let request = Request { version, key: is_keyed.then_some(key), action: self.resolve(action.clone()) };
-                if *is_keyed {
-                    self.keyed.push(request.clone());
-                }
-                request
-            }
+            Draft::Prepare(begin) => self.begin(version, begin),
+            Draft::Step(back, step) => self.world.step(version, *back, step, &self.txns).unwrap_or_else(nothing),
+        };
+        let request = Request { version, key, action };
+        if request.key.is_some() {
+            self.keyed.push(request.clone());
         }
+        request
     }
 
+    fn begin(&mut self, version: Version, begin: &Begin) -> (Action, Option<RequestKey>) {
+        let parts = begin.parts.iter().map(|part| match self.resolve(Action::Write(part.clone())) {
+            Action::Write(part) => part,
+            _ => unreachable!("a write stays one"),
+        });
+        let parts = parts.collect();
+        let earlier = begin.key.and_then(|back| self.keyed.iter().rev().nth(back.checked_sub(1)?)?.key);
+        let key = begin.key.map(|_| earlier.unwrap_or_else(|| self.new_key()));
+        let (txn, participants) = self.world.name(version, begin);
+        let prepare = Prepare { txn: txn.clone(), participants, parts };
+        self.world.begin(version, begin, prepare.clone(), key);
+        if begin.is_late { (Action::Status(txn), None) } else { (Action::Prepare(prepare), key) }
+    }
+
+    fn new_key(&mut self) -> RequestKey {
+        self.keys += 1;
+        let issued = Version(self.now().0 - 1);
+        RequestKey { client: ClientId(1), sequence: self.keys, acked_below: 0, issued }
+    }
+
+    /// Fills in what is relative to the stamp.
     fn resolve(&self, mut action: Action) -> Action {
         let back = |steps: &mut Version| *steps = Version::tick(self.steps.saturating_sub(steps.0), 0).expect("small");
         let token = |place: &mut Token| {
@@ -88,10 +120,11 @@ impl Reference {
             Action::Write(write) => {
                 write.fence.iter_mut().for_each(token);
                 for condition in &mut write.conditions {
-                    if let Expected::VersionIs(version) = &mut condition.expected {
+                    if let Expected::VersionIs(version) | Expected::UnchangedSince(version) = &mut condition.expected {
                         back(version);
                     }
                 }
+                write.ranges.iter_mut().for_each(|read| back(&mut read.since));
                 for operation in &mut write.operations {
                     if let Operation::Put { expiry, .. } | Operation::Merge { expiry, .. } = operation {
                         expiry.iter_mut().for_each(|expiry| expiry.0 += self.steps);
@@ -101,56 +134,119 @@ impl Reference {
             Action::Release(release) => token(&mut release.token),
             Action::Rollback(rollback) => back(&mut rollback.to),
             Action::RaiseWatermark(to) => back(to),
-            Action::Acquire(_) | Action::Decline { .. } => {}
+            _ => {}
         }
         action
     }
 
     /// The outcome of a request, and its effect.
-    pub(crate) fn judge(&mut self, request: &Request) -> Outcome {
-        if let Some(answer) = request.key.and_then(|key| self.answers.get(&key.sequence)) {
+    fn judge(&mut self, request: &Request) -> Outcome {
+        let is_of_client = !matches!(request.action, Action::Decide(_) | Action::Resolve(_) | Action::Status(_));
+        let sequence = request.key.filter(|_| is_of_client).map(|key| key.sequence);
+        if let Some(answer) = sequence.and_then(|sequence| self.answers.get(&sequence)) {
             return answer.clone();
         }
+        let outcome = self.judge_new(request, sequence).unwrap_or_else(Outcome::Refused);
+        let is_kept = match (&request.action, &outcome) {
+            (Action::Prepare(_), _) => false,
+            (_, Outcome::Refused(refusal)) => !matches!(
+                refusal,
+                Refusal::OutOfRange | Refusal::Blocked { .. } | Refusal::TxnEnded | Refusal::Invalid(_)
+            ),
+            _ => true,
+        };
+        if let Some(sequence) = sequence.filter(|_| is_kept) {
+            self.answers.insert(sequence, outcome.clone());
+        }
+        outcome
+    }
+
+    fn judge_new(&mut self, request: &Request, sequence: Option<u64>) -> Result<Outcome, Refusal> {
         let version = request.version;
-        let outcome = match &request.action {
+        match &request.action {
+            Action::Write(write) => check_operands([write])?,
+            Action::Prepare(prepare) => check_operands(&prepare.parts)?,
+            _ => {}
+        }
+        if let Some(holder) = self.txns.attempt_at(sequence).filter(|_| !matches!(request.action, Action::Prepare(_))) {
+            return Err(Refusal::Blocked { holder });
+        }
+        match &request.action {
             Action::Write(write) => self.write(version, write).map(|()| Outcome::Committed { version }),
             Action::Acquire(Acquire { range, owner, force }) => {
                 self.take(version, range, owner, *force).map(|token| Outcome::Acquired { token })
             }
             Action::Release(release) => self.release(release.token),
             Action::Rollback(rollback) => self.rollback(version, rollback),
-            Action::RaiseWatermark(to) => {
-                self.watermark = self.watermark.max(*to);
-                Ok(Outcome::Raised { watermark: self.watermark })
+            Action::RaiseWatermark(to) => match self.txns.blocks_watermark(&self.done, *to) {
+                Some(holder) => Err(Refusal::Blocked { holder }),
+                None => {
+                    self.watermark = self.watermark.max(*to);
+                    Ok(Outcome::Raised { watermark: self.watermark })
+                }
+            },
+            Action::Decline(refusal) => Err(refusal.clone()),
+            Action::Prepare(prepare) => self.prepare(version, prepare, sequence),
+            Action::Decide(decide) if decide.txn.anchor.table != TABLE => Err(Refusal::OutOfRange),
+            Action::Decide(decide) => {
+                let (told, answered) = self.txns.decide(&mut self.done, version, decide);
+                if let (Ok(Outcome::Decided(lentic_machine::shard::Decision::Commit(version))), Some(sequence)) =
+                    (&told, answered)
+                {
+                    let before = self.answers.insert(sequence, Outcome::Committed { version: *version });
+                    assert_eq!(before, None, "what was answered is not prepared, and what may commit is not answered");
+                }
+                told
             }
-            Action::Decline { position } => Err(Refusal::TooLarge { position: *position }),
-        };
-        let outcome = outcome.unwrap_or_else(Outcome::Refused);
-        if let Some(key) = request.key.filter(|_| outcome != Outcome::Refused(Refusal::OutOfRange)) {
-            self.answers.insert(key.sequence, outcome.clone());
+            Action::Resolve(resolve) => self.txns.resolve(&mut self.done, version, resolve),
+            Action::Status(name) => Ok(self.txns.status(version, name)),
         }
-        outcome
     }
 
     fn write(&mut self, version: Version, write: &Write) -> Result<(), Refusal> {
-        for (position, operation) in (0..).zip(&write.operations) {
-            if let Operation::Merge { operator, operand, .. } = operation {
-                operator.check_operand(operand).map_err(|_| Refusal::WrongKind { position })?;
-            }
-        }
         self.check_keys(write)?;
-        let mut table = self.table_at(version);
-        for (position, condition) in (0..).zip(&write.conditions) {
-            let value = table.get(&condition.key[..]);
-            if !holds(condition, value) {
-                return Err(Refusal::ConditionFailed { position, found: value.map(|value| value.0) });
-            }
+        if let Some(holder) = self.txns.blocks_write(write, true) {
+            return Err(Refusal::Blocked { holder });
         }
-        for (position, operation) in (0..).zip(&write.operations) {
-            operate(&mut table, version, position, operation)?;
-        }
-        self.tables.insert(version, table);
+        self.check(version, [write])?;
+        let operations = table::expand(&self.visible(), version, &write.operations);
+        let operations = operations.map_err(|position| Refusal::WrongKind { position })?;
+        self.done.extend(operations.into_iter().map(|one| Done { version, txn: None, what: What::Change(one) }));
         Ok(())
+    }
+
+    fn prepare(&mut self, version: Version, prepare: &Prepare, sequence: Option<u64>) -> Result<Outcome, Refusal> {
+        let id = prepare.txn.id;
+        if let Some(open) = self.txns.open(id) {
+            return Ok(Outcome::Prepared(open.prepared));
+        }
+        if version >= prepare.txn.until || self.txns.ended(id).is_some() {
+            return Err(Refusal::TxnEnded);
+        }
+        if let Some(holder) = self.txns.attempt_at(sequence) {
+            return Err(Refusal::Blocked { holder });
+        }
+        let tried = self.try_prepare(version, prepare);
+        if let Err(refusal) = &tried
+            && !matches!(refusal, Refusal::OutOfRange | Refusal::Blocked { .. })
+        {
+            self.txns.close(version, &prepare.txn);
+        }
+        let (operations, valid_until) = tried?;
+        let prepared = Prepared { version, valid_until };
+        self.txns.prepare(prepare, prepare.txn.anchor.table == TABLE, sequence, prepared, operations);
+        Ok(Outcome::Prepared(prepared))
+    }
+
+    fn try_prepare(&self, version: Version, prepare: &Prepare) -> Result<(Vec<Operation>, Option<Expiry>), Refusal> {
+        prepare.parts.iter().try_for_each(|part| self.check_keys(part))?;
+        if let Some(holder) = prepare.parts.iter().filter_map(|part| self.txns.blocks_write(part, false)).min() {
+            return Err(Refusal::Blocked { holder });
+        }
+        let until = self.check(version, &prepare.parts)?;
+        let operations = prepare.parts.iter().flat_map(|part| &part.operations);
+        let operations = table::expand(&self.visible(), version, operations);
+        Ok((operations.map_err(|position| Refusal::WrongKind { position })?, until))
     }
 
     fn check_keys(&self, write: &Write) -> Result<(), Refusal> {
@@ -161,7 +257,8 @@ impl Reference {
             Operation::DeleteRange { range } => range.clone(),
         };
         let ranges: Vec<_> = write.operations.iter().map(range_of).collect();
-        let is_inside = ranges.iter().all(|range| shard_range().covers(range));
+        let is_inside = ranges.iter().all(|range| shard_range().covers(range))
+            && write.ranges.iter().all(|read| shard_range().covers(&read.range));
         if !is_inside || !write.conditions.iter().all(|condition| shard_range().contains(&condition.key)) {
             return Err(Refusal::OutOfRange);
         }
@@ -177,10 +274,76 @@ impl Reference {
         Ok(())
     }
 
+    /// Checks conditions and ranges, part by part. Returns when the first value that they depend on ends.
+    fn check<'a>(
+        &self,
+        version: Version,
+        parts: impl IntoIterator<Item = &'a Write>,
+    ) -> Result<Option<Expiry>, Refusal> {
+        let done = self.visible();
+        let (mut position, mut until) = (0, None);
+        for part in parts {
+            for condition in &part.conditions {
+                until = earlier(until, self.holds(&done, version, condition, position)?);
+                position += 1;
+            }
+            for RangeRead { range, since } in &part.ranges {
+                self.check_since(version, *since)?;
+                let rolled_back = |one: &Done| match &one.what {
+                    What::Rollback(other, _) => other.overlaps(range) && one.version > *since,
+                    What::Change(_) => false,
+                };
+                if done.iter().any(rolled_back) {
+                    return Err(Refusal::Conflict { position });
+                }
+                for key in keys(range) {
+                    let ends = table::unchanged(&done, &key, *since, version);
+                    until = earlier(until, ends.map_err(|()| Refusal::Conflict { position })?);
+                }
+                position += 1;
+            }
+        }
+        Ok(until)
+    }
+
+    fn holds(
+        &self,
+        done: &[Done],
+        version: Version,
+        Condition { key, expected }: &Condition,
+        position: u32,
+    ) -> Result<Option<Expiry>, Refusal> {
+        let value = table::seen(done, key, version);
+        let holds = match expected {
+            Expected::Exists => value.is_some(),
+            Expected::Absent => value.is_none(),
+            Expected::VersionIs(version) => value.as_ref().is_some_and(|value| value.0 == *version),
+            Expected::ValueIs(wanted) => value.as_ref().is_some_and(|value| value.1 == *wanted),
+            Expected::UnchangedSince(since) => {
+                self.check_since(version, *since)?;
+                return table::unchanged(done, key, *since, version).map_err(|()| Refusal::Conflict { position });
+            }
+        };
+        if holds {
+            return Ok(value.and_then(|value| value.2));
+        }
+        Err(Refusal::ConditionFailed { position, found: value.map(|value| value.0) })
+    }
+
+    fn check_since(&self, version: Version, since: Version) -> Result<(), Refusal> {
+        if since < self.watermark {
+            return Err(Refusal::VersionTooOld { watermark: self.watermark });
+        }
+        if since < version { Ok(()) } else { Err(Refusal::VersionTooNew { newest: version }) }
+    }
+
     fn take(&mut self, version: Version, range: &KeyRange, owner: &Bytes, force: bool) -> Result<Token, Refusal> {
-        let others = keys(range).filter_map(|key| self.owners.get(&key));
+        let others: Vec<_> = keys(range).filter_map(|key| self.owners.get(&key)).collect();
         if let Some((other, _)) = others.into_iter().find(|(other, _)| other != owner && !force) {
             return Err(Refusal::Owned { owner: other.clone() });
+        }
+        if let Some(holder) = self.txns.blocks_range(range, false) {
+            return Err(Refusal::Blocked { holder });
         }
         let token = Token(version);
         keys(range).for_each(|key| drop(self.owners.insert(key, (owner.clone(), token))));
@@ -203,40 +366,16 @@ impl Reference {
             return Err(Refusal::VersionTooNew { newest: version });
         }
         let token = self.take(version, range, owner, *force)?;
-        let old = self.tables.range(..=*to).next_back().map(|(_, table)| table.clone()).unwrap_or_default();
-        let mut table = self.tables.last_key_value().map(|(_, table)| table.clone()).unwrap_or_default();
-        table.retain(|key, _| !range.contains(key));
-        table.extend(old.into_iter().filter(|(key, _)| range.contains(key)));
-        self.tables.insert(version, table);
+        self.done.push(Done { version, txn: None, what: What::Rollback(range.clone(), *to) });
         Ok(Outcome::RolledBack { token })
     }
 }
 
-fn keys(range: &KeyRange) -> impl Iterator<Item = u8> {
-    (b'a'..=b'z').filter(|key| range.contains(&[*key]))
-}
-
-fn holds(condition: &Condition, value: Option<&Value>) -> bool {
-    match &condition.expected {
-        Expected::Exists => value.is_some(),
-        Expected::Absent => value.is_none(),
-        Expected::VersionIs(version) => value.is_some_and(|value| value.0 == *version),
-        Expected::ValueIs(wanted) => value.is_some_and(|value| value.1 == *wanted),
-    }
-}
-
-fn operate(table: &mut Table, version: Version, position: u32, operation: &Operation) -> Result<(), Refusal> {
-    match operation {
-        Operation::Put { key, value, expiry } => {
-            table.insert(key.to_vec(), (version, value.to_vec(), *expiry));
-        }
-        Operation::Delete { key } => drop(table.remove(&key[..])),
-        Operation::DeleteRange { range } => table.retain(|key, _| !range.contains(key)),
-        Operation::Merge { key, operator, operand, expiry } => {
-            let below = table.get(&key[..]).filter(|value| !is_over(value, version));
-            let (bytes, end) = below.map_or((None, None), |(_, bytes, end)| (Some(bytes.as_slice()), *end));
-            let folded = operator.fold(bytes, [&operand[..]]).map_err(|_| Refusal::WrongKind { position })?;
-            table.insert(key.to_vec(), (version, folded, expiry.or(end)));
+/// Checks operands, whatever the state. Operations are counted from part to part.
+fn check_operands<'a>(parts: impl IntoIterator<Item = &'a Write>) -> Result<(), Refusal> {
+    for (position, operation) in (0..).zip(parts.into_iter().flat_map(|part| &part.operations)) {
+        if let Operation::Merge { operator, operand, .. } = operation {
+            operator.check_operand(operand).map_err(|_| Refusal::WrongKind { position })?;
         }
     }
     Ok(())

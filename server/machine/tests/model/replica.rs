@@ -9,10 +9,11 @@ use lentic_machine::{Applied, Command, Event, Outcome, Overlay, Shard};
 use lentic_types::{Epoch, GroupId, Index, TableId, Version};
 
 use super::history::Luck;
-use super::reference::{Table, shard_range};
+use super::table::{Table, shard_range};
 
 const GROUP: GroupId = GroupId(4);
-const TABLE: TableId = TableId(2);
+/// The table.
+pub(crate) const TABLE: TableId = TableId(2);
 
 fn new_store() -> MemStore {
     let (store, mut batch) = (MemStore::new(), Batch::new());
@@ -122,8 +123,10 @@ impl Unlucky {
         let index = self.shard.applied().next();
         let Applied { batch, replies, events, .. } = self.shard.apply(index, command, &self.store).expect("no fault");
         self.store.write(&batch).expect("the store works");
-        for Event::GcRulesChanged(rules) in events {
-            self.gc.stage(GROUP, index, Some(rules));
+        for event in events {
+            if let Event::GcRulesChanged(rules) = event {
+                self.gc.stage(GROUP, index, Some(rules));
+            }
         }
         replies
     }

@@ -66,7 +66,7 @@ pub(crate) enum Command {
         keep: usize,
     },
 
-    /// Prints the entries of the store: `dump data`, `dump sys`.
+    /// Prints the entries of the store: `dump data`, `dump lock`, `dump sys`.
     Dump {
         family: String,
         #[arg(key = "as", optional)]

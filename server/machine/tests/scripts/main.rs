@@ -22,6 +22,7 @@ mod meta_runner;
 mod notation;
 mod oracle_runner;
 mod print;
+mod print_txn;
 mod replica;
 mod request;
 mod runner;
@@ -50,8 +51,9 @@ macro_rules! scripts {
 
 scripts! {
     acquire { many owned rescale zombie }
-    answers { acked age commands declined issued refusals retry }
-    conditions { exists_absent value version }
+    answers { acked age attempts commands declined issued refusals retry }
+    conditions { exists_absent ranges unchanged_since value version }
+    decide { anchor first_wins forgotten without_prepare }
     delete_range { live_keys owned too_large }
     errors { fatal limits shape }
     merge { after_rollback fold too_large wrong_kind }
@@ -60,8 +62,14 @@ scripts! {
         set_replicas
     }
     oracle { clocks first garbage idle leaders stopped window }
+    prepare {
+        abort blocks commit ended keeps_the_end keys oldest parts
+        range_of_shard ranges refused restart shares twice valid_until
+    }
     release { release }
+    resolve { again bounds hearsay merges named order two_outcomes }
     rollback { fences refused state twice }
+    status { forgotten never_came status }
     watermark { raise }
     write { blind empty expiry one_entry refused_leaves_no_trace same_key }
 }

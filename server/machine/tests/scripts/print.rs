@@ -9,6 +9,7 @@ use lentic_types::codec::{DecodeError, Reader};
 use lentic_types::{GroupId, Version};
 
 use crate::notation::{self, Kind, range, text, version};
+use crate::print_txn;
 
 /// Prints a token.
 fn token(token: Token) -> String {
@@ -23,6 +24,10 @@ pub(crate) fn outcome(outcome: &Outcome) -> String {
         Outcome::Released => "released".to_owned(),
         Outcome::RolledBack { token: given } => format!("rolled back {}", token(*given)),
         Outcome::Raised { watermark } => format!("raised {}", version(*watermark)),
+        Outcome::Prepared(prepared) => print_txn::prepared(prepared),
+        Outcome::Decided(decided) => format!("decided {}", print_txn::decision(*decided)),
+        Outcome::Resolved => "resolved".to_owned(),
+        Outcome::Status(status) => format!("status: {}", print_txn::status(status)),
         Outcome::Refused(refusal) => format!("refused {}: {}", refusal.kind().word(), details(refusal)),
     }
 }
@@ -40,14 +45,23 @@ fn details(refusal: &Refusal) -> String {
         Refusal::VersionTooOld { watermark } => format!("watermark {}", version(*watermark)),
         Refusal::VersionTooNew { newest } => format!("newest {}", version(*newest)),
         Refusal::WrongEpoch { epoch } => format!("shard is at {epoch}"),
+        Refusal::Conflict { position } => format!("condition {position}"),
+        Refusal::Blocked { holder } => format!("by {}", print_txn::id(*holder)),
         // What these say is all they say.
-        Refusal::Invalid(_) | Refusal::AnswerForgotten | Refusal::OutOfRange => refusal.to_string(),
+        Refusal::Invalid(_)
+        | Refusal::AnswerForgotten
+        | Refusal::OutOfRange
+        | Refusal::TxnEnded
+        | Refusal::LocksFull => refusal.to_string(),
     }
 }
 
 /// Prints what others hear of.
 pub(crate) fn event(event: &Event) -> String {
-    let Event::GcRulesChanged(GcRules { range: keys, watermark, pins, masks, .. }) = event;
+    let GcRules { range: keys, watermark, pins, masks, .. } = match event {
+        Event::GcRulesChanged(rules) => rules,
+        Event::LocksChanged(changes) => return print_txn::lock_changes(changes),
+    };
     let pins: Vec<_> = pins.iter().copied().map(version).collect();
     let masks: Vec<_> = masks.masks().iter().map(mask).collect();
     let all = [("pins", pins), ("masks", masks)]
@@ -83,6 +97,7 @@ pub(crate) fn state(shard: &Shard) -> String {
             .map(|fence| format!("fence {} {} of {}", range(&fence.range), token(fence.token), text(&fence.owner))),
     );
     lines.extend(shard.masks().masks().iter().map(|one| format!("mask {}", mask(one))));
+    lines.extend(print_txn::locks(shard.locks()));
     lines.join("\n") + "\n"
 }
 
@@ -121,6 +136,12 @@ pub(crate) fn sys_entry(group: GroupId, key: &[u8], value: &[u8]) -> Result<Stri
             format!("mask {end}: from {}, {}", at(reader)?, key_range(reader)?)
         }
         0x06 => format!("stamp {}, horizon {}, age {}", at(reader)?, at(reader)?, reader.varint("age")?),
+        0x0b => print_txn::open_entry(name.rest(), reader)?,
+        0x0c => {
+            let by = version(Version(name.u64_be("by")?));
+            format!("ended {} by {by}: {}", print_txn::id_entry(&mut name)?, print_txn::decision_entry(reader)?)
+        }
+        0x0d => format!("horizon of transactions {}", at(reader)?),
         0x0a => {
             let mut line = format!("answers i{}", name.u64_be("entry")?);
             for _ in 0..reader.varint("count")? {
@@ -136,11 +157,11 @@ pub(crate) fn sys_entry(group: GroupId, key: &[u8], value: &[u8]) -> Result<Stri
     value.finish("value").map(|()| line)
 }
 
-fn at(reader: &mut Reader<'_>) -> Result<String, DecodeError> {
+pub(crate) fn at(reader: &mut Reader<'_>) -> Result<String, DecodeError> {
     Ok(version(Version(reader.varint("version")?)))
 }
 
-fn key_range(reader: &mut Reader<'_>) -> Result<String, DecodeError> {
+pub(crate) fn key_range(reader: &mut Reader<'_>) -> Result<String, DecodeError> {
     let has_end = reader.bool("has end")?;
     let start = reader.bytes("start")?.escape_ascii();
     let end = if has_end { reader.bytes("end")?.escape_ascii().to_string() } else { String::new() };
@@ -166,6 +187,7 @@ fn kept_outcome(reader: &mut Reader<'_>) -> Result<String, DecodeError> {
         0x14 => format!("too large, operation {}", reader.varint("position")?),
         0x15 => format!("too old, watermark {}", at(reader)?),
         0x16 => format!("too new, newest {}", at(reader)?),
+        0x17 => format!("conflict, condition {}", reader.varint("position")?),
         tag => return Err(DecodeError::UnknownTag { field: "outcome", tag }),
     })
 }

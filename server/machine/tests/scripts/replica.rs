@@ -5,7 +5,7 @@ use std::error::Error;
 use bytes::Bytes;
 use lentic_engine::store::Change;
 use lentic_engine::{Batch, Family, MemStore, Store};
-use lentic_machine::shard::{Applied, Descriptor, HeadsOptions};
+use lentic_machine::shard::{Action, Applied, Descriptor, HeadsOptions};
 use lentic_machine::{Command, Fatal, Outcome, Shard, invariants};
 use lentic_types::{GroupId, Index, Version};
 
@@ -92,7 +92,9 @@ impl Replica {
         assert_eq!(applied.events, plain.events, "the memo changes no event");
         assert_eq!(applied.replies.len(), command.requests.len(), "each request has its reply");
         if applied.replies.iter().all(|outcome| matches!(outcome, Outcome::Refused(_))) {
-            assert_eq!(traces(&applied.batch), 0, "refused requests leave nothing but their answers");
+            let may_close = command.requests.iter().any(|request| matches!(request.action, Action::Prepare(_)));
+            let traces = traces(&applied.batch, may_close);
+            assert_eq!(traces, 0, "refused requests leave nothing but their answers, and prepares that they are over");
             assert_eq!(applied.events, [], "refused requests are not heard of");
         }
         self.store.write(&applied.batch)?;
@@ -127,12 +129,15 @@ impl Replica {
     }
 }
 
-/// Changes that are not answers or progress.
-fn traces(batch: &Batch) -> usize {
+/// Changes that are not answers or progress, nor forget what has ended. With `may_close`, nor close a transaction.
+fn traces(batch: &Batch, may_close: bool) -> usize {
     let is_trace = |change: Change<'_>| match change {
-        Change::Put(Family::Sys, key, _) | Change::Delete(Family::Sys, key) => {
-            !matches!(key.get(8), Some(0x01 | 0x06 | 0x0a))
-        }
+        Change::Put(Family::Sys, key, _) => match key.get(8) {
+            Some(0x01 | 0x06 | 0x0a) => false,
+            Some(0x0c) => !may_close,
+            _ => true,
+        },
+        Change::Delete(Family::Sys, key) => !matches!(key.get(8), Some(0x01 | 0x06 | 0x0a | 0x0c)),
         Change::Put(..) | Change::Delete(..) => true,
     };
     batch.iter().filter(|change| is_trace(*change)).count()

@@ -2,26 +2,43 @@
 //!
 //! ```text
 //! write 5 put=k/v until=9 delete=k delete-range=a..c merge=k/append/x exists=k absent=k version=k@3 value=k/v fence=4
+//!         unchanged=k@3 read=a..c@3
 //! acquire 5 a..c owner=job [force]
 //! release 5 token=4
 //! rollback 5 a..c to=3 owner=job [force]
 //! raise 5 to=3
+//! decline 5 conflict
+//! prepare 5 x1 anchor=k by=100 with=a..m with=t9/.. put=k/v and fence=4 put=m/v
+//! decide 5 x1 anchor=k commit=4
+//! resolve 5 x1 abort
+//! status 5 x1
 //! ```
 //!
 //! The first argument is the request's stamp. Operations and conditions are done in the order in which they stand, and
 //! `until` says when the value of the operation before it ends. `put-many=100/v` puts 100 keys, `absent-many=100` expects
 //! them not to be there. Every request may have `key=client/sequence/acked-below/issued`, and `epoch=` and `index=`
 //! of its entry. Where a key stands, `fill.k.300` is a key of 300 bytes.
+//!
+//! `x1` is the transaction that began at @1, `x1.2` the attempt 2 of the same age. A prepare's arguments are those of a
+//! write, and `and` begins another part. `anchor=` names a key of the shard where it is decided: `k` is one of this table,
+//! `t9/k` one elsewhere. Without it, a prepare is anchored elsewhere, and a decision is sent here. A prepare with its
+//! anchor here tells who takes part: `with=` one after the other, or else all of this table and all of t9. It is refused
+//! from the version `by` on, @5000 if there is none.
 
 use bytes::Bytes;
 use goldenscript::{Argument, Context};
-use lentic_machine::Request;
 use lentic_machine::shard::{
-    Acquire, Action, Condition, Expected, Operation, Release, RequestKey, Rollback, Token, Write,
+    Acquire, Action, Anchor, Condition, Decide, Decision, Expected, Operation, Participant, Prepare, RangeRead,
+    Release, RequestKey, Resolve, Rollback, Token, TxnRef, Write,
 };
-use lentic_types::{ClientId, Epoch, Expiry, Index, KeyRange, Version};
+use lentic_machine::{Refusal, Request};
+use lentic_types::{ClientId, Epoch, Expiry, Index, KeyRange, NodeId, TableId, TxnId, Version};
 
 use crate::notation::{At, Cell, Key, Operator, Value};
+use crate::runner::TABLE;
+
+/// A table that is none of this shard's.
+const ELSEWHERE: TableId = TableId(9);
 
 /// A request, and what is unusual about its entry.
 pub(crate) struct Line {
@@ -36,7 +53,10 @@ type Parsed<T> = Result<T, Box<dyn std::error::Error>>;
 #[derive(Default)]
 struct Fields {
     positional: Vec<String>,
+    /// The parts before the last one.
+    parts: Vec<Write>,
     write: Write,
+    txn: TxnFields,
     key: Option<RequestKey>,
     owner: Bytes,
     to: Version,
@@ -45,35 +65,91 @@ struct Fields {
     index: Option<Index>,
 }
 
+/// What is said of a transaction.
+#[derive(Default)]
+struct TxnFields {
+    anchor: Option<Anchor>,
+    by: Option<Version>,
+    participants: Option<Vec<Participant>>,
+    commit: Option<Version>,
+}
+
 /// Reads one line.
 pub(crate) fn parse(command: &goldenscript::Command, context: &Context) -> Parsed<Line> {
     let mut fields = Fields::default();
     for argument in &command.args {
         match argument {
             Argument::KeyValue(name, value) => fields.set(name, value)?,
+            Argument::Positional(value) if value == "and" => fields.parts.push(std::mem::take(&mut fields.write)),
             Argument::Positional(value) => fields.positional.push(value.clone()),
             _ => return Err("expected an argument, or name=argument".into()),
         }
     }
     let force = context.tags.contains("force");
-    let Fields { positional, write, key, owner, to, token, epoch, index } = fields;
+    let Fields { positional, parts, write, txn, key, owner, to, token, epoch, index } = fields;
     let version = positional.first().ok_or("expected the request's stamp")?.parse::<At>()?.0;
     let range = || range(positional.get(1).ok_or("expected a range")?);
+    let second = || positional.get(1).map(String::as_str);
     let action = match command.name.as_str() {
         "write" => Action::Write(write),
         "acquire" => Action::Acquire(Acquire { range: range()?, owner, force }),
         "release" => Action::Release(Release { token: Token(token) }),
         "rollback" => Action::Rollback(Rollback { range: range()?, to, owner, force }),
         "raise" => Action::RaiseWatermark(to),
-        "decline" => Action::Decline { position: 0 },
+        "decline" => Action::Decline(refusal(second())?),
+        "prepare" => {
+            let (name, participants) = (txn.name(second(), elsewhere())?, txn.participants());
+            Action::Prepare(Prepare { txn: name, participants, parts: parts.into_iter().chain([write]).collect() })
+        }
+        "decide" => Action::Decide(Decide { txn: txn.name(second(), here("a".into()))?, decision: txn.decision() }),
+        "resolve" => Action::Resolve(Resolve { txn: txn.name(second(), elsewhere())?, decision: txn.decision() }),
+        "status" => Action::Status(txn.name(second(), elsewhere())?),
         name => return Err(format!("there is no command {name}").into()),
     };
     Ok(Line { request: Request { version, key, action }, epoch, index })
 }
 
+/// What is declined, and why: an operation that is too large, unless another reason is given.
+fn refusal(reason: Option<&str>) -> Parsed<Refusal> {
+    Ok(match reason {
+        None => Refusal::TooLarge { position: 0 },
+        Some("condition") => Refusal::ConditionFailed { position: 0, found: None },
+        Some("conflict") => Refusal::Conflict { position: 0 },
+        Some(reason) => return Err(format!("expected condition or conflict, found {reason}").into()),
+    })
+}
+
+fn here(key: Bytes) -> Anchor {
+    Anchor { table: TABLE, key }
+}
+
+fn elsewhere() -> Anchor {
+    Anchor { table: ELSEWHERE, key: "a".into() }
+}
+
+impl TxnFields {
+    fn name(&self, id: Option<&str>, anchor: Anchor) -> Parsed<TxnRef> {
+        let id = txn_id(id.ok_or("expected a transaction such as x1")?)?;
+        let until = self.by.unwrap_or(Version::tick(5_000, 0).expect("early"));
+        Ok(TxnRef { id, anchor: self.anchor.clone().unwrap_or(anchor), until })
+    }
+
+    fn participants(&self) -> Vec<Participant> {
+        let of = |table| Participant { table, range: KeyRange::all() };
+        let is_here = self.anchor.as_ref().is_some_and(|anchor| anchor.table == TABLE);
+        let all = if is_here { vec![of(TABLE), of(ELSEWHERE)] } else { Vec::new() };
+        self.participants.clone().unwrap_or(all)
+    }
+
+    /// Abort, unless a version to commit at is given.
+    fn decision(&self) -> Decision {
+        self.commit.map_or(Decision::Abort, Decision::Commit)
+    }
+}
+
 impl Fields {
     fn set(&mut self, name: &str, value: &str) -> Parsed<()> {
-        let Write { conditions, operations, fence } = &mut self.write;
+        let Write { conditions, ranges, operations, fence } = &mut self.write;
         match name {
             "key" => self.key = Some(request_key(value)?),
             "owner" => self.owner = bytes(value)?,
@@ -95,6 +171,14 @@ impl Fields {
             "value" => {
                 let (key, value) = pair(value)?;
                 conditions.push(Condition { key: bytes(key)?, expected: Expected::ValueIs(self::value(value)?) });
+            }
+            "unchanged" => {
+                let Cell { key, version } = value.parse()?;
+                conditions.push(Condition { key: key.into(), expected: Expected::UnchangedSince(version) });
+            }
+            "read" => {
+                let (keys, since) = value.split_once('@').ok_or("expected a range and a version such as a..c@3")?;
+                ranges.push(RangeRead { range: range(keys)?, since: since.parse::<At>()?.0 });
             }
             "put" => {
                 let (key, value) = pair(value)?;
@@ -121,10 +205,44 @@ impl Fields {
                     _ => return Err("expected a put or a merge before until".into()),
                 }
             }
+            _ => self.txn.set(name, value)?,
+        }
+        Ok(())
+    }
+}
+
+impl TxnFields {
+    fn set(&mut self, name: &str, value: &str) -> Parsed<()> {
+        match name {
+            "anchor" => {
+                let (table, key) = of_table(value)?;
+                self.anchor = Some(Anchor { table, key: bytes(key)? });
+            }
+            "by" => self.by = Some(value.parse::<At>()?.0),
+            "with" if value == "none" => self.participants = Some(Vec::new()),
+            "with" => {
+                let (table, keys) = of_table(value)?;
+                self.participants.get_or_insert_default().push(Participant { table, range: range(keys)? });
+            }
+            "commit" => self.commit = Some(value.parse::<At>()?.0),
             _ => return Err(format!("there is no argument {name}").into()),
         }
         Ok(())
     }
+}
+
+/// `k` of this table, or `t9/k`.
+fn of_table(text: &str) -> Parsed<(TableId, &str)> {
+    match text.strip_prefix('t').and_then(|rest| rest.split_once('/')) {
+        Some((table, rest)) => Ok((TableId(table.parse()?), rest)),
+        None => Ok((TABLE, text)),
+    }
+}
+
+fn txn_id(text: &str) -> Parsed<TxnId> {
+    let name = text.strip_prefix('x').ok_or("expected a transaction such as x1")?;
+    let (begun, number) = name.split_once('.').unwrap_or((name, "0"));
+    Ok(TxnId { begun: begun.parse::<At>()?.0, node: NodeId(1), number: number.parse()? })
 }
 
 fn request_key(text: &str) -> Parsed<RequestKey> {

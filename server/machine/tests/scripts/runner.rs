@@ -12,9 +12,10 @@ use lentic_types::{Epoch, Index, KeyRange, TableId, Version};
 use crate::command::Command;
 use crate::notation::{self, Cell, Kind};
 use crate::replica::{GROUP, Replica};
-use crate::{print, request};
+use crate::{print, print_txn, request};
 
-const TABLE: TableId = TableId(7);
+/// The table of every script's shard.
+pub(crate) const TABLE: TableId = TableId(7);
 
 type Output = Result<String, Box<dyn Error>>;
 
@@ -121,7 +122,12 @@ impl Runner {
                     writeln!(out, "{}", print::sys_entry(GROUP, &key, &value)?)?;
                 }
             }
-            _ => return Err("expected data or sys".into()),
+            "lock" => {
+                for (key, value) in replica.store.entries(Family::Lock) {
+                    writeln!(out, "{}", print_txn::lock_entry(&key, &value)?)?;
+                }
+            }
+            _ => return Err("expected data, lock or sys".into()),
         }
         Ok(if out.is_empty() { "no entries\n".to_owned() } else { out })
     }

@@ -55,7 +55,15 @@ impl<S: Portable> Gateway<S> {
         });
         let Action::Write(write) = &request.action else { unreachable!("it was made a write above") };
         if !write.operations.iter().any(|operation| matches!(operation, Operation::DeleteRange { .. })) {
-            return replica.propose(Proposal { epoch, key, action: request.action, cost, deadline, reply });
+            return replica.propose(Proposal {
+                epoch,
+                key,
+                action: request.action,
+                cost,
+                deadline,
+                rides: false,
+                reply,
+            });
         }
         // Looking at what a range holds is work: it has a task of its own.
         lentic_runtime::spawn(async move {
@@ -74,12 +82,20 @@ impl<S: Portable> Gateway<S> {
                         let declined = Ok(Outcome::Refused(Refusal::TooLarge { position }));
                         told.send(if result == declined { Err(failure::too_many_records(position)) } else { result });
                     });
-                    let action = Action::Decline { position };
-                    return replica.propose(Proposal { epoch, key, action, cost: Cost::default(), deadline, reply });
+                    let action = Action::Decline(Refusal::TooLarge { position });
+                    return replica.propose(Proposal {
+                        epoch,
+                        key,
+                        action,
+                        cost: Cost::default(),
+                        deadline,
+                        rides: false,
+                        reply,
+                    });
                 }
                 Err(Heavy::At(position)) => return reply.send(Err(failure::too_many_records(position))),
             };
-            replica.propose(Proposal { epoch, key, action, cost, deadline, reply });
+            replica.propose(Proposal { epoch, key, action, cost, deadline, rides: false, reply });
         });
     }
 
@@ -157,7 +173,7 @@ impl<S: Portable> Gateway<S> {
     }
 
     /// The replica that a route names.
-    fn replica(&self, route: Option<v1::Route>) -> Result<(Arc<Replica<S>>, Epoch), Failure> {
+    pub(crate) fn replica(&self, route: Option<v1::Route>) -> Result<(Arc<Replica<S>>, Epoch), Failure> {
         let route =
             route.ok_or_else(|| failure::invalid("requests of a pipe carry a route; ask for the table's shards"))?;
         let shard = ShardId(route.shard);

@@ -187,6 +187,11 @@ impl<S: Portable> Gateway<S> {
             | Request::ListTables(_)
             | Request::IssueClient(_)
             | Request::Join(_) => self.ask_meta(request, caller, deadline).await?,
+            Request::Transact(request) => Response::Transact(self.transact(request, deadline).await?),
+            Request::Step(_) if caller == Caller::Client => {
+                return Err(failure::invalid("steps are what nodes ask of each other; send the transaction"));
+            }
+            Request::Step(request) => Response::Step(self.step(request, deadline).await?),
             Request::Write(_) | Request::Get(_) => return self.answer_here(request, deadline).await,
             Request::Hello(_) => return Err(failure::invalid("hello is said once, at the beginning")),
         })

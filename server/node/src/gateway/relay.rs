@@ -12,16 +12,14 @@ use lentic_proto::v1::pipe_response::Response;
 use lentic_proto::v1::{self, Failure};
 use lentic_types::{KeyRange, limits};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use super::Gateway;
 use super::kv::MULTI_GET_KEYS_MAX;
+use super::pauses::Pauses;
 use super::pipe::Caller;
 use crate::{convert, failure};
 
-/// The pause before a leader is looked for again, unless the failure says another; each further one is twice as long.
-const PAUSE_MIN: Duration = Duration::from_millis(20);
-const PAUSE_MAX: Duration = Duration::from_millis(320);
 /// How long the news of a table may take to come from the meta group's leader, who knows it, to this node.
 const NEWS_WITHIN: Duration = Duration::from_secs(2);
 
@@ -111,33 +109,11 @@ impl<S: Portable> Gateway<S> {
         ask: &Routed,
         deadline: Instant,
     ) -> Result<Response, Failure> {
-        let (mut hint, mut pause) = (None, PAUSE_MIN);
-        let mut catalog = self.meta.catalog.subscribe();
+        let mut pauses = Pauses::new(&self.meta.catalog, deadline);
         loop {
-            catalog.mark_unchanged();
-            let failure = match self.ask_once(table, key, hint.take(), ask, deadline).await {
+            match self.ask_once(table, key, pauses.hint(), ask, deadline).await {
                 Ok(response) => return Ok(response),
-                Err(failure) => failure,
-            };
-            match failure.kind() {
-                v1::ErrorKind::NotLeader | v1::ErrorKind::WrongEpoch | v1::ErrorKind::Throttled => {
-                    hint = failure.shard.as_ref().map(|shard| Address::from(&*shard.leader_address));
-                }
-                v1::ErrorKind::Unknown if again => {}
-                _ => return Err(failure),
-            }
-            let asked = Duration::from_millis(u64::from(failure.retry_after_ms));
-            let until = Instant::now() + pause.max(asked);
-            pause = (pause * 2).min(PAUSE_MAX);
-            if until >= deadline {
-                return Err(failure);
-            }
-            if failure.kind() == v1::ErrorKind::WrongEpoch {
-                // The route came from the catalog here, which is old: there is no use in asking again before the news is
-                // here. When the pause is over, all the same, for the other node's may have been the old one.
-                let _ = timeout_at(until, catalog.changed()).await;
-            } else {
-                sleep_until(until).await;
+                Err(failure) => pauses.after(failure, again).await?,
             }
         }
     }
@@ -158,7 +134,7 @@ impl<S: Portable> Gateway<S> {
 
     /// Waits until the catalog here knows a table, if there is one of this name. A table may have been made a moment ago
     /// by way of another node, so that only the meta group's leader can say that there is none.
-    async fn know(&self, table: &str, deadline: Instant) -> Result<(), Failure> {
+    pub(crate) async fn know(&self, table: &str, deadline: Instant) -> Result<(), Failure> {
         let mut catalog = self.meta.catalog.subscribe();
         if catalog.borrow_and_update().table_named(table).is_some() {
             return Ok(());
@@ -180,21 +156,25 @@ impl<S: Portable> Gateway<S> {
         request: Request,
         deadline: Instant,
     ) -> Result<Response, Failure> {
-        let here = self.shards.get(place.shard);
-        if here.as_ref().is_some_and(|replica| replica.serves()) {
+        if self.shards.get(place.shard).is_some_and(|replica| replica.serves()) {
             return self.answer_here(request, deadline).await;
         }
-        let leader = match here {
+        match self.leader_of(place, hint) {
+            Some(address) => self.forwarder.ask(&address, request, deadline).await,
+            None => Err(failure::not_leader()),
+        }
+    }
+
+    /// Where the leader of a shard is spoken to that this node does not lead, as far as it knows or was told.
+    pub(crate) fn leader_of(&self, place: &ShardPlace, hint: Option<Address>) -> Option<Address> {
+        let leader = match self.shards.get(place.shard) {
             Some(replica) => replica.status().leader,
             None => place.replicas.first().copied(),
         };
         let catalog = self.meta.catalog();
         let known = leader.filter(|leader| *leader != self.meta.node).and_then(|leader| catalog.nodes.get(&leader));
         let known = known.map(|node| Address::from(&*node.address));
-        match hint.filter(|hint| !hint.0.is_empty()).or(known) {
-            Some(address) => self.forwarder.ask(&address, request, deadline).await,
-            None => Err(failure::not_leader()),
-        }
+        hint.filter(|hint| !hint.0.is_empty()).or(known)
     }
 
     /// Answers a request for a shard of this node.

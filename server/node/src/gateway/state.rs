@@ -11,6 +11,7 @@ use super::routes::Routes;
 use crate::meta::service::MetaService;
 use crate::options::NodeOptions;
 use crate::shards::Shards;
+use crate::txn::Txns;
 
 /// Serves clients. Clones are the same gateway.
 pub(crate) struct Gateway<S: Portable> {
@@ -20,6 +21,7 @@ pub(crate) struct Gateway<S: Portable> {
     pub(crate) forwarder: Arc<Forwarder>,
     pub(crate) budget: Arc<Budget>,
     pub(crate) calls: Arc<Calls>,
+    pub(crate) txns: Arc<Txns>,
     pub(crate) options: NodeOptions,
 }
 
@@ -32,6 +34,7 @@ impl<S: Portable> Clone for Gateway<S> {
             forwarder: Arc::clone(&self.forwarder),
             budget: Arc::clone(&self.budget),
             calls: Arc::clone(&self.calls),
+            txns: Arc::clone(&self.txns),
             options: self.options,
         }
     }

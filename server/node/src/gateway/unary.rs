@@ -108,6 +108,10 @@ impl<S: Portable> v1::kv_server::Kv for Gateway<S> {
         answer!(self, call, Write)
     }
 
+    async fn transact(&self, call: Call<v1::TransactRequest>) -> Result<Reply<v1::TransactResponse>, Status> {
+        answer!(self, call, Transact)
+    }
+
     async fn get(&self, call: Call<v1::GetRequest>) -> Result<Reply<v1::GetResponse>, Status> {
         answer!(self, call, Get)
     }

@@ -12,6 +12,7 @@ use lentic_machine::{Command, Event, Outcome, Overlay, Shard};
 use lentic_raft::{Committed, Fault, Machine, Transfer};
 use lentic_types::{GroupId, Index, Version};
 
+use super::locked::Locked;
 use crate::failure::fault;
 use crate::transfer::StoreTransfer;
 
@@ -33,6 +34,7 @@ pub(crate) struct ShardMachine<S> {
 pub(crate) struct Shown {
     rules: Mutex<Arc<Rules>>,
     newest: AtomicU64,
+    pub(crate) locked: Locked,
 }
 
 /// What a read must know. Records of later entries do no harm to it, for it reads at a version.
@@ -44,7 +46,9 @@ pub(crate) struct Rules {
 
 impl Shown {
     fn new(shard: &Shard) -> Self {
-        Self { rules: Mutex::new(Arc::new(Rules::of(shard))), newest: AtomicU64::new(shard.newest().0) }
+        let locked = Locked::default();
+        locked.reset(shard);
+        Self { rules: Mutex::new(Arc::new(Rules::of(shard))), newest: AtomicU64::new(shard.newest().0), locked }
     }
 
     /// The rules now.
@@ -103,7 +107,7 @@ impl<S: Portable> ShardMachine<S> {
     fn apply_all(&mut self, entries: &[Committed], replica: &[u8]) -> Result<Vec<Vec<Outcome>>, Fault> {
         let store = Arc::clone(&self.store);
         let mut overlay = Overlay::new(&*store);
-        let (mut replies, mut rules) = (Vec::with_capacity(entries.len()), None);
+        let (mut replies, mut rules, mut locks) = (Vec::with_capacity(entries.len()), None, Vec::new());
         for entry in entries {
             let command = match &entry.command {
                 Some(bytes) => Command::decode(bytes).map_err(fault)?,
@@ -114,8 +118,11 @@ impl<S: Portable> ShardMachine<S> {
             if entry.command.is_some() {
                 replies.push(applied.replies);
             }
-            for Event::GcRulesChanged(changed) in applied.events {
-                rules = Some((entry.index, changed));
+            for event in applied.events {
+                match event {
+                    Event::GcRulesChanged(changed) => rules = Some((entry.index, changed)),
+                    Event::LocksChanged(changes) => locks.push(changes),
+                }
             }
         }
         let mut batch = overlay.into_batch();
@@ -124,6 +131,7 @@ impl<S: Portable> ShardMachine<S> {
         }
         batch.put(Family::Sys, &sys::key(self.group, SysKind::Replica, &[]), replica);
         self.store.write(&batch).map_err(fault)?;
+        locks.into_iter().for_each(|changes| self.shown.locked.apply(changes));
         self.shown.show(&self.shard, rules.is_some());
         if let Some((index, rules)) = rules {
             self.gc.stage(self.group, index, Some(rules));
@@ -166,6 +174,7 @@ impl<S: Portable> Machine for ShardMachine<S> {
             .map_err(fault)?
             .ok_or_else(|| Fault::new("the snapshot that was installed holds no shard"))?;
         self.gc.stage(self.group, self.shard.applied(), Some(self.shard.gc_rules()));
+        self.shown.locked.reset(&self.shard);
         self.shown.show(&self.shard, true);
         Ok(())
     }

@@ -12,15 +12,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use lentic_engine::Portable;
-use lentic_machine::{Command, Outcome};
+use lentic_machine::{Command, Outcome, Refusal};
 use lentic_raft::{Group, ProposeError};
 use lentic_runtime::{hesitate, spawn};
 use lentic_types::Epoch;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::blocked::Blocked;
 use super::machine::{ShardMachine, Shown};
-use super::queue::{Proposal, Queue, QueueLimits, Reply};
+use super::queue::{Asker, Proposal, Queue, QueueLimits};
 use super::stamps::Stamps;
 use crate::failure;
 use crate::ticks::{Stopped, TickSource, last_of};
@@ -34,6 +35,7 @@ pub(crate) struct Proposer<S: Portable> {
     pub(crate) shown: Arc<Shown>,
     pub(crate) queue: Arc<Queue>,
     pub(crate) stamps: Arc<Stamps>,
+    pub(crate) blocked: Arc<Blocked>,
     pub(crate) ticks: TickSource,
     pub(crate) limits: QueueLimits,
     pub(crate) entries_in_flight_max: usize,
@@ -108,14 +110,16 @@ impl<S: Portable> Proposer<S> {
             let number = stamped.number();
             let epoch = self.epoch();
             let proposals = std::mem::take(&mut gathered.0);
-            let (requests, replies): (Vec<_>, Vec<_>) = proposals
+            let (requests, askers): (Vec<_>, Vec<_>) = proposals
                 .into_iter()
                 .zip(stamped.versions)
                 .map(|(proposal, version)| proposal.stamped(version))
                 .unzip();
-            let entry = Bytes::from(Command { epoch, requests }.encode());
+            let command = Command { epoch, requests };
+            let entry = Bytes::from(command.encode());
             let submitted = self.group.submit(term, entry).await;
             let (stamps, queue) = (Arc::clone(&self.stamps), Arc::clone(&self.queue));
+            let blocked = Arc::clone(&self.blocked);
             spawn(async move {
                 let result = match submitted {
                     Ok(pending) => pending.await.map(|(_, outcomes)| outcomes),
@@ -124,7 +128,7 @@ impl<S: Portable> Proposer<S> {
                 drop(permit);
                 queue.look_again();
                 stamps.done(number);
-                answer(replies, result);
+                answer(askers, command, result, &blocked);
             });
         }
     }
@@ -148,9 +152,17 @@ impl<S: Portable> Proposer<S> {
     }
 }
 
-fn answer(replies: Vec<Reply>, result: Result<Vec<Outcome>, ProposeError>) {
+fn answer(askers: Vec<Asker>, command: Command, result: Result<Vec<Outcome>, ProposeError>, blocked: &Arc<Blocked>) {
+    let Command { epoch, requests } = command;
     match result {
-        Ok(outcomes) => replies.into_iter().zip(outcomes).for_each(|(reply, outcome)| reply.send(Ok(outcome))),
+        Ok(outcomes) => {
+            for ((asker, request), outcome) in askers.into_iter().zip(requests).zip(outcomes) {
+                match outcome {
+                    Outcome::Refused(Refusal::Blocked { holder }) => blocked.wait(asker.again(epoch, request), holder),
+                    outcome => asker.reply.send(Ok(outcome)),
+                }
+            }
+        }
         Err(error) => {
             let failure = match error {
                 ProposeError::NotLeader { .. } => failure::not_leader(),
@@ -158,7 +170,7 @@ fn answer(replies: Vec<Reply>, result: Result<Vec<Outcome>, ProposeError>) {
                 ProposeError::Lost => failure::unknown("the leader changed; send again with the same key"),
                 ProposeError::Stopped(reason) => failure::unknown(format!("the group has stopped: {reason}")),
             };
-            replies.into_iter().for_each(|reply| reply.send(Err(failure.clone())));
+            askers.into_iter().for_each(|asker| asker.reply.send(Err(failure.clone())));
         }
     }
 }

@@ -1,18 +1,20 @@
 //! What waits for a shard's proposer: bounded in bytes, refused beyond.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use lentic_machine::shard::{Action, RequestKey};
 use lentic_machine::{Outcome, Request};
 use lentic_proto::v1::Failure;
-use lentic_types::{Epoch, Version};
+use lentic_types::{Epoch, TxnId, Version};
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::failure;
 
 /// A request that waits to be proposed.
+#[derive(Debug)]
 pub(crate) struct Proposal {
     pub(crate) epoch: Epoch,
     pub(crate) key: Option<RequestKey>,
@@ -21,8 +23,13 @@ pub(crate) struct Proposal {
     pub(crate) cost: Cost,
     /// After this nobody waits for the answer.
     pub(crate) deadline: Instant,
+    /// Nobody waits for the effect: it rides with others.
+    pub(crate) rides: bool,
     pub(crate) reply: Reply,
 }
+
+/// How long a request that rides waits for others to ride with.
+const RIDES_WITHIN: Duration = Duration::from_millis(5);
 
 /// What a request costs an entry.
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,6 +55,12 @@ impl Reply {
     }
 }
 
+impl std::fmt::Debug for Reply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Reply")
+    }
+}
+
 impl Drop for Reply {
     fn drop(&mut self) {
         if let Some(answer) = self.0.take() {
@@ -56,10 +69,26 @@ impl Drop for Reply {
     }
 }
 
+/// What is left of a request whose action is on its way: enough to answer it, or to propose it again.
+pub(crate) struct Asker {
+    cost: Cost,
+    deadline: Instant,
+    pub(crate) reply: Reply,
+}
+
 impl Proposal {
     /// The request, stamped.
-    pub(crate) fn stamped(self, version: Version) -> (Request, Reply) {
-        (Request { version, key: self.key, action: self.action }, self.reply)
+    pub(crate) fn stamped(self, version: Version) -> (Request, Asker) {
+        let Self { epoch: _, key, action, cost, deadline, rides: _, reply } = self;
+        (Request { version, key, action }, Asker { cost, deadline, reply })
+    }
+}
+
+impl Asker {
+    /// The request, to be proposed again.
+    pub(crate) fn again(self, epoch: Epoch, request: Request) -> Proposal {
+        let Self { cost, deadline, reply } = self;
+        Proposal { epoch, key: request.key, action: request.action, cost, deadline, rides: false, reply }
     }
 }
 
@@ -74,18 +103,52 @@ pub(crate) struct QueueLimits {
 }
 
 /// The queue of one shard.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Queue {
     state: Mutex<State>,
     filled: Notify,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct State {
     waiting: VecDeque<Proposal>,
+    /// Those that were blocked, by the age of their transactions: they go before all others, or those that come later
+    /// would take the keys from them again and again.
+    again: BTreeMap<(TxnId, u64), Proposal>,
+    agains: u64,
     bytes: usize,
+    /// How many of them do not just ride.
+    pressing: usize,
+    /// When the first of those that ride has waited long enough.
+    rides_until: Option<Instant>,
     /// Whether this node leads the shard and takes requests.
     open: bool,
+}
+
+impl State {
+    fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.again.is_empty()
+    }
+
+    /// The next request.
+    fn front(&self) -> Option<&Proposal> {
+        self.again.first_key_value().map(|(_, proposal)| proposal).or_else(|| self.waiting.front())
+    }
+
+    fn pop_front(&mut self) -> Option<Proposal> {
+        let next = self.again.pop_first().map(|(_, proposal)| proposal).or_else(|| self.waiting.pop_front())?;
+        self.bytes -= next.cost.bytes;
+        self.pressing -= usize::from(!next.rides);
+        Some(next)
+    }
+}
+
+/// What there is to gather.
+enum Taken {
+    Some(Vec<Proposal>),
+    None,
+    /// Only what rides, until then.
+    Later(Instant),
 }
 
 /// Why a request was not taken.
@@ -106,7 +169,29 @@ impl Queue {
             return Err(Box::new((proposal, Refused::Full)));
         }
         state.bytes += proposal.cost.bytes;
+        match proposal.rides {
+            true => drop(state.rides_until.get_or_insert_with(|| Instant::now() + RIDES_WITHIN)),
+            false => state.pressing += 1,
+        }
         state.waiting.push_back(proposal);
+        drop(state);
+        self.filled.notify_one();
+        Ok(())
+    }
+
+    /// Takes back a request that was blocked, or gives it back.
+    pub(crate) fn offer_again(&self, proposal: Proposal) -> Result<(), Box<(Proposal, Refused)>> {
+        let mut state = self.lock();
+        if !state.open {
+            return Err(Box::new((proposal, Refused::NotLeader)));
+        }
+        state.bytes += proposal.cost.bytes;
+        state.pressing += 1;
+        // What is no transaction holds nothing up for long.
+        let age = if let Action::Prepare(prepare) = &proposal.action { prepare.txn.id } else { TxnId::default() };
+        let number = state.agains;
+        state.agains += 1;
+        state.again.insert((age, number), proposal);
         drop(state);
         self.filled.notify_one();
         Ok(())
@@ -118,11 +203,12 @@ impl Queue {
     pub(crate) async fn gather(&self, limits: &QueueLimits, is_alone: impl Fn() -> bool) -> Vec<Proposal> {
         loop {
             let bytes_min = if is_alone() { 0 } else { limits.beside_bytes_min };
-            let gathered = self.take(limits, bytes_min);
-            if !gathered.is_empty() {
-                return gathered;
+            match self.take(limits, bytes_min) {
+                Taken::Some(gathered) => return gathered,
+                Taken::None => self.filled.notified().await,
+                // Something may come to ride with before.
+                Taken::Later(at) => drop(timeout_at(at, self.filled.notified()).await),
             }
-            self.filled.notified().await;
         }
     }
 
@@ -131,24 +217,38 @@ impl Queue {
         self.filled.notify_one();
     }
 
-    fn take(&self, limits: &QueueLimits, bytes_min: usize) -> Vec<Proposal> {
+    /// Somebody waits for what rides.
+    pub(crate) fn hurry(&self) {
         let mut state = self.lock();
-        if state.bytes < bytes_min {
-            return Vec::new();
+        if state.rides_until.is_some() {
+            state.rides_until = Some(Instant::now());
+            drop(state);
+            self.filled.notify_one();
+        }
+    }
+
+    fn take(&self, limits: &QueueLimits, bytes_min: usize) -> Taken {
+        let mut state = self.lock();
+        if state.bytes < bytes_min || state.is_empty() {
+            return Taken::None;
+        }
+        if let Some(at) = state.rides_until.filter(|at| state.pressing == 0 && *at > Instant::now()) {
+            return Taken::Later(at);
         }
         let (mut gathered, mut cost) = (Vec::new(), Cost::default());
-        while let Some(next) = state.waiting.front() {
+        while let Some(next) = state.front() {
             cost.bytes += next.cost.bytes;
             cost.operations += next.cost.operations;
             let fits = cost.bytes <= limits.entry_bytes_max && cost.operations <= limits.entry_operations_max;
             if !gathered.is_empty() && !fits {
                 break;
             }
-            let next = state.waiting.pop_front().expect("there is a front");
-            state.bytes -= next.cost.bytes;
-            gathered.push(next);
+            gathered.push(state.pop_front().expect("there is a front"));
         }
-        gathered
+        if state.pressing == state.waiting.len() + state.again.len() {
+            state.rides_until = None;
+        }
+        Taken::Some(gathered)
     }
 
     /// Lets requests in: this node leads, and has fetched its first tick.
@@ -160,8 +260,9 @@ impl Queue {
     pub(crate) fn close(&self) -> VecDeque<Proposal> {
         let mut state = self.lock();
         state.open = false;
-        state.bytes = 0;
-        std::mem::take(&mut state.waiting)
+        (state.bytes, state.pressing, state.rides_until) = (0, 0, None);
+        let again = std::mem::take(&mut state.again);
+        again.into_values().chain(std::mem::take(&mut state.waiting)).collect()
     }
 
     /// Whether requests are let in.
@@ -171,5 +272,86 @@ impl Queue {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lentic_machine::shard::{Anchor, Prepare, TxnRef, Write};
+    use lentic_types::TableId;
+
+    const LIMITS: QueueLimits = QueueLimits {
+        waiting_bytes_max: 1_000,
+        entry_bytes_max: 1_000,
+        entry_operations_max: 100,
+        beside_bytes_min: 500,
+    };
+
+    fn proposal(rides: bool) -> Proposal {
+        let (cost, deadline) = (Cost { bytes: 10, operations: 1 }, Instant::now() + Duration::from_secs(1));
+        let action = Action::Write(Write::default());
+        Proposal { epoch: Epoch(1), key: None, action, cost, deadline, rides, reply: Reply::new(|_| ()) }
+    }
+
+    fn open_queue(rides: &[bool]) -> Queue {
+        let queue = Queue::default();
+        queue.open();
+        rides.iter().for_each(|rides| assert!(queue.offer(proposal(*rides), &LIMITS).is_ok()));
+        queue
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_rides_goes_with_others_or_a_little_later() {
+        let began = Instant::now();
+        let queue = open_queue(&[true, true]);
+        assert_eq!(queue.gather(&LIMITS, || true).await.len(), 2);
+        assert_eq!(began.elapsed(), RIDES_WITHIN);
+        let queue = open_queue(&[true, false, true]);
+        assert_eq!(queue.gather(&LIMITS, || true).await.len(), 3);
+        assert_eq!(began.elapsed(), RIDES_WITHIN, "with one that presses they go at once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_rides_goes_at_once_when_somebody_waits() {
+        let queue = std::sync::Arc::new(open_queue(&[true]));
+        let gathers = std::sync::Arc::clone(&queue);
+        let gathered = tokio::spawn(async move { gathers.gather(&LIMITS, || true).await.len() });
+        tokio::task::yield_now().await;
+        let began = Instant::now();
+        queue.hurry();
+        assert_eq!((gathered.await.unwrap(), began.elapsed()), (1, Duration::ZERO));
+        assert!(queue.offer(proposal(true), &LIMITS).is_ok());
+        assert_eq!(queue.close().len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_blocked_goes_first_and_the_oldest_before_others() {
+        let prepare = |begun: u64| {
+            let id = TxnId { begun: Version(begun), ..TxnId::default() };
+            let anchor = Anchor { table: TableId(1), key: "a".into() };
+            let txn = TxnRef { id, anchor, until: Version::MAX };
+            let action = Action::Prepare(Prepare { txn, participants: Vec::new(), parts: Vec::new() });
+            Proposal { action, ..proposal(false) }
+        };
+        let queue = open_queue(&[false, true]);
+        for begun in [7, 3] {
+            assert!(queue.offer_again(prepare(begun)).is_ok());
+        }
+        let begun = |proposal: &Proposal| match &proposal.action {
+            Action::Prepare(prepare) => prepare.txn.id.begun.0,
+            _ => 0,
+        };
+        let gathered = queue.gather(&LIMITS, || true).await;
+        assert_eq!(gathered.iter().map(begun).collect::<Vec<_>>(), [3, 7, 0, 0]);
+        assert!(queue.close().is_empty());
+        assert!(queue.offer_again(prepare(1)).is_err(), "nobody leads here");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn beside_another_entry_only_much_goes() {
+        let queue = open_queue(&[false]);
+        let waits = tokio::time::timeout(Duration::from_secs(1), queue.gather(&LIMITS, || false));
+        assert!(waits.await.is_err(), "one small request waits until none is under way");
     }
 }

@@ -1,8 +1,9 @@
 //! Reads of a shard at its leader.
 //!
-//! A read of the newest state: confirm that this node leads by a round begun after the read arrived, then read. A read
-//! at a version T: raise the floor of stamps to T, wait for what was stamped at or below T, confirm, then read; nothing
-//! at or below T can appear afterwards, here or on a later leader (rules R and F).
+//! A read of the newest state: confirm that this node leads by a round begun after the read arrived, wait for transactions
+//! that hold the key, then read. A read at a version T: raise the floor of stamps to T, wait for what was stamped at or
+//! below T, confirm, wait for transactions prepared at or below T that hold a key of it, then read; nothing at or below T
+//! can appear afterwards, here or on a later leader (rules R and F).
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use lentic_runtime::{blocking, hesitate, spawn};
 use lentic_types::{Epoch, KeyRange, Version, limits};
 use tokio::sync::mpsc;
 
+use super::locked::Locked;
 use super::machine::{Rules, ShardMachine, Shown};
 use super::queue::Queue;
 use super::stamps::Stamps;
@@ -89,6 +91,7 @@ impl<S: Portable> Reader<S> {
     ) -> Result<Vec<Option<Found>>, Failure> {
         let place = &self.at;
         place.settle(at).await?;
+        place.wait_while(|locked| locked.holds(&keys, at)).await?;
         let rules = place.rules(epoch, at)?;
         if !keys.iter().all(|key| rules.descriptor.range.contains(key)) {
             return Err(failure::of_refusal(&Refusal::OutOfRange));
@@ -107,6 +110,7 @@ impl<S: Portable> Reader<S> {
     pub(crate) async fn scan(&self, epoch: Epoch, scan: Scan, at: Version) -> Result<ScanPage, Failure> {
         let place = &self.at;
         place.settle(at).await?;
+        place.wait_while(|locked| locked.holds_in(&scan.range, at)).await?;
         let rules = place.rules(epoch, at)?;
         if !rules.descriptor.range.covers(&scan.range) {
             return Err(failure::of_refusal(&Refusal::OutOfRange));
@@ -125,7 +129,21 @@ async fn serve<S: Portable>(at: Arc<Place<S>>, mut waiting: mpsc::Receiver<Point
         let confirmed = at.confirm().await;
         let together = std::mem::take(&mut reads);
         match confirmed {
-            Ok(()) => at.answer(together).await,
+            Ok(()) => {
+                // What a transaction holds may have been committed already: it is waited for, and others are not kept.
+                let is_held = |read: &PointRead| at.shown.locked.holds(&[&read.key], Version::MAX);
+                let (held, free): (Vec<_>, Vec<_>) = together.into_iter().partition(is_held);
+                for read in held {
+                    let at = Arc::clone(&at);
+                    spawn(async move {
+                        match at.wait_while(|locked| locked.holds(&[&read.key], Version::MAX)).await {
+                            Ok(()) => at.answer(vec![read]).await,
+                            Err(failure) => (read.reply)(Err(failure)),
+                        }
+                    });
+                }
+                at.answer(free).await;
+            }
             Err(failure) => together.into_iter().for_each(|read| (read.reply)(Err(failure.clone()))),
         }
     }
@@ -144,7 +162,22 @@ impl<S: Portable> Place<S> {
         }
     }
 
-    /// Nothing at or below `at` can appear any more.
+    /// Waits for transactions that hold what is read, as long as this node leads: a leader has them decided.
+    async fn wait_while(&self, is_held: impl Fn(&Locked) -> bool) -> Result<(), Failure> {
+        if !is_held(&self.shown.locked) || lentic_types::mutant!("read-past-locks") {
+            return Ok(());
+        }
+        let mut status = self.group.watch();
+        self.queue.hurry();
+        let free = self.shown.locked.wait_while(is_held);
+        tokio::select! {
+            biased;
+            () = free => Ok(()),
+            _ = status.wait_for(|status| !status.is_leader) => Err(failure::not_leader()),
+        }
+    }
+
+    /// Nothing at or below `at` can appear any more, but by transactions that hold a key.
     async fn settle(&self, at: Version) -> Result<(), Failure> {
         // Before a leader has fetched its first tick it may not promise anything about versions.
         if !self.queue.is_open() {

@@ -6,12 +6,15 @@ use std::sync::Arc;
 use lentic_engine::gc::GcHandle;
 use lentic_engine::{Portable, Pressure};
 use lentic_machine::meta::ShardPlace;
-use lentic_machine::shard::Descriptor;
+use lentic_machine::shard::{Descriptor, TxnRef};
 use lentic_proto::v1::Failure;
 use lentic_raft::{Group, Host, Status};
 use lentic_runtime::spawn;
 use lentic_types::{GroupId, NodeId, ShardId, Version};
+use tokio::sync::mpsc;
 
+use super::blocked::Blocked;
+use super::locked::Locked;
 use super::machine::{ShardMachine, Shown};
 use super::proposer::Proposer;
 use super::queue::{Proposal, Queue, QueueLimits, Refused};
@@ -46,6 +49,8 @@ pub(crate) struct Shared<S> {
     pub(crate) store: Arc<S>,
     pub(crate) gc: GcHandle,
     pub(crate) ticks: TickSource,
+    /// Takes the transactions that somebody waits for.
+    pub(crate) wanted: mpsc::Sender<TxnRef>,
     pub(crate) options: NodeOptions,
 }
 
@@ -59,6 +64,7 @@ impl<S: Portable> Replica<S> {
         let machine = ShardMachine::open(group, &descriptor, Arc::clone(&store), shared.gc.clone(), heads)
             .map_err(|fault| fault.to_string())?;
         let shown = machine.shown();
+        shown.locked.tell(shared.wanted.clone());
         let group = shared.host.start(group, machine).await.map_err(|error| error.to_string())?;
         // One replica begins; the others hear from it. Were each to begin by itself, one that lost its disk would too.
         if place.replicas.first() == Some(&shared.node) {
@@ -78,6 +84,7 @@ impl<S: Portable> Replica<S> {
             shown: Arc::clone(&shown),
             queue: Arc::clone(&queue),
             stamps: Arc::clone(&stamps),
+            blocked: Blocked::new(Arc::clone(&shown), Arc::clone(&queue), limits),
             ticks: shared.ticks.clone(),
             limits,
             entries_in_flight_max: options.entries_in_flight_max,
@@ -112,6 +119,16 @@ impl<S: Portable> Replica<S> {
             };
             proposal.reply.send(Err(failure));
         }
+    }
+
+    /// Somebody waits for what rides with other requests.
+    pub(crate) fn hurry(&self) {
+        self.queue.hurry();
+    }
+
+    /// What open transactions hold here.
+    pub(crate) fn locked(&self) -> &Locked {
+        &self.shown.locked
     }
 
     /// Where replication stands.

@@ -6,7 +6,7 @@
 
 use lentic_engine::{Direction, Portable, ReadAt, ReadStats, ScanLimits};
 use lentic_machine::Refusal;
-use lentic_machine::shard::Operation;
+use lentic_machine::shard::{Operation, RangeRead};
 use lentic_proto::v1::Failure;
 use lentic_runtime::blocking;
 use lentic_types::{Epoch, KeyRange, limits};
@@ -44,6 +44,30 @@ impl<S: Portable> Replica<S> {
             let within = blocking(|| self.look(&rules, range, &mut stats)).map_err(Heavy::Failed)?;
             if !within {
                 return Err(Heavy::At(u32::try_from(position).unwrap_or(u32::MAX)));
+            }
+        }
+        Ok(usize::try_from(stats.records).unwrap_or(usize::MAX))
+    }
+
+    /// How many records the validation of ranges that were read looks at together, as far as this node can tell now.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub(crate) fn weigh_reads(&self, reads: &[RangeRead]) -> Result<usize, Heavy> {
+        let rules = self.shown.rules();
+        let at = ReadAt { table: rules.descriptor.table, version: self.shown.newest(), masks: &rules.masks };
+        let mut stats = ReadStats::default();
+        for read in reads {
+            let mut rest = Some(read.range.clone());
+            while let Some(range) = rest {
+                let left = limits::VALIDATED_RECORDS_MAX.saturating_sub(stats.records);
+                let page = ScanLimits { steps_max: left + 1, ..ScanLimits::default() };
+                let page = blocking(|| at.scan(&*self.store, &range, Direction::Forward, &page, &mut stats));
+                let page = page.map_err(|error| Heavy::Failed(failure::internal(error.to_string())))?;
+                if stats.records > limits::VALIDATED_RECORDS_MAX {
+                    return Err(Heavy::Failed(failure::too_large_to_validate()));
+                }
+                rest = page.rest;
             }
         }
         Ok(usize::try_from(stats.records).unwrap_or(usize::MAX))

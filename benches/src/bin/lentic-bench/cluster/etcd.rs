@@ -106,7 +106,15 @@ impl Kv {
     /// Puts many in one transaction.
     pub(crate) async fn put_all(&self, pairs: Vec<(Bytes, Bytes)>) -> Result<(), tonic::Status> {
         let puts = pairs.into_iter().map(|(key, value)| Operation { put: Some(Put { key, value }) });
-        self.call::<_, Anything>("/etcdserverpb.KV/Txn", Txn { success: puts.collect() }).await.map(drop)
+        let txn = Txn { success: puts.collect(), compare: Vec::new() };
+        self.call::<_, Anything>("/etcdserverpb.KV/Txn", txn).await.map(drop)
+    }
+
+    /// Puts a value if the key has one: whether it had.
+    pub(crate) async fn put_if_there(&self, key: Bytes, value: Bytes) -> Result<bool, tonic::Status> {
+        let compare = Compare { result: GREATER, target: CREATED, key: key.clone(), create_revision: Some(0) };
+        let txn = Txn { success: vec![Operation { put: Some(Put { key, value }) }], compare: vec![compare] };
+        self.call::<_, TxnAnswer>("/etcdserverpb.KV/Txn", txn).await.map(|answer| answer.succeeded)
     }
 
     /// Reads the newest value, linearizably: whether it is there.
@@ -148,8 +156,32 @@ struct Operation {
 
 #[derive(Clone, PartialEq, Message)]
 struct Txn {
+    #[prost(message, repeated, tag = "1")]
+    compare: Vec<Compare>,
     #[prost(message, repeated, tag = "2")]
     success: Vec<Operation>,
+}
+
+/// `Compare.CompareResult` and `Compare.CompareTarget` of the contract.
+const GREATER: i32 = 1;
+const CREATED: i32 = 1;
+
+#[derive(Clone, PartialEq, Message)]
+struct Compare {
+    #[prost(int32, tag = "1")]
+    result: i32,
+    #[prost(int32, tag = "2")]
+    target: i32,
+    #[prost(bytes = "bytes", tag = "3")]
+    key: Bytes,
+    #[prost(int64, optional, tag = "5")]
+    create_revision: Option<i64>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TxnAnswer {
+    #[prost(bool, tag = "2")]
+    succeeded: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -1,5 +1,7 @@
 //! Three nodes of Lentic, each `lentic serve` on its defaults, but with threads for a third of the machine.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -15,6 +17,7 @@ const UP_WITHIN: Duration = Duration::from_secs(60);
 pub(crate) struct Lentic {
     pub(crate) processes: Processes,
     addresses: Vec<String>,
+    pages: Vec<String>,
 }
 
 impl Lentic {
@@ -35,7 +38,8 @@ impl Lentic {
             processes.start(&format!("lentic-{node}"), command);
         }
         let addresses: Vec<_> = (0..NODES).map(|node| format!("http://{}", address(node))).collect();
-        let mut cluster = Self { processes, addresses };
+        let pages = ports[NODES..].iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        let mut cluster = Self { processes, addresses, pages };
         let began = Instant::now();
         while !cluster.is_up().await {
             cluster.processes.check();
@@ -52,6 +56,13 @@ impl Lentic {
         });
         let status = asked.await.ok().flatten();
         status.is_some_and(|status| status.nodes.iter().filter(|node| node.is_alive).count() == NODES)
+    }
+
+    /// The sum of a metric over all nodes.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse::<f64>().ok();
+        let of_page = |page: String| page.lines().find_map(value).unwrap_or_else(|| panic!("no node has {name}"));
+        self.pages.iter().map(|address| of_page(page(address))).sum()
     }
 
     /// A client with default options.
@@ -73,6 +84,16 @@ impl Lentic {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
+}
+
+/// The metrics of a node, fetched in the plainest way.
+fn page(address: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("the node has pages");
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("the node reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("the node answers");
+    answer
 }
 
 /// `lentic`, built beside this program.

@@ -32,6 +32,8 @@ impl World {
                 let tables = self.tables.iter().map(|(name, table)| table_message(name, table)).collect();
                 Ok(Response::ListTables(v1::ListTablesResponse { tables }))
             }
+            Asked::Transact(transact) => self.transact(node, transact),
+            Asked::Step(_) => Err(Failure::invalid("steps are for nodes")),
             Asked::Join(_) => Err(Failure::invalid("a client does not join")),
             Asked::TransferLeader(transfer) => self.transfer(node, &transfer),
             Asked::Write(write) => {
@@ -141,7 +143,13 @@ impl World {
     }
 
     /// The shard that a request is for, if `node` may serve it.
-    fn at_shard(&mut self, node: u64, table: &str, route: Option<v1::Route>, key: &[u8]) -> Result<u64, Failure> {
+    pub(super) fn at_shard(
+        &mut self,
+        node: u64,
+        table: &str,
+        route: Option<v1::Route>,
+        key: &[u8],
+    ) -> Result<u64, Failure> {
         if self.faults.throttled > 0 {
             self.faults.throttled -= 1;
             return Err(Failure::new(ErrorKind::Throttled, "wait").with_retry_after_ms(20));
@@ -185,12 +193,7 @@ impl World {
             assert!(key.issued != 0 && key.sequence >= key.acked_below, "a key that nobody may make");
             self.widest_window = self.widest_window.max(key.sequence - key.acked_below);
         }
-        let key = write.key.map(|key| RequestKey {
-            client: ClientId(key.client),
-            sequence: key.sequence,
-            acked_below: key.acked_below,
-            issued: Version(key.issued),
-        });
+        let key = write.key.as_ref().map(request_key);
         let place = self.shards.get_mut(&id).expect("it was found");
         let request = Request { version, key, action: Action::Write(decode(write)?) };
         request.check(&Limits::default()).map_err(|refusal| failure(&refusal))?;
@@ -274,13 +277,14 @@ fn first_key(write: &v1::WriteRequest) -> Bytes {
     condition.or_else(operation).unwrap_or_default()
 }
 
-fn decode(write: v1::WriteRequest) -> Result<Write, Failure> {
+pub(super) fn decode(write: v1::WriteRequest) -> Result<Write, Failure> {
     let condition = |condition: v1::Condition| {
         let expected = match condition.expected.ok_or_else(|| Failure::invalid("nothing is expected"))? {
             v1::condition::Expected::Exists(_) => Expected::Exists,
             v1::condition::Expected::Absent(_) => Expected::Absent,
             v1::condition::Expected::VersionIs(version) => Expected::VersionIs(Version(version)),
             v1::condition::Expected::ValueIs(value) => Expected::ValueIs(value),
+            v1::condition::Expected::UnchangedSince(version) => Expected::UnchangedSince(Version(version)),
         };
         Ok(Condition { key: condition.key, expected })
     };
@@ -304,19 +308,31 @@ fn decode(write: v1::WriteRequest) -> Result<Write, Failure> {
     };
     Ok(Write {
         fence: None,
+        ranges: Vec::new(),
         conditions: write.conditions.into_iter().map(condition).collect::<Result<_, Failure>>()?,
         operations: write.operations.into_iter().map(operation).collect::<Result<_, Failure>>()?,
     })
 }
 
-fn failure(refusal: &Refusal) -> Failure {
+pub(super) fn request_key(key: &v1::RequestKey) -> RequestKey {
+    RequestKey {
+        client: ClientId(key.client),
+        sequence: key.sequence,
+        acked_below: key.acked_below,
+        issued: Version(key.issued),
+    }
+}
+
+pub(super) fn failure(refusal: &Refusal) -> Failure {
     let failure = Failure::new(refusal.kind(), refusal.to_string());
     match refusal {
         Refusal::ConditionFailed { position, found } => {
             let failure = failure.at_position(*position as usize);
             found.map_or(failure.clone(), |found| failure.with_version(found.0))
         }
-        Refusal::WrongKind { position } | Refusal::TooLarge { position } => failure.at_position(*position as usize),
+        Refusal::WrongKind { position } | Refusal::TooLarge { position } | Refusal::Conflict { position } => {
+            failure.at_position(*position as usize)
+        }
         _ => failure,
     }
 }
@@ -330,6 +346,6 @@ fn table_message(name: &str, table: &Table) -> v1::Table {
     v1::Table { table: table.id, name: name.to_owned(), options: Some(table.options.clone()) }
 }
 
-fn no_table(name: &str) -> Failure {
+pub(super) fn no_table(name: &str) -> Failure {
     Failure::new(ErrorKind::NotFound, format!("there is no table {name}"))
 }

@@ -190,6 +190,8 @@ impl World {
             Request::Status(_) => "status",
             Request::TransferLeader(_) => "transfer",
             Request::Join(_) => "join",
+            Request::Transact(_) => "transact",
+            Request::Step(_) => "step",
         };
         self.trace.push(format!("{} n{node} {name} {id}", self.began.elapsed().as_millis()));
     }

@@ -1,9 +1,13 @@
 //! The bytes of commands and outcomes: pinned, round trips, and whatever else may arrive.
 
+use lentic_types::{NodeId, TableId, TxnId};
 use proptest::prelude::*;
 
 use super::*;
 use crate::shard::answers::{Answer, decode_page, encode_page};
+use crate::shard::command::{Anchor, Participant, TxnRef};
+
+mod steps;
 
 /// The bytes of one request without a key at version 300, behind the frame of an entry at epoch 2 that holds only it.
 fn golden(action: Action, bytes: &[u8]) {
@@ -35,7 +39,39 @@ fn golden_bytes_of_actions() {
     let rollback = Rollback { range: range("a", None), to: Version(5), owner, force: false };
     golden(Action::Rollback(rollback), b"\x04\x00\x01a\x05\x03job\x00");
     golden(Action::RaiseWatermark(Version(u64::MAX)), b"\x05\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01");
-    golden(Action::Decline { position: 300 }, b"\x06\xac\x02");
+    golden(Action::Decline(Refusal::TooLarge { position: 300 }), b"\x0c\x14\xac\x02");
+}
+
+/// A transaction, and its bytes.
+fn golden_txn() -> (TxnRef, &'static [u8]) {
+    let id = TxnId { begun: Version(5), node: NodeId(2), number: 9 };
+    let txn = TxnRef { id, anchor: Anchor { table: TableId(7), key: key("k") }, until: Version(300) };
+    (txn, b"\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x09\xac\x02\x07\x01k")
+}
+
+#[test]
+fn golden_bytes_of_transactions() {
+    let (txn, name) = golden_txn();
+    let prepare = |participants, parts| Action::Prepare(Prepare { txn: txn.clone(), participants, parts });
+    golden(prepare(vec![], vec![]), &[b"\x08", name, b"\x00\x00"].concat());
+    let participants = vec![
+        Participant { table: TableId(7), range: range("", Some("m")) },
+        Participant { table: TableId(300), range: range("m", None) },
+    ];
+    let ranges = vec![RangeRead { range: range("a", Some("c")), since: Version(300) }];
+    let conditions = vec![Condition { key: key("k"), expected: Expected::UnchangedSince(Version(300)) }];
+    let operations = vec![Operation::Delete { key: key("k") }];
+    let part = Write { fence: Some(Token(Version(128))), conditions, ranges, operations };
+    let bytes = b"\x02\x07\x01\x00\x01m\xac\x02\x00\x01m\x02\
+        \x01\x80\x01\x01\x05\x01k\xac\x02\x01\x01\x01a\x01c\xac\x02\x01\x03\x01k\
+        \x00\x00\x00\x00";
+    golden(prepare(participants, vec![part.clone(), Write::default()]), &[b"\x08", name, bytes].concat());
+    golden(Action::Write(part), b"\x07\x01\x80\x01\x01\x05\x01k\xac\x02\x01\x01\x01a\x01c\xac\x02\x01\x03\x01k");
+    for (decision, bytes) in [(Decision::Commit(Version(300)), &b"\x01\xac\x02"[..]), (Decision::Abort, b"\x02")] {
+        golden(Action::Decide(Decide { txn: txn.clone(), decision }), &[b"\x09", name, bytes].concat());
+        golden(Action::Resolve(Resolve { txn: txn.clone(), decision }), &[b"\x0a", name, bytes].concat());
+    }
+    golden(Action::Status(txn.clone()), &[b"\x0b", name].concat());
 }
 
 #[test]
@@ -61,6 +97,7 @@ fn golden_bytes_of_conditions() {
         (Expected::Absent, b"\x02\x01k"),
         (Expected::VersionIs(Version(300)), b"\x03\x01k\xac\x02"),
         (Expected::ValueIs(key("val")), b"\x04\x01k\x03val"),
+        (Expected::UnchangedSince(Version(300)), b"\x05\x01k\xac\x02"),
     ] {
         let write = Write { conditions: vec![Condition { key: key("k"), expected }], ..Write::default() };
         golden(Action::Write(write), &[b"\x01\x00\x01", bytes, b"\x00"].concat());
@@ -104,6 +141,7 @@ fn golden_bytes_of_kept_outcomes() {
         (Refusal::TooLarge { position: 2 }.into(), b"\x14\x02"),
         (Refusal::VersionTooOld { watermark: version }.into(), b"\x15\xac\x02"),
         (Refusal::VersionTooNew { newest: version }.into(), b"\x16\xac\x02"),
+        (Refusal::Conflict { position: 2 }.into(), b"\x17\x02"),
     ];
     for (outcome, bytes) in rows {
         let answer = Answer { version: Version(5), acked_below: 6, age_ms: 7, outcome };
@@ -116,26 +154,34 @@ fn golden_bytes_of_kept_outcomes() {
 
 #[test]
 fn what_no_encoder_writes_is_refused() {
-    let rows: [(&[u8], &str); 14] = [
+    let (_, name) = golden_txn();
+    let no_decision = [b"\x01\x00\x01\x05\x00\x09", name, b"\x00"].concat();
+    let many_parts = [b"\x01\x00\x01\x05\x00\x08", name, b"\x00\xff\xff\xff\xff\x0f"].concat();
+    let rows: [(&[u8], &str); 18] = [
         (b"", "nothing"),
         (b"\x02\x00\x00", "another format"),
         (b"\x01\x00\x00\x00", "something left over"),
         (b"\x01\x80\x00\x00", "a number in a longer form"),
         (b"\x01\x00\x01\x05\x02\x03\x01", "a flag that is neither"),
-        (b"\x01\x00\x01\x05\x00\x07\x01", "an unknown action"),
+        (b"\x01\x00\x01\x05\x00\x0c\x01", "an unknown action"),
         (b"\x01\x00\x01\x05\x00\x00\x01", "no action"),
-        (b"\x01\x00\x01\x05\x00\x01\x00\x01\x05\x01k\x00", "an unknown condition"),
+        (b"\x01\x00\x01\x05\x00\x01\x00\x01\x06\x01k\x00", "an unknown condition"),
+        (b"\x01\x00\x01\x05\x00\x07\x00\x00\x00\x00", "a write with ranges, and none"),
         (b"\x01\x00\x01\x05\x00\x01\x00\x00\x01\x07\x01k", "an unknown operation"),
         (b"\x01\x00\x01\x05\x00\x01\x00\x00\x01\x05\x01k\x0b\x00", "an unknown operator"),
         (b"\x01\x00\x01\x05\x00\x01\x00\x00\x01\x04\x01\x01c\x01a", "a range inside out"),
         (b"\x01\x00\x01\x05\x00\x01\x00\x00\x01\x04\x01\x01a\x01a", "a range without keys"),
         (b"\x01\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "more requests than bytes"),
         (b"\x01\x00\x01\x05\x00\x01\x00\xff\xff\xff\xff\x0f", "more conditions than bytes"),
+        (b"\x01\x00\x01\x05\x00\x0b\0\0\0\0\0\0\0\x05", "half the name of a transaction"),
+        (&no_decision, "no decision"),
+        (&many_parts, "more parts than bytes"),
     ];
     for (bytes, name) in rows {
         assert!(Command::decode(&Bytes::copy_from_slice(bytes)).is_err(), "{name}");
     }
-    let outcomes: [&[u8]; 6] = [b"", b"\x00", b"\x06\x01", b"\x0f\x01", b"\x17\x01", b"\x13\x80\x80\x80\x80\x10"];
+    let outcomes: [&[u8]; 7] =
+        [b"", b"\x00", b"\x06\x01", b"\x0f\x01", b"\x18\x01", b"\x22", b"\x13\x80\x80\x80\x80\x10"];
     for bytes in outcomes {
         assert!(Outcome::decode(&mut Reader::new(bytes)).is_err(), "{bytes:?}");
     }
@@ -151,7 +197,14 @@ fn a_long_list_asks_for_memory_as_it_is_read() {
     let Action::Write(Write { operations, .. }) = &command.requests[0].action else { panic!("a write") };
     assert!(operations.len() == 100_000 && operations.capacity() < 200_000);
     // What the shortest bytes of each can grow to in memory: a proposer bounds entries by bytes, and so by this.
-    let sizes = [(size_of::<Operation>(), 2), (size_of::<Condition>(), 2), (size_of::<Request>(), 4)];
+    let sizes = [
+        (size_of::<Operation>(), 2),
+        (size_of::<Condition>(), 2),
+        (size_of::<RangeRead>(), 3),
+        (size_of::<Participant>(), 3),
+        (size_of::<Write>(), 4),
+        (size_of::<Request>(), 4),
+    ];
     assert!(sizes.iter().all(|(memory, bytes)| *memory <= 48 * bytes), "{sizes:?}");
     bytes.pop();
     assert_eq!(Command::decode(&Bytes::from(bytes)), Err(DecodeError::Truncated { field: "operations" }));
@@ -176,7 +229,7 @@ fn bytes() -> impl Strategy<Value = Bytes> {
     length.prop_flat_map(|length| proptest::collection::vec(any::<u8>(), length)).prop_map(Bytes::from)
 }
 
-fn version() -> impl Strategy<Value = Version> {
+pub(in crate::shard) fn version() -> impl Strategy<Value = Version> {
     prop_oneof![0u64..300, any::<u64>()].prop_map(Version)
 }
 
@@ -184,11 +237,11 @@ fn token() -> impl Strategy<Value = Token> {
     version().prop_map(Token)
 }
 
-fn expiry() -> impl Strategy<Value = Option<Expiry>> {
+pub(in crate::shard) fn expiry() -> impl Strategy<Value = Option<Expiry>> {
     proptest::option::of(any::<u64>().prop_map(Expiry))
 }
 
-fn key_range() -> impl Strategy<Value = KeyRange> {
+pub(in crate::shard) fn key_range() -> impl Strategy<Value = KeyRange> {
     (bytes(), proptest::option::of(bytes())).prop_map(|(one, other)| match other {
         Some(other) if other < one => KeyRange::new(other, Some(one)).expect("in order"),
         other => KeyRange::new(one.clone(), other).unwrap_or_else(|_| KeyRange::new(one, None::<Bytes>).expect("open")),
@@ -201,11 +254,12 @@ fn condition() -> impl Strategy<Value = Condition> {
         Just(Expected::Absent),
         version().prop_map(Expected::VersionIs),
         bytes().prop_map(Expected::ValueIs),
+        version().prop_map(Expected::UnchangedSince),
     ];
     (bytes(), expected).prop_map(|(key, expected)| Condition { key, expected })
 }
 
-fn operation() -> impl Strategy<Value = Operation> {
+pub(in crate::shard) fn operation() -> impl Strategy<Value = Operation> {
     let operator = prop::sample::select(MergeOperator::ALL.to_vec()).prop_map(|(operator, _)| operator);
     prop_oneof![
         (bytes(), bytes(), expiry()).prop_map(|(key, value, expiry)| Operation::Put { key, value, expiry }),
@@ -220,35 +274,70 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
-fn action() -> impl Strategy<Value = Action> {
+fn write() -> impl Strategy<Value = Write> {
     let list = |most| 0usize..most;
-    let write = (
-        proptest::option::of(token()),
-        proptest::collection::vec(condition(), list(4)),
-        proptest::collection::vec(operation(), list(5)),
-    );
+    let read = (key_range(), version()).prop_map(|(range, since)| RangeRead { range, since });
+    let ranges = prop_oneof![Just(vec![]), proptest::collection::vec(read, list(3))];
+    let conditions = proptest::collection::vec(condition(), list(4));
+    let operations = proptest::collection::vec(operation(), list(5));
+    (proptest::option::of(token()), conditions, ranges, operations)
+        .prop_map(|(fence, conditions, ranges, operations)| Write { fence, conditions, ranges, operations })
+}
+
+fn txn_id() -> impl Strategy<Value = TxnId> {
+    (version(), any::<u64>(), any::<u64>()).prop_map(|(begun, node, number)| TxnId {
+        begun,
+        node: NodeId(node),
+        number,
+    })
+}
+
+pub(in crate::shard) fn txn() -> impl Strategy<Value = TxnRef> {
+    (txn_id(), any::<u32>(), bytes(), version()).prop_map(|(id, table, key, until)| TxnRef {
+        id,
+        anchor: Anchor { table: TableId(table), key },
+        until,
+    })
+}
+
+pub(in crate::shard) fn decision() -> impl Strategy<Value = Decision> {
+    prop_oneof![version().prop_map(Decision::Commit), Just(Decision::Abort)]
+}
+
+pub(in crate::shard) fn participants() -> impl Strategy<Value = Vec<Participant>> {
+    let one = (any::<u32>(), key_range()).prop_map(|(table, range)| Participant { table: TableId(table), range });
+    proptest::collection::vec(one, 0..3)
+}
+
+fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
-        4 => write.prop_map(|(fence, conditions, operations)| Action::Write(Write { fence, conditions, operations })),
+        4 => write().prop_map(Action::Write),
         1 => (key_range(), bytes(), any::<bool>())
             .prop_map(|(range, owner, force)| Action::Acquire(Acquire { range, owner, force })),
         1 => token().prop_map(|token| Action::Release(Release { token })),
         1 => (key_range(), version(), bytes(), any::<bool>())
             .prop_map(|(range, to, owner, force)| Action::Rollback(Rollback { range, to, owner, force })),
         1 => version().prop_map(Action::RaiseWatermark),
-        1 => any::<u32>().prop_map(|position| Action::Decline { position }),
+        1 => any::<u32>().prop_map(|position| Action::Decline(Refusal::TooLarge { position })),
+        2 => (txn(), participants(), proptest::collection::vec(write(), 0..3))
+            .prop_map(|(txn, participants, parts)| Action::Prepare(Prepare { txn, participants, parts })),
+        1 => (txn(), decision()).prop_map(|(txn, decision)| Action::Decide(Decide { txn, decision })),
+        1 => (txn(), decision()).prop_map(|(txn, decision)| Action::Resolve(Resolve { txn, decision })),
+        1 => txn().prop_map(Action::Status),
     ]
 }
 
-fn command() -> impl Strategy<Value = Command> {
+pub(in crate::shard) fn request_key() -> impl Strategy<Value = Option<RequestKey>> {
     let key =
         (any::<u64>(), any::<u64>(), any::<u64>(), version()).prop_map(|(client, sequence, acked_below, issued)| {
             RequestKey { client: ClientId(client), sequence, acked_below, issued }
         });
-    let request = (version(), proptest::option::of(key), action()).prop_map(|(version, key, action)| Request {
-        version,
-        key,
-        action,
-    });
+    proptest::option::of(key)
+}
+
+fn command() -> impl Strategy<Value = Command> {
+    let request =
+        (version(), request_key(), action()).prop_map(|(version, key, action)| Request { version, key, action });
     (any::<u64>(), proptest::collection::vec(request, 0..4))
         .prop_map(|(epoch, requests)| Command { epoch: Epoch(epoch), requests })
 }
@@ -271,6 +360,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         any::<u32>().prop_map(|position| Refusal::TooLarge { position }.into()),
         version().prop_map(|watermark| Refusal::VersionTooOld { watermark }.into()),
         version().prop_map(|newest| Refusal::VersionTooNew { newest }.into()),
+        any::<u32>().prop_map(|position| Refusal::Conflict { position }.into()),
     ]
 }
 
@@ -281,9 +371,16 @@ fn decoded_or_refused(input: Vec<u8>) -> Result<(), TestCaseError> {
     if let Ok(command) = Command::decode(&Bytes::from(input.clone())) {
         prop_assert!(command.requests.capacity() <= 2 * command.requests.len());
         for request in &command.requests {
-            let Action::Write(Write { conditions, operations, .. }) = &request.action else { continue };
-            prop_assert!(conditions.capacity() <= 2 * conditions.len());
-            prop_assert!(operations.capacity() <= 2 * operations.len());
+            let parts = match &request.action {
+                Action::Write(write) => std::slice::from_ref(write),
+                Action::Prepare(prepare) => &prepare.parts[..],
+                _ => continue,
+            };
+            for Write { conditions, ranges, operations, .. } in parts {
+                prop_assert!(conditions.capacity() <= 2 * conditions.len());
+                prop_assert!(ranges.capacity() <= 2 * ranges.len());
+                prop_assert!(operations.capacity() <= 2 * operations.len());
+            }
         }
         prop_assert_eq!(command.encode(), input);
     }

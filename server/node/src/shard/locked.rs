@@ -1,0 +1,242 @@
+//! What open transactions hold in a shard, for those on this node who wait for them.
+//!
+//! It follows what is applied, and never runs ahead of what is written: a lock that is gone here has left its versions in
+//! the store.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use bytes::Bytes;
+use lentic_machine::Shard;
+use lentic_machine::shard::{LockChanges, TxnRef};
+use lentic_types::{KeyRange, TxnId, Version};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
+
+/// The open transactions of a shard.
+#[derive(Debug, Default)]
+pub(crate) struct Locked {
+    state: Mutex<State>,
+    /// How many keys are locked: most often none are, and then nobody looks further.
+    keys: AtomicUsize,
+    /// Told whenever a lock is gone or a transaction is decided.
+    changed: Notify,
+    /// How many wait for that.
+    waiting: AtomicUsize,
+    /// Takes the transactions that somebody waits for, so that they are decided soon.
+    wanted: OnceLock<mpsc::Sender<TxnRef>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Who changes a key, and from which version on.
+    by_key: BTreeMap<Bytes, BTreeMap<TxnId, Version>>,
+    open: BTreeMap<TxnId, Open>,
+}
+
+/// A transaction that is not done with here.
+#[derive(Clone, Debug)]
+pub(crate) struct Open {
+    pub(crate) txn: TxnRef,
+    /// When this node saw it first. Version time is no measure: it stands still while it is ahead of the clock.
+    pub(crate) since: Instant,
+    pub(crate) is_decided: bool,
+}
+
+/// Beyond so many open transactions the shards have enough to do, and what rides finds others to ride with.
+const WANTED_MAX: usize = 16;
+
+impl Locked {
+    /// Tells `wanted` from now on which transactions somebody waits for.
+    pub(crate) fn tell(&self, wanted: mpsc::Sender<TxnRef>) {
+        // Who is told does not change.
+        let _ = self.wanted.set(wanted);
+    }
+
+    /// Begins anew with all that a shard has.
+    pub(crate) fn reset(&self, shard: &Shard) {
+        let mut state = State::default();
+        for open in shard.locks().open() {
+            let id = open.txn.id;
+            for (key, lock) in shard.locks().locks_of(id).filter(|(_, lock)| lock.mode.writes()) {
+                state.by_key.entry(key.clone()).or_default().insert(id, lock.version);
+            }
+            let is_decided = open.decision.is_some();
+            state.open.insert(id, Open { txn: open.txn.clone(), since: Instant::now(), is_decided });
+        }
+        self.keys.store(state.by_key.len(), Ordering::Release);
+        *self.lock() = state;
+        self.changed.notify_waiters();
+    }
+
+    /// Takes in what entries changed, once it is written.
+    pub(crate) fn apply(&self, changes: LockChanges) {
+        let mut state = self.lock();
+        for (txn, _) in changes.opened {
+            state.open.insert(txn.id, Open { txn, since: Instant::now(), is_decided: false });
+        }
+        for (txn, key, version) in changes.placed {
+            state.by_key.entry(key).or_default().insert(txn, version);
+        }
+        let wakes = !changes.gone.is_empty() || !changes.decided.is_empty();
+        for (txn, key) in changes.gone {
+            if let Some(holders) = state.by_key.get_mut(&key) {
+                holders.remove(&txn);
+                if holders.is_empty() {
+                    state.by_key.remove(&key);
+                }
+            }
+        }
+        for txn in changes.decided {
+            if let Some(open) = state.open.get_mut(&txn) {
+                open.is_decided = true;
+            }
+        }
+        for txn in changes.ended {
+            state.open.remove(&txn);
+        }
+        self.keys.store(state.by_key.len(), Ordering::Release);
+        drop(state);
+        if wakes {
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// Whether a transaction that may commit at or below `at` changes one of `keys`.
+    pub(crate) fn holds<K: AsRef<[u8]>>(&self, keys: &[K], at: Version) -> bool {
+        if self.keys.load(Ordering::Acquire) == 0 {
+            return false;
+        }
+        let state = self.lock();
+        keys.iter().any(|key| state.by_key.get(key.as_ref()).is_some_and(|holders| is_held(holders, at)))
+    }
+
+    /// Whether a transaction that may commit at or below `at` changes a key of `range`.
+    pub(crate) fn holds_in(&self, range: &KeyRange, at: Version) -> bool {
+        if self.keys.load(Ordering::Acquire) == 0 {
+            return false;
+        }
+        let end = range.end().map_or(Bound::Unbounded, |end| Bound::Excluded(end.clone()));
+        let state = self.lock();
+        state.by_key.range((Bound::Included(range.start().clone()), end)).any(|(_, holders)| is_held(holders, at))
+    }
+
+    /// Whether somebody waits for a transaction.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) > 0
+    }
+
+    /// Waits until `is_held` says no.
+    pub(crate) async fn wait_while(&self, is_held: impl Fn(&Self) -> bool) {
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        let _waiting = Waiting(self);
+        self.want();
+        loop {
+            let changed = self.changed.notified();
+            let mut changed = std::pin::pin!(changed);
+            changed.as_mut().enable();
+            if !is_held(self) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Asks for the undecided transactions to be decided, if they are few. What is not told in time is not needed.
+    fn want(&self) {
+        let Some(wanted) = self.wanted.get() else { return };
+        let state = self.lock();
+        if state.open.len() <= WANTED_MAX {
+            let undecided = state.open.values().filter(|open| !open.is_decided);
+            undecided.for_each(|open| drop(wanted.try_send(open.txn.clone())));
+        }
+    }
+
+    /// Whether a transaction is open here and nobody knows what becomes of it.
+    pub(crate) fn is_undecided(&self, txn: TxnId) -> bool {
+        self.lock().open.get(&txn).is_some_and(|open| !open.is_decided)
+    }
+
+    /// The open transactions, the oldest first.
+    pub(crate) fn open(&self) -> Vec<Open> {
+        self.lock().open.values().cloned().collect()
+    }
+
+    /// How many transactions are open.
+    pub(crate) fn open_len(&self) -> usize {
+        self.lock().open.len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One who waits.
+struct Waiting<'a>(&'a Locked);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn is_held(holders: &BTreeMap<TxnId, Version>, at: Version) -> bool {
+    holders.values().any(|prepared| *prepared <= at)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use lentic_machine::shard::Anchor;
+    use lentic_types::{NodeId, TableId};
+
+    use super::*;
+
+    fn txn(number: u64) -> TxnRef {
+        let id = TxnId { begun: Version(1), node: NodeId(1), number };
+        TxnRef { id, anchor: Anchor { table: TableId(1), key: "a".into() }, until: Version::MAX }
+    }
+
+    fn opened(number: u64, key: &'static str, prepared: u64) -> LockChanges {
+        let txn = txn(number);
+        LockChanges {
+            placed: vec![(txn.id, key.into(), Version(prepared))],
+            opened: vec![(txn, Version(prepared))],
+            ..LockChanges::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn readers_wait_for_what_may_commit_at_or_below_their_version() {
+        let (locked, (wanted, mut told)) = (Arc::new(Locked::default()), mpsc::channel(4));
+        locked.tell(wanted);
+        locked.apply(opened(1, "b", 50));
+        assert!(locked.holds(&["a", "b"], Version(50)) && !locked.holds(&["b"], Version(49)));
+        let range = KeyRange::new("a", Some("c")).unwrap();
+        assert!(locked.holds_in(&range, Version(60)) && !locked.holds_in(&range, Version(40)));
+        let waits = Arc::clone(&locked);
+        let reader = tokio::spawn(async move { waits.wait_while(|locked| locked.holds(&["b"], Version(60))).await });
+        assert_eq!(told.recv().await, Some(txn(1)), "whom it waits for is told");
+        assert!(locked.is_waited_for() && locked.is_undecided(txn(1).id) && !reader.is_finished());
+        let id = txn(1).id;
+        locked.apply(LockChanges { decided: vec![id], ..LockChanges::default() });
+        assert!(!locked.is_undecided(id) && locked.holds(&["b"], Version(60)), "its versions are not there yet");
+        locked.apply(LockChanges { gone: vec![(id, "b".into())], ended: vec![id], ..LockChanges::default() });
+        reader.await.unwrap();
+        assert_eq!((locked.open_len(), locked.is_waited_for()), (0, false));
+    }
+
+    #[test]
+    fn what_comes_and_goes_with_one_entry_is_gone() {
+        let locked = Locked::default();
+        let id = txn(1).id;
+        let gone =
+            LockChanges { gone: vec![(id, "b".into())], decided: vec![id], ended: vec![id], ..opened(1, "b", 5) };
+        locked.apply(gone);
+        assert!(!locked.holds(&["b"], Version::MAX) && locked.open().is_empty());
+    }
+}

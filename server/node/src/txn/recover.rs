@@ -1,0 +1,122 @@
+//! Performs the steps of a recovery, and looks for transactions that need one.
+
+use std::time::Duration;
+
+use lentic_engine::Portable;
+use lentic_machine::Outcome;
+use lentic_machine::shard::{Action, Decision, Participant, TxnRef, TxnStatus};
+use lentic_machine::txn::Recovery;
+use lentic_machine::txn::recovery::{self, Event};
+use lentic_proto::v1::Failure;
+use lentic_runtime::spawn;
+use lentic_types::limits::PREPARE_MS_MAX;
+use lentic_types::{TableId, TxnId};
+use tokio::time::{Instant, sleep};
+use tracing::{debug, info};
+
+use super::drive::{Ended, end, resolve, unexpected};
+use super::state::add;
+use super::steps::Step;
+use crate::failure;
+use crate::gateway::Gateway;
+use crate::shard::locked::Open;
+
+/// How often a leader looks for old prepares.
+const SWEEP_EVERY: Duration = Duration::from_millis(200);
+/// Recoveries of a node at once; the others have their turn at a later sweep.
+const RECOVERIES_MAX: usize = 256;
+/// How long one recovery may take before it is begun anew.
+const RECOVERY_WITHIN: Duration = Duration::from_secs(10);
+
+/// Has old transactions of the shards that this node leads ended, until the node does.
+pub(crate) async fn sweep<S: Portable>(gateway: &Gateway<S>) {
+    loop {
+        sleep(SWEEP_EVERY).await;
+        let replicas = gateway.shards.all();
+        let led: Vec<_> =
+            replicas.into_iter().filter(|replica| replica.serves() && replica.locked().open_len() > 0).collect();
+        let is_old = |open: &Open| open.since.elapsed() >= Duration::from_millis(PREPARE_MS_MAX);
+        for replica in led {
+            let table = replica.descriptor().table;
+            for open in replica.locked().open().into_iter().filter(is_old) {
+                begin(gateway, open.txn, (table, replica.descriptor().range.start().clone()));
+            }
+        }
+    }
+}
+
+fn begin<S: Portable>(gateway: &Gateway<S>, txn: TxnRef, met: (TableId, bytes::Bytes)) {
+    let id: TxnId = txn.id;
+    if !gateway.txns.begin_recovery(id, RECOVERIES_MAX) {
+        return;
+    }
+    let gateway = gateway.clone();
+    spawn(async move {
+        match tokio::time::timeout(RECOVERY_WITHIN, recover(&gateway, &txn, met)).await {
+            Ok(Ok(decision)) => {
+                add(&gateway.txns.counts.recovered, 1);
+                info!(txn = %id, ?decision, "a transaction whose coordinator was gone has ended");
+            }
+            Ok(Err(failure)) => debug!(txn = %id, reason = failure.message, "a recovery is tried again"),
+            Err(_) => debug!(txn = %id, "a recovery takes long and is tried again"),
+        }
+        gateway.txns.end_recovery(id);
+    });
+}
+
+/// Ends a transaction that was met in the shard of a key.
+async fn recover<S: Portable>(
+    gateway: &Gateway<S>,
+    txn: &TxnRef,
+    (table, key): (TableId, bytes::Bytes),
+) -> Result<Decision, Failure> {
+    let (mut recovery, mut todo) = Recovery::new();
+    let is_anchor = |participant: &Participant| {
+        participant.table == txn.anchor.table && participant.range.contains(&txn.anchor.key)
+    };
+    let mut ended = Decision::Abort;
+    // One after the other: it is seldom, and has time.
+    while let Some(action) = todo.pop() {
+        let event = match action {
+            recovery::Action::AskAnchor => {
+                Event::Anchor(status(gateway, txn, txn.anchor.table, &txn.anchor.key).await?)
+            }
+            recovery::Action::AskStatus { participant } => {
+                let Participant { table, range } = &recovery.participants()[participant];
+                Event::Status { participant, status: status(gateway, txn, *table, range.start()).await? }
+            }
+            recovery::Action::End(ask) => {
+                match end(gateway, txn, ask, |place| recovery.participants()[place].clone()).await? {
+                    Ended::Decided(decision) => {
+                        ended = decision;
+                        Event::Decided(decision)
+                    }
+                    Ended::Resolved(participant) => Event::Resolved { participant },
+                }
+            }
+            recovery::Action::ResolveHere(decision) => {
+                ended = decision;
+                resolve(gateway, txn, decision, (table, &key), Instant::now() + RECOVERY_WITHIN).await?;
+                continue;
+            }
+        };
+        todo.extend(recovery.step(event, is_anchor));
+    }
+    Ok(ended)
+}
+
+async fn status<S: Portable>(
+    gateway: &Gateway<S>,
+    txn: &TxnRef,
+    table: TableId,
+    key: &[u8],
+) -> Result<TxnStatus, Failure> {
+    let step = Step { key: None, action: Action::Status(txn.clone()) };
+    match gateway.ask_step(table, key, &step, Instant::now() + RECOVERY_WITHIN).await {
+        Ok(Outcome::Status(status)) => Ok(status),
+        Ok(outcome) => Err(unexpected(&outcome)),
+        // A shard whose table was dropped will never be prepared.
+        Err(failure) if failure::is_not_found(&failure) => Ok(TxnStatus::Ended(Decision::Abort)),
+        Err(failure) => Err(failure),
+    }
+}

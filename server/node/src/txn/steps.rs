@@ -1,0 +1,199 @@
+//! Asking the leader of a shard for a step of a transaction, wherever it is, until it answers.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use lentic_engine::Portable;
+use lentic_machine::shard::{Action, Decide, Decision, Operation, RequestKey, Resolve, TxnStatus, Write};
+use lentic_machine::{Outcome, Refusal, Request};
+use lentic_net::Address;
+use lentic_proto::v1::pipe_response::Response;
+use lentic_proto::v1::{self, Failure, pipe_request};
+use lentic_types::{Epoch, TableId, Version};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::convert::{HEAD_BYTES, OPERATION_BYTES};
+use crate::failure;
+use crate::gateway::{Gateway, Pauses};
+use crate::shard::queue::{Cost, Proposal, Reply};
+use crate::shard::replica::Replica;
+use crate::shard::weight::Heavy;
+
+/// A validation takes the room of an operation in its entry for so many records that it looks at.
+const RECORDS_PER_OPERATION: usize = 12;
+
+/// What is asked of a shard. Asked twice, it is done once.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub(super) key: Option<RequestKey>,
+    pub(super) action: Action,
+}
+
+impl<S: Portable> Gateway<S> {
+    /// Asks the leader of the shard of `key` until the deadline.
+    ///
+    /// # Errors
+    /// The shard is gone or has another shape, the deadline passed, or the request is refused for its form.
+    pub(super) async fn ask_step(
+        &self,
+        table: TableId,
+        key: &[u8],
+        step: &Step,
+        deadline: Instant,
+    ) -> Result<Outcome, Failure> {
+        let (mut pauses, mut bytes) = (Pauses::new(&self.meta.catalog, deadline), None);
+        let again = step.key.is_some() || !matches!(step.action, Action::Write(_));
+        loop {
+            let failure = match self.ask_step_once(table, key, step, pauses.hint(), &mut bytes, deadline).await {
+                Ok(outcome) => return Ok(outcome),
+                Err(failure) => failure,
+            };
+            // Cut by another shape, it has to be cut anew.
+            let is_cut = matches!(step.action, Action::Write(_) | Action::Prepare(_));
+            if is_cut && failure.kind() == v1::ErrorKind::WrongEpoch {
+                return Err(failure);
+            }
+            pauses.after(failure, again).await?;
+        }
+    }
+
+    async fn ask_step_once(
+        &self,
+        table: TableId,
+        key: &[u8],
+        step: &Step,
+        hint: Option<Address>,
+        bytes: &mut Option<Bytes>,
+        deadline: Instant,
+    ) -> Result<Outcome, Failure> {
+        let catalog = self.meta.catalog();
+        let place = catalog.shard_for(table, key).ok_or_else(|| failure::not_found("the shard's table is gone"))?;
+        if let Some(replica) = self.shards.get(place.shard).filter(|replica| replica.serves()) {
+            return self.step_here(&replica, place.epoch, step.key, step.action.clone(), deadline).await;
+        }
+        let address = self.leader_of(place, hint).ok_or_else(failure::not_leader)?;
+        let route = Some(v1::Route::to(place.shard, place.epoch));
+        let bytes = bytes.get_or_insert_with(|| step.action.to_step(step.key.as_ref())).clone();
+        let request = pipe_request::Request::Step(v1::StepRequest { route, step: bytes });
+        match self.forwarder.ask(&address, request, deadline).await? {
+            Response::Step(response) => Outcome::from_told(&response.told)
+                .map_err(|error| failure::internal(format!("a node answered a step by what is none: {error}"))),
+            _ => Err(failure::internal("a step was answered by something else")),
+        }
+    }
+
+    /// Does a step that another node asks for at a shard of this node.
+    pub(crate) async fn step(&self, request: v1::StepRequest, deadline: Instant) -> Result<v1::StepResponse, Failure> {
+        let (replica, epoch) = self.replica(request.route)?;
+        if request.step.is_empty() {
+            replica.hurry();
+            return Ok(v1::StepResponse::default());
+        }
+        let (key, action) = Action::from_step(&request.step).map_err(|error| {
+            failure::invalid(format!("the step cannot be read: {error}; are all nodes of one release?"))
+        })?;
+        let outcome = self.step_here(&replica, epoch, key, action, deadline).await;
+        let outcome = outcome.map_err(|failure| self.routes.add_to(failure, replica.shard))?;
+        match (outcome.to_told(), outcome) {
+            (Some(told), _) => Ok(v1::StepResponse { told }),
+            (None, Outcome::Refused(refusal)) => Err(self.routes.add_to(failure::of_refusal(&refusal), replica.shard)),
+            (None, outcome) => Err(failure::internal(format!("a step was answered by {outcome:?}"))),
+        }
+    }
+
+    /// Does a step at a shard that this node leads. Refusals that are about routes are failures.
+    async fn step_here(
+        &self,
+        replica: &Arc<Replica<S>>,
+        epoch: Epoch,
+        key: Option<RequestKey>,
+        action: Action,
+        deadline: Instant,
+    ) -> Result<Outcome, Failure> {
+        // As apply will, but with this node's limits, and before any work is done.
+        let request = Request { version: Version::MAX, key, action };
+        if let Err(refusal) = request.check(&self.options.limits) {
+            return Err(failure::of_refusal(&refusal));
+        }
+        let cost = match cost(replica, epoch, &request.action) {
+            Ok(cost) => cost,
+            Err(Heavy::At(position)) => {
+                let instead = instead_of(&request.action, position);
+                let told = Box::pin(self.step_here(replica, epoch, key, instead, deadline)).await?;
+                return Ok(match told {
+                    Outcome::Status(TxnStatus::Prepared { prepared, .. }) => Outcome::Prepared(prepared),
+                    Outcome::Status(_) => Outcome::Refused(Refusal::TooLarge { position }),
+                    told => told,
+                });
+            }
+            Err(Heavy::Failed(failure)) => return Err(failure),
+        };
+        let (reply, answer) = oneshot::channel();
+        // Who no longer waits needs no answer.
+        let reply = Reply::new(move |result| drop(reply.send(result)));
+        let action = request.action;
+        // Its client was answered; unless others wait for the keys, there is time.
+        let rides = is_commit(&action) && !replica.locked().is_waited_for();
+        replica.propose(Proposal { epoch, key, action, cost, deadline, rides, reply });
+        match answer.await.map_err(|_| failure::unknown("the node is stopping"))?? {
+            Outcome::Refused(refusal @ (Refusal::WrongEpoch { .. } | Refusal::OutOfRange | Refusal::Invalid(_))) => {
+                Err(failure::of_refusal(&refusal))
+            }
+            outcome => Ok(outcome),
+        }
+    }
+}
+
+/// What is proposed in the place of what is too heavy: a copy of it may have been lighter, and only the log can tell.
+fn instead_of(action: &Action, position: u32) -> Action {
+    match action {
+        Action::Prepare(prepare) => Action::Status(prepare.txn.clone()),
+        _ => Action::Decline(Refusal::TooLarge { position }),
+    }
+}
+
+/// Whether it carries out what a client was told.
+const fn is_commit(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::Decide(Decide { decision: Decision::Commit(_), .. })
+            | Action::Resolve(Resolve { decision: Decision::Commit(_), .. })
+    )
+}
+
+/// What a step costs an entry.
+///
+/// # Errors
+/// Its ranges hold more than apply may look at.
+fn cost<S: Portable>(replica: &Replica<S>, epoch: Epoch, action: &Action) -> Result<Cost, Heavy> {
+    let parts: &[Write] = match action {
+        Action::Write(write) => std::slice::from_ref(write),
+        Action::Prepare(prepare) => &prepare.parts,
+        _ => &[],
+    };
+    let (mut cost, mut before) = (Cost { bytes: HEAD_BYTES, operations: 1 }, 0);
+    for part in parts {
+        cost.operations += part.operations.len() + part.conditions.len();
+        cost.bytes += part.operations.iter().map(|operation| OPERATION_BYTES + operation.bytes()).sum::<usize>();
+        cost.bytes += part.conditions.iter().map(|condition| OPERATION_BYTES + condition.key.len()).sum::<usize>();
+        cost.operations += weigh(replica, epoch, part, before)? / RECORDS_PER_OPERATION;
+        before += part.operations.len();
+    }
+    Ok(cost)
+}
+
+/// How many records the delete-ranges and the validated ranges of a part look at.
+fn weigh<S: Portable>(replica: &Replica<S>, epoch: Epoch, part: &Write, before: usize) -> Result<usize, Heavy> {
+    let mut records = 0;
+    if part.operations.iter().any(|operation| matches!(operation, Operation::DeleteRange { .. })) {
+        records += replica.weigh(epoch, &part.operations).map_err(|heavy| match heavy {
+            Heavy::At(position) => Heavy::At(position.saturating_add(u32::try_from(before).unwrap_or(u32::MAX))),
+            failed @ Heavy::Failed(_) => failed,
+        })?;
+    }
+    if !part.ranges.is_empty() {
+        records += replica.weigh_reads(&part.ranges)?;
+    }
+    Ok(records)
+}
