@@ -3,11 +3,14 @@
 use lentic_engine::keys::sys::{self, SysKind};
 use lentic_engine::{Batch, Family, MemStore, Store};
 use lentic_machine::shard::{
-    Acquire, Action, Anchor, Descriptor, HeadsOptions, Operation, Prepare, RequestKey, Rollback, TxnRef, Write,
+    Acquire, Action, Anchor, Descriptor, HeadsOptions, Operation, Prepare, RangeRead, RequestKey, Rollback, TxnRef,
+    Write,
 };
 use lentic_machine::{Command, Outcome, Refusal, Request, Shard, invariants};
 use lentic_types::codec::{put_bytes, put_varint};
-use lentic_types::limits::{ANSWERS_PER_CLIENT_MAX, ENDED_MAX, FENCES_MAX, LOCKS_MAX, MASKS_MAX, TXN_KEYS_MAX};
+use lentic_types::limits::{
+    ANSWERS_PER_CLIENT_MAX, ENDED_MAX, FENCES_MAX, HELD_RANGES_MAX, LOCKS_MAX, MASKS_MAX, RANGES_MAX, TXN_KEYS_MAX,
+};
 use lentic_types::{ClientId, Epoch, GroupId, KeyRange, NodeId, TableId, TxnId, Version};
 
 const GROUP: GroupId = GroupId(3);
@@ -174,6 +177,53 @@ fn a_shard_full_of_locks_has_prepares_wait() {
     assert!(matches!(told[1], Outcome::Prepared(_)), "what fits, also after it did not: it was no refusal for good");
     assert!(told[3] == told[1] && matches!(told[4], Outcome::Committed { .. }), "what needs no locks goes on");
     assert_eq!(replica.shard.locks().len(), LOCKS_MAX);
+}
+
+#[test]
+fn a_shard_that_holds_many_ranges_has_prepares_wait() {
+    let mut replica = Replica::new(|_| ());
+    let reads = |first: usize, count: usize| Write {
+        ranges: (first..first + count).map(|at| RangeRead { range: range(at), since: Version(5_000) }).collect(),
+        ..Write::default()
+    };
+    let deletes = |first: usize, count: usize| Write {
+        operations: (first..first + count).map(|at| Operation::DeleteRange { range: range(at) }).collect(),
+        ..Write::default()
+    };
+    let prepare = |number, part| {
+        Action::Prepare(Prepare { txn: txn(number, Version(9_000)), participants: vec![], parts: vec![part] })
+    };
+    let most = HELD_RANGES_MAX - RANGES_MAX - 1;
+    let told = replica.apply([
+        prepare(1, reads(0, RANGES_MAX)),
+        prepare(2, deletes(RANGES_MAX, most)),
+        prepare(3, reads(0, 2)),
+        prepare(4, deletes(9_000, 2)),
+        prepare(3, reads(0, 1)),
+        prepare(4, deletes(9_000, 1)),
+        prepare(5, Write::default()),
+    ]);
+    assert!(matches!(told[..2], [Outcome::Prepared(_), Outcome::Prepared(_)]), "{told:?}");
+    assert!(is_full(&told[2]) && is_full(&told[3]), "what a delete-range holds is held, too");
+    assert!(matches!(told[4], Outcome::Prepared(_)), "it was no refusal for good");
+    assert!(is_full(&told[5]));
+    assert!(matches!(told[6], Outcome::Prepared(_)), "what holds no range goes on");
+    assert_eq!(replica.shard.locks().len(), HELD_RANGES_MAX);
+}
+
+#[test]
+fn a_transaction_of_too_many_ranges_is_refused() {
+    let mut replica = Replica::new(|_| ());
+    let part = |deletes: usize| Write {
+        operations: (0..deletes).map(|at| Operation::DeleteRange { range: range(at) }).collect(),
+        ranges: vec![RangeRead { range: range(9_000), since: Version(5_000) }],
+        ..Write::default()
+    };
+    let prepare =
+        |part| Action::Prepare(Prepare { txn: txn(1, Version(9_000)), participants: vec![], parts: vec![part] });
+    let told = replica.apply([prepare(part(RANGES_MAX)), prepare(part(RANGES_MAX - 1))]);
+    assert!(matches!(told[0], Outcome::Refused(Refusal::Invalid(_))), "it could never be held");
+    assert!(matches!(told[1], Outcome::Prepared(_)));
 }
 
 #[test]

@@ -13,7 +13,7 @@ pub const REQUEST_BYTES_MAX: usize = 64 << 20;
 pub const OPERATIONS_MAX: usize = 100_000;
 /// Most conditions in one request.
 pub const CONDITIONS_MAX: usize = 100_000;
-/// Most ranges in one request whose reads are validated.
+/// Most ranges in one request whose reads are validated; in a transaction those that it deletes count, too.
 pub const RANGES_MAX: usize = 1_000;
 /// Most keys of a transaction, those that it reads among them.
 pub const TXN_KEYS_MAX: usize = 100_000;

@@ -329,7 +329,7 @@ impl TxnRef {
 impl Prepare {
     fn check(&self, node: &Limits, stamp: Version) -> Result<(), Refusal> {
         let keys = self.parts.iter().map(|part| part.operations.len() + part.conditions.len()).sum::<usize>();
-        let ranges = self.parts.iter().map(|part| part.ranges.len()).sum::<usize>();
+        let ranges = self.parts.iter().map(Write::held_ranges).sum::<usize>();
         if keys > limits::TXN_KEYS_MAX || ranges > limits::RANGES_MAX || self.parts.len() > limits::TXN_PARTS_MAX {
             return Err(Refusal::Invalid("too many keys, ranges or parts in one transaction; split it"));
         }
@@ -349,6 +349,12 @@ impl Prepare {
 }
 
 impl Write {
+    /// How many ranges it holds as a part of a transaction: those that were read, and those that are deleted.
+    pub(super) fn held_ranges(&self) -> usize {
+        let is_range = |operation: &&Operation| matches!(operation, Operation::DeleteRange { .. });
+        self.ranges.len() + self.operations.iter().filter(is_range).count()
+    }
+
     /// Operations are counted from `before`.
     fn check(&self, node: &Limits, before: usize) -> Result<(), Refusal> {
         if self.operations.len() > node.operations_max || self.conditions.len() > limits::CONDITIONS_MAX {

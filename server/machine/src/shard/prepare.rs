@@ -120,7 +120,7 @@ fn check<V: View>(
 /// Why the shard's locks cannot take it now.
 fn no_room(shard: &Shard, parts: &[Write]) -> Option<Refusal> {
     let locks: usize = parts.iter().map(|part| part.conditions.len() + part.operations.len() + part.ranges.len()).sum();
-    let ranges: usize = parts.iter().map(|part| part.ranges.len()).sum();
+    let ranges: usize = parts.iter().map(Write::held_ranges).sum();
     let bytes: usize = parts.iter().flat_map(|part| &part.operations).map(Operation::bytes).sum();
     let held = &shard.locks;
     let is_full = held.len() + locks > LOCKS_MAX

@@ -51,11 +51,11 @@ macro_rules! scripts {
 
 scripts! {
     acquire { many owned rescale zombie }
-    answers { acked age attempts commands declined issued refusals retry }
+    answers { acked age attempts commands declined issued kept_refusal refusal_not_kept refusals retry }
     conditions { exists_absent ranges unchanged_since value version }
     decide { anchor first_wins forgotten without_prepare }
     delete_range { live_keys owned too_large }
-    errors { fatal limits shape }
+    errors { fatal limits shape txns }
     merge { after_rollback fold too_large wrong_kind }
     meta {
         create_table create_table_refused drop_table entries extend_window issue_clients register_node set_cluster

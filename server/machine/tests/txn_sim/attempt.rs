@@ -80,6 +80,11 @@ impl World {
                 self.attempts[attempt].is_alive = false;
                 return Ok(());
             }
+            // Stamps that lie far back: what it leads to is to be noticed, and not this.
+            (_, Outcome::Refused(Refusal::Invalid(_))) if self.broken == Some(Broken::EarlyTicks) => {
+                self.attempts[attempt].is_alive = false;
+                return Ok(());
+            }
             _ => return nonsense(step, outcome),
         };
         self.attempt_steps(attempt, event);

@@ -90,10 +90,10 @@ impl Stats {
         }
         let thousandths = [
             ("commits that came too late", self.ended_reads, 1),
-            ("refused retries of what had committed", self.undeserved, 1),
-            ("refusals that were not kept", self.not_kept, 1),
-            ("late prepares stopped by a refusal", self.kept_out, 1),
-            ("the same, of the refused attempt", self.kept_out_own, 1),
+            ("refused retries of what had committed", self.undeserved, 15),
+            ("refusals that were not kept", self.not_kept, 100),
+            ("late prepares stopped by a refusal", self.kept_out, 200),
+            ("the same, of the refused attempt itself", self.kept_out_own, 20),
         ];
         for (what, count, least) in thousandths {
             assert!(count * 1000 >= runs * least, "{runs} runs had {count} {what}");

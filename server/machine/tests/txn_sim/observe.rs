@@ -5,6 +5,7 @@ use lentic_machine::{Outcome, Refusal, Request};
 use lentic_types::TxnId;
 
 use super::attempt::Attempt;
+use super::luck::Broken;
 use super::world::{Caller, Done, Step, World};
 
 impl World {
@@ -31,7 +32,9 @@ impl World {
             (Action::Prepare(_), Outcome::Prepared(_)) => {
                 let Caller::Attempt(attempt, _) = caller else { return Err(format!("{caller:?} prepares")) };
                 let refused = self.history.declined.get(&self.attempts[attempt].work);
-                match refused.filter(|_| request.key.is_some()) {
+                // Under another key it is another request.
+                let is_keyed = request.key.is_some() && self.broken != Some(Broken::ForgetfulRetries);
+                match refused.filter(|_| is_keyed) {
                     None => Ok(()),
                     Some(refused) => Err(format!("attempt {attempt} is prepared at its anchor after {refused:?}")),
                 }
@@ -47,7 +50,8 @@ impl World {
                 let kept = self.history.declined.get(&self.attempts[attempt].work);
                 if let Some((refused, _)) = kept.filter(|(_, kept)| kept == refusal) {
                     self.stats.kept_out += 1;
-                    self.stats.kept_out_own += u64::from(*refused == prepare.txn.id && !was_closed);
+                    let is_new = !was_closed && self.groups[group].leader().shard.locks().get(prepare.txn.id).is_none();
+                    self.stats.kept_out_own += u64::from(*refused == prepare.txn.id && is_new);
                 }
                 Ok(())
             }

@@ -73,6 +73,11 @@ impl World {
                 self.recoveries[number].is_alive = false;
                 return Ok(());
             }
+            // As for attempts.
+            (_, Outcome::Refused(Refusal::Invalid(_))) if self.broken == Some(Broken::EarlyTicks) => {
+                self.recoveries[number].is_alive = false;
+                return Ok(());
+            }
             _ => return nonsense(step, outcome),
         };
         if !self.recoveries[number].is_alive || self.recovery_crashes(number) {
