@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use lentic_client::{Client, Error, MergeOperator, Transaction, Txn, WriteBatch};
+use lentic_client::{Client, Error, MergeOperator, Transaction, Txn, Value, WriteBatch};
 
 use crate::Size;
 use crate::cluster::{Etcd, Lentic};
@@ -255,8 +255,7 @@ async fn busy(size: Size, client: &Client, zipf: &Arc<Zipf>, reads: bool) -> (Se
 async fn with_reads(txn: Txn, (from, to): (u64, u64)) -> Result<(), Error> {
     let accounts = txn.table(TABLE);
     let found = accounts.multi_get([account(from), account(to)]).await?;
-    let amount =
-        |place: usize| found[place].as_ref().and_then(|found| found.as_i64()).expect("an account has a number");
+    let amount = |place: usize| found[place].as_ref().and_then(Value::as_i64).expect("an account has a number");
     let paid = amount(0).min(1);
     accounts.put(account(from), (amount(0) - paid).to_be_bytes().to_vec())?;
     accounts.put(account(to), (amount(1) + paid).to_be_bytes().to_vec())
