@@ -71,6 +71,10 @@ pub(crate) async fn commit(core: &Arc<Core>, transaction: Transaction, deadline:
     let Some((table, key)) = transaction.anchor() else {
         return Err(Error::invalid("the transaction is empty; add a condition or an operation"));
     };
+    // Sent all the same, it would leave a doubt.
+    if Instant::now() >= deadline {
+        return Err(Error::unavailable("the transaction's deadline has passed; nothing was done"));
+    }
     // Its node coordinates, and keeps the answer: so a copy of the request is best sent there, too.
     let (entry, place) = (core.table(table), Place::Key(key));
     let mut progress = Progress::until(Effect::Writes, deadline);

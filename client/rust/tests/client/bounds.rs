@@ -298,3 +298,17 @@ fn the_same_seed_gives_the_same_run() {
     }
     assert_ne!(fresh(1), fresh(2));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_after_the_deadline_sends_nothing() {
+    let cluster = Cluster::new(3);
+    let client = cluster.client_with(Options { deadline: Duration::from_secs(1), ..Options::default() });
+    client.create_table("t", TableOptions::default()).await.unwrap();
+    client.table("t").put("warm", "up").await.unwrap();
+    let txn = client.begin();
+    txn.table("t").put("a", "late").unwrap();
+    tokio::time::advance(Duration::from_secs(2)).await;
+    let error = txn.commit().await.unwrap_err();
+    assert!(error.is_retryable() && !error.is_unknown(), "{error}");
+    assert!(client.table("t").get("a").await.unwrap().is_none());
+}

@@ -52,6 +52,13 @@ impl<S: Portable> Gateway<S> {
             return Err(failure::invalid("a transaction has at most 1,000 parts; put what one table gets into one"));
         }
         let (key, named) = convert::transaction(request)?;
+        match named.iter().map(|(_, write)| shares::keys(write)).sum() {
+            0_usize => return Err(failure::invalid("the transaction is empty; add an operation or a condition")),
+            keys if keys > TXN_KEYS_MAX => {
+                return Err(failure::invalid("a transaction has at most 100,000 keys and ranges; split it"));
+            }
+            _ => {}
+        }
         let mut parts: Vec<Part> = Vec::with_capacity(named.len());
         for (table, write) in named {
             self.know(&table, deadline).await?;
@@ -74,13 +81,6 @@ struct Transaction<'a, S: Portable> {
 
 impl<S: Portable> Transaction<'_, S> {
     async fn commit(&self) -> Result<Version, Failure> {
-        match shares::keys(&self.parts) {
-            0 => return Err(failure::invalid("the transaction is empty; add an operation or a condition")),
-            keys if keys > TXN_KEYS_MAX => {
-                return Err(failure::invalid("a transaction has at most 100,000 keys and ranges; split it"));
-            }
-            _ => {}
-        }
         let (mut begun, mut rounds, mut pause_ms) = (None, 0, PAUSE_MS_MIN);
         loop {
             let shares = shares::cut(&self.gateway.meta.catalog(), &self.parts)?;

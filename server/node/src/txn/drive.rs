@@ -143,9 +143,7 @@ impl Attempt {
             Err(failure) => return Heard::Failed(failure),
         })
     }
-}
 
-impl Attempt {
     /// Has the anchor keep a refusal as the answer to the client's request.
     async fn decline<S: Portable>(&self, gateway: &Gateway<S>, participant: usize, refusal: &Refusal) -> Heard {
         let action = Action::Decline(self.shares[participant].placed_refusal(refusal));

@@ -6,6 +6,7 @@ use lentic_engine::Portable;
 use lentic_machine::Outcome;
 use lentic_machine::shard::{Action, Decision, Participant, TxnRef, TxnStatus};
 use lentic_machine::txn::Recovery;
+use lentic_machine::txn::ending::Ask;
 use lentic_machine::txn::recovery::{self, Event};
 use lentic_proto::v1::Failure;
 use lentic_runtime::spawn;
@@ -86,11 +87,11 @@ async fn recover<S: Portable>(
                 Event::Status { participant, status: status(gateway, txn, *table, range.start()).await? }
             }
             recovery::Action::End(ask) => {
+                if let Ask::Resolve { decision, .. } = ask {
+                    ended = decision;
+                }
                 match end(gateway, txn, ask, |place| recovery.participants()[place].clone()).await? {
-                    Ended::Decided(decision) => {
-                        ended = decision;
-                        Event::Decided(decision)
-                    }
+                    Ended::Decided(decision) => Event::Decided(decision),
                     Ended::Resolved(participant) => Event::Resolved { participant },
                 }
             }

@@ -182,13 +182,9 @@ fn gone() -> Failure {
     failure::not_found("a table of the transaction is gone")
 }
 
-/// How many keys and ranges the parts have together.
-pub(super) fn keys(parts: &[Part]) -> usize {
-    let of_part = |write: &Write| {
-        let Write { conditions, ranges, operations, .. } = write;
-        conditions.len() + ranges.len() + operations.len()
-    };
-    parts.iter().map(|(_, write)| of_part(write)).sum()
+/// How many keys and ranges a part has.
+pub(super) const fn keys(write: &Write) -> usize {
+    write.conditions.len() + write.ranges.len() + write.operations.len()
 }
 
 #[cfg(test)]
