@@ -101,8 +101,8 @@ pub(crate) const OWNERS: &[Owner] = &[
     ),
     owner(
         "rustix",
-        Users::Only(&["lentic-files", "lentic-log", "lentic-cli", "lentic-jepsen", BENCH]),
-        "flock, fallocate and signals to children, without unsafe code",
+        Users::Only(&["lentic-files", "lentic-log", "lentic-cli", "lentic-jepsen", "lentic-faults", BENCH]),
+        "flock, fallocate and signals to children, without unsafe code; namespaces and mounts of faults",
     ),
     owner("quick_cache", Users::Only(&["lentic-machine"]), "the bounded memo of newest records"),
     owner("clap", Users::Only(&["lentic-cli"]), "arguments, their help and their errors"),
@@ -120,7 +120,7 @@ pub(crate) const OWNERS: &[Owner] = &[
     owner("serde", Users::Only(&["lentic-cli"]), "answers in their JSON shapes"),
     owner(
         "serde_json",
-        Users::Only(&["lentic-cli", "lentic-serve", "lentic-check", "lentic-jepsen"]),
+        Users::Only(&["lentic-cli", "lentic-serve", "lentic-check", "lentic-workloads", "lentic-jepsen"]),
         "answers, rows, pages and histories as JSON",
     ),
     owner("adya", Users::Only(&["lentic-check"]), "cycles in histories of transactions, as Elle finds them"),
