@@ -2,8 +2,10 @@
 //!
 //! It knows nothing of Lentic.
 //!
-//! | module | idea |
+//! | module | what is hurt |
 //! |---|---|
-//! | `disk/` | a disk that loses its power, is full, turns read-only, is damaged |
+//! | [`disk`] | a disk that loses its power, is full, turns read-only, is damaged |
+//! | [`process`] | the system calls of one process: syncs, writes, the wall clock, connects |
 
 pub mod disk;
+pub mod process;
