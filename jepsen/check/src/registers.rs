@@ -7,17 +7,17 @@
 
 use std::collections::BTreeSet;
 
-/// What a client did to a register. A value is written once at most.
+/// What a client did to a register. A value is written once at most; that there is none may be written often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// Read this value.
     Read(Option<u64>),
-    /// Wrote this value.
-    Write(u64),
+    /// Wrote this value, or deleted it.
+    Write(Option<u64>),
     /// Wrote `to` if the value was `from`, and was told whether it was.
     CompareAndSet {
-        /// The value asked for.
-        from: u64,
+        /// The value asked for; `None`: that there is none.
+        from: Option<u64>,
         /// The value written.
         to: u64,
         /// Whether it was; `None` if that is not known.
@@ -41,7 +41,7 @@ pub struct Event {
 /// # Errors
 /// The operations around which no order is right.
 pub fn check(history: &[Event]) -> Result<(), String> {
-    let mut events = history.to_vec();
+    let mut events: Vec<Event> = history.iter().filter(|event| matters(event, history)).copied().collect();
     events.sort_by_key(|event| event.called);
     let mut seen = BTreeSet::new();
     let mut stack = vec![State { prefix: 0, more: Vec::new(), value: None }];
@@ -73,6 +73,17 @@ pub fn check(history: &[Event]) -> Result<(), String> {
     Err(format!("no order of the operations explains the answers; it fails around\n{}", lines.join("\n")))
 }
 
+/// Whether an event can tell on others. A write of which nobody knows, whose value nobody saw, need not have been; with
+/// many of them the search would not end. One that made another compare in vain was seen by that.
+fn matters(event: &Event, history: &[Event]) -> bool {
+    let (None, Operation::Write(Some(written))) = (event.answered, event.operation) else { return true };
+    history.iter().any(|other| match other.operation {
+        Operation::Read(read) => read == Some(written),
+        Operation::Write(_) => false,
+        Operation::CompareAndSet { from, done, .. } => from == Some(written) || done == Some(false),
+    })
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct State {
     /// All before this place are in the order.
@@ -97,9 +108,9 @@ impl State {
 fn after(operation: Operation, value: Option<u64>) -> Option<Option<u64>> {
     match operation {
         Operation::Read(read) => (read == value).then_some(value),
-        Operation::Write(written) => Some(Some(written)),
+        Operation::Write(written) => Some(written),
         Operation::CompareAndSet { from, to, done } => {
-            let holds = value == Some(from);
+            let holds = value == from;
             (done.is_none_or(|done| done == holds)).then_some(if holds { Some(to) } else { value })
         }
     }
@@ -117,32 +128,36 @@ mod tests {
     #[test]
     fn a_read_between_two_writes_sees_either() {
         for read in [1, 2] {
-            let history = [event(1, 2, Write(1)), event(3, 6, Write(2)), event(4, 5, Read(Some(read)))];
+            let history = [event(1, 2, Write(Some(1))), event(3, 6, Write(Some(2))), event(4, 5, Read(Some(read)))];
             assert_eq!(check(&history), Ok(()));
         }
     }
 
     #[test]
     fn a_stale_read_is_found() {
-        let history = [event(1, 2, Write(1)), event(3, 4, Write(2)), event(5, 6, Read(Some(1)))];
+        let history = [event(1, 2, Write(Some(1))), event(3, 4, Write(Some(2))), event(5, 6, Read(Some(1)))];
         assert!(check(&history).is_err());
     }
 
     #[test]
     fn reads_do_not_go_back() {
-        let history =
-            [event(1, 2, Write(1)), event(3, 8, Write(2)), event(4, 5, Read(Some(2))), event(6, 7, Read(Some(1)))];
+        let history = [
+            event(1, 2, Write(Some(1))),
+            event(3, 8, Write(Some(2))),
+            event(4, 5, Read(Some(2))),
+            event(6, 7, Read(Some(1))),
+        ];
         assert!(check(&history).is_err());
     }
 
     #[test]
     fn a_lost_write_is_found() {
-        assert!(check(&[event(1, 2, Write(1)), event(3, 4, Read(None))]).is_err());
+        assert!(check(&[event(1, 2, Write(Some(1))), event(3, 4, Read(None))]).is_err());
     }
 
     #[test]
     fn an_unknown_write_may_show_late_or_never() {
-        let unknown = Event { called: 1, answered: None, operation: Write(1) };
+        let unknown = Event { called: 1, answered: None, operation: Write(Some(1)) };
         assert_eq!(check(&[unknown, event(2, 3, Read(None)), event(4, 5, Read(Some(1)))]), Ok(()));
         assert_eq!(check(&[unknown, event(2, 3, Read(None)), event(4, 5, Read(None))]), Ok(()));
         assert!(check(&[unknown, event(2, 3, Read(Some(1))), event(4, 5, Read(None))]).is_err());
@@ -150,11 +165,41 @@ mod tests {
 
     #[test]
     fn only_one_of_two_sets_from_the_same_value_is_done() {
-        let set = |to| CompareAndSet { from: 1, to, done: Some(true) };
-        assert!(check(&[event(1, 2, Write(1)), event(3, 6, set(2)), event(4, 5, set(3))]).is_err());
-        let refused = CompareAndSet { from: 1, to: 3, done: Some(false) };
-        assert_eq!(check(&[event(1, 2, Write(1)), event(3, 6, set(2)), event(4, 5, refused)]), Ok(()));
-        assert!(check(&[event(1, 2, Write(1)), event(3, 4, refused)]).is_err());
+        let set = |to| CompareAndSet { from: Some(1), to, done: Some(true) };
+        assert!(check(&[event(1, 2, Write(Some(1))), event(3, 6, set(2)), event(4, 5, set(3))]).is_err());
+        let refused = CompareAndSet { from: Some(1), to: 3, done: Some(false) };
+        assert_eq!(check(&[event(1, 2, Write(Some(1))), event(3, 6, set(2)), event(4, 5, refused)]), Ok(()));
+        assert!(check(&[event(1, 2, Write(Some(1))), event(3, 4, refused)]).is_err());
+    }
+
+    #[test]
+    fn what_was_deleted_is_gone_and_may_be_set_anew() {
+        let delete = |called| event(called, called + 1, Write(None));
+        let insert = |done| CompareAndSet { from: None, to: 2, done: Some(done) };
+        let begin = event(1, 2, Write(Some(1)));
+        assert_eq!(
+            check(&[begin, delete(3), event(5, 6, insert(true)), event(7, 8, Read(Some(2))), delete(9)]),
+            Ok(())
+        );
+        assert!(check(&[begin, delete(3), event(5, 6, Read(Some(1)))]).is_err());
+        assert!(check(&[begin, event(5, 6, insert(true))]).is_err());
+        assert!(check(&[begin, delete(3), event(5, 6, insert(false))]).is_err());
+        let unknown = Event { called: 3, answered: None, operation: Write(None) };
+        assert_eq!(check(&[begin, unknown, event(5, 6, Read(Some(1))), event(7, 8, Read(None))]), Ok(()));
+    }
+
+    #[test]
+    fn many_unknown_writes_that_nobody_saw_cost_nothing() {
+        let mut history: Vec<Event> =
+            (0..60).map(|value| Event { called: value, answered: None, operation: Write(Some(value)) }).collect();
+        history.push(event(100, 101, Write(Some(100))));
+        history.push(event(102, 103, Read(Some(7))));
+        assert_eq!(check(&history), Ok(()));
+        history.push(event(104, 105, Read(Some(100))));
+        assert!(check(&history).is_err());
+        let refused = CompareAndSet { from: Some(1), to: 3, done: Some(false) };
+        let unknown = Event { called: 2, answered: None, operation: Write(Some(2)) };
+        assert_eq!(check(&[event(0, 1, Write(Some(1))), unknown, event(3, 4, refused)]), Ok(()), "it was seen by that");
     }
 
     #[test]
@@ -163,7 +208,7 @@ mod tests {
         for round in 0..200 {
             let at = round * 20;
             for place in 0..5 {
-                history.push(event(at + place, at + 10 + place, Write(round * 10 + place)));
+                history.push(event(at + place, at + 10 + place, Write(Some(round * 10 + place))));
             }
             history.push(event(at + 5, at + 16, Read(Some(round * 10 + 2))));
         }

@@ -118,7 +118,7 @@ async fn power_fails_under_slow_disks(cluster: &mut Cluster, dice: &Dice) {
 /// Asks some shard's leader to hand over.
 async fn transfer(cluster: &Cluster, dice: &Dice, admin: &Client) {
     let within = Duration::from_millis(300);
-    let Ok(Ok(described)) = tokio::time::timeout(within, admin.describe_table(crate::workload::TABLE)).await else {
+    let Ok(Ok(described)) = tokio::time::timeout(within, admin.describe_table(crate::scenario::TABLE)).await else {
         return;
     };
     let Some(shard) = described.shards.get(dice.place(described.shards.len())) else { return };

@@ -10,8 +10,7 @@
 //! | `trace.rs`, `dice.rs` | what happened, and what was chosen |
 //! | `cluster.rs`, `disk.rs` | hosts: disk, store, clock, node; what can be done to them |
 //! | `faults.rs` | what is done to them, and when |
-//! | `workload/` | what clients do, and what must hold of the answers |
-//! | `scenario.rs` | a seed from its shape to its verdict |
+//! | `scenario.rs` | a seed from its shape to its verdict; what clients do meanwhile is in `lentic_workloads` |
 //! | `sweep.rs` | many seeds, on all cores |
 
 mod cluster;
@@ -22,7 +21,6 @@ mod run;
 mod scenario;
 mod sweep;
 mod trace;
-pub mod workload;
 
 pub use cluster::{Cluster, FaultCounts, Shape};
 pub use dice::Dice;

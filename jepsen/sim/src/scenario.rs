@@ -5,8 +5,6 @@
 //!              faults ───────────────► all healed ─► serves within 10 s
 //! ```
 
-use std::future::Future;
-use std::pin::Pin;
 use std::time::Duration;
 
 use lentic_client::{Client, Options, ShardDescription, TableOptions};
@@ -15,9 +13,10 @@ use lentic_engine::{Family, MemStore, Span};
 use lentic_machine::shard::{Descriptor, spans};
 use lentic_node::Node;
 use lentic_raft::Status;
-use lentic_runtime::spawn;
+use lentic_runtime::{Random, spawn};
 use lentic_types::{GroupId, NodeId, Version};
-use tokio::sync::watch;
+use lentic_workloads::{Pace, Policy, Recorder, Setting, WORKLOADS, Workload, World};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::cluster::{Cluster, FaultCounts, Shape};
@@ -25,21 +24,24 @@ use crate::dice::Dice;
 use crate::faults::break_things;
 use crate::run::{Outcome, run};
 use crate::trace::Trace;
-use crate::workload::{
-    Phase, SERVES_WITHIN, TABLE, Tally, World, bank, causal, counters, lists, registers, scans, ticks,
-};
 
 /// What a seed came to.
 #[derive(Clone, Copy, Debug)]
 pub struct Report {
     /// Faults and their effects.
     pub faults: FaultCounts,
-    /// What clients did.
-    pub tally: Tally,
+    /// Operations of clients that succeeded.
+    pub operations: u64,
+    /// The longest part of one with no fault left.
+    pub longest_healed: Duration,
     /// Virtual time.
     pub took: Duration,
 }
 
+/// The name of the table.
+pub(crate) const TABLE: &str = "sim";
+/// Once all is healed, an operation may take so long.
+const SERVES_WITHIN: Duration = Duration::from_secs(10);
 /// How long things break.
 const FAULTS_MS: std::ops::RangeInclusive<u64> = 2_000..=5_000;
 /// How long workloads go on when all is healed.
@@ -50,7 +52,7 @@ const DEADLINE: Duration = Duration::from_secs(120);
 const OPERATIONS_MIN: u64 = 100;
 
 fn operations(world: &World) -> u64 {
-    world.tally().operations
+    world.tally().sum().ok()
 }
 
 /// Runs a seed.
@@ -67,29 +69,43 @@ async fn scenario(dice: Dice, trace: Trace) -> Report {
     let admin = cluster.client(Options { deadline: DEADLINE, ..Options::default() });
     let table = TableOptions { shards: u32::try_from(shards).unwrap_or(1), ..TableOptions::default() };
     admin.create_table(TABLE, table).await.expect("the table is made");
-    let (phase, phases) = watch::channel(Phase::Faults);
-    let world = World::new(&dice, clients, shards, phases);
+    let world = world(&dice, clients, &admin).await;
     let workloads = start(&dice, &world);
 
     break_things(&mut cluster, &dice.fork(), &admin, Duration::from_millis(dice.between(FAULTS_MS))).await;
     cluster.heal_all().await;
     let healed = Instant::now();
-    phase.send_replace(Phase::Healed(healed));
+    world.heal();
     // A cluster that was down for most of the time has served few by now: it goes on until it has shown something.
     while healed.elapsed() < HEALED || (operations(&world) < OPERATIONS_MIN && healed.elapsed() < SERVES_WITHIN) {
         sleep(HEALED).await;
     }
-    phase.send_replace(Phase::Over(Instant::now()));
-    for (name, workload) in workloads {
+    world.end();
+    for (Workload { name, .. }, workload) in workloads {
         // Its operations may take their time, one after another; each is timed by itself.
         let ended = timeout(2 * SERVES_WITHIN, workload).await;
         ended.unwrap_or_else(|_| panic!("{name} does not end; {}", standing(&cluster))).expect("a panic ends the run");
     }
     converge(&cluster, &admin, healed).await;
-    let (faults, tally) = (cluster.counts(), *world.tally());
-    assert!(operations(&world) >= OPERATIONS_MIN, "{} operations succeeded, which shows nothing", tally.operations);
-    trace.add(format_args!("{faults:?} {tally:?}"));
-    Report { faults, tally, took: began.elapsed() }
+    let (faults, counts, longest_healed) = (cluster.counts(), world.tally().sum(), world.tally().longest_healed());
+    let operations = counts.ok();
+    assert!(operations >= OPERATIONS_MIN, "{operations} operations succeeded, which shows nothing");
+    trace.add(format_args!("{faults:?} {counts}, {longest_healed:?}"));
+    Report { faults, operations, longest_healed, took: began.elapsed() }
+}
+
+/// What workloads share.
+async fn world(dice: &Dice, clients: Vec<Client>, admin: &Client) -> World {
+    let shards = admin.describe_table(TABLE).await.expect("the table is known").shards;
+    World::new(Setting {
+        clients,
+        table: TABLE.to_owned(),
+        starts: shards.iter().map(|shard| shard.range.start().clone()).collect(),
+        random: Random::seeded(dice.random().next_seed()),
+        recorder: Recorder::in_memory(),
+        policy: Policy::Strict { serves_within: SERVES_WITHIN },
+        pace: Pace::SIMULATED,
+    })
 }
 
 /// A random shape.
@@ -108,26 +124,19 @@ fn shape(dice: &Dice) -> (Shape, u64) {
 
 fn options(dice: &Dice) -> Options {
     let linger = if dice.one_in(3) { Duration::from_millis(3) } else { Duration::ZERO };
-    Options { deadline: DEADLINE, linger, ..Options::default() }
+    let options = Options { deadline: DEADLINE, linger, ..Options::default() };
+    // Who gives connections up soon sends much twice.
+    let silence_max = if dice.one_in(3) { Duration::from_millis(150) } else { options.silence_max };
+    Options { silence_max, ..options }
 }
 
-type Workload = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// Starts the workloads that the dice choose: three of the seven.
-fn start(dice: &Dice, world: &World) -> Vec<(&'static str, tokio::task::JoinHandle<()>)> {
-    let mut all: Vec<(&'static str, Workload)> = vec![
-        ("counters", Box::pin(counters(world.fork()))),
-        ("registers", Box::pin(registers(world.fork()))),
-        ("causal", Box::pin(causal(world.fork()))),
-        ("ticks", Box::pin(ticks(world.fork()))),
-        ("scans", Box::pin(scans(world.fork()))),
-        ("bank", Box::pin(bank(world.fork()))),
-        ("lists", Box::pin(lists(world.fork()))),
-    ];
+/// Starts the workloads that the dice choose: three of all.
+fn start(dice: &Dice, world: &World) -> Vec<(&'static Workload, JoinHandle<()>)> {
+    let mut all: Vec<&Workload> = WORKLOADS.iter().collect();
     while all.len() > 3 {
-        drop(all.remove(dice.place(all.len())));
+        all.remove(dice.place(all.len()));
     }
-    all.into_iter().map(|(name, workload)| (name, spawn(workload))).collect()
+    all.into_iter().map(|workload| (workload, spawn((workload.run)(world.fork())))).collect()
 }
 
 /// Where the groups of all nodes are: the first thing to look at when nothing goes on.

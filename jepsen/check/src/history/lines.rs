@@ -90,7 +90,8 @@ impl Event {
 
 impl Micro {
     /// The step as it stands in a line.
-    pub(crate) fn to_json(&self) -> Value {
+    #[must_use]
+    pub fn to_json(&self) -> Value {
         match self {
             Self::Append { key, value } => json!(["append", key, value]),
             Self::Read { key, list } => json!(["r", key, list]),

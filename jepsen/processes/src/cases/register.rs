@@ -191,7 +191,7 @@ impl Shared {
             let (called, recording) = self.begin("write", value.into());
             let written = self.table.put(self.key.clone(), value.to_be_bytes().to_vec()).await;
             written.expect("a write that can be sent again does not fail");
-            self.end(called, Operation::Write(value), recording);
+            self.end(called, Operation::Write(Some(value)), recording);
             self.written.fetch_add(1, Ordering::Relaxed);
             sleep(PAUSE).await;
         }
