@@ -1,13 +1,14 @@
 //! What a network does to its links, in both kinds.
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use lentic_faults::net::{Counts, End, Kind, Network, Ports, Rule, Unsupported};
+use lentic_faults::net::{Counts, DELAY_MAX, End, Kind, Network, Ports, Rule, Unsupported};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::time::timeout;
 
 const PORTS: Ports = Ports { data: 7420, control: 7421 };
@@ -238,7 +239,7 @@ async fn tcp_gets_through_what_packets_suffer() {
             [counts.lost > 0, counts.reordered > 0, counts.duplicated > 0]
         };
         network.set(A, B, rule).expect("packets are seen");
-        // Which packets it meets is a matter of luck, so there are some more of them.
+        // Which packets it meets is a matter of luck: more of them come until it has met one.
         let mut transfers = 0;
         while had() != asked {
             assert!(transfers < 20, "{rule:?}: {:?}", network.counts(A, B));
@@ -251,27 +252,23 @@ async fn tcp_gets_through_what_packets_suffer() {
 #[tokio::test]
 async fn what_waits_is_bounded() {
     let Some(network) = namespaces(2) else { return };
-    let (mut caller, mut called) = pair(&network, A, 1).await;
-    network
-        .set(A, B, Rule { delay: Duration::from_secs(3600), ..Rule::default() })
-        .expect("links of nodes can be slow");
+    network.set(End::Clients, B, Rule { delay: DELAY_MAX, ..Rule::default() }).expect("packets are seen");
     let flood = async {
-        // Each datagram waits; 64 MiB of them may.
-        let socket = tokio::net::UdpSocket::bind((std::net::Ipv4Addr::UNSPECIFIED, 0)).await?;
-        let to_node = (network.address(1), PORTS.data);
-        network
-            .set(End::Clients, B, Rule { delay: Duration::from_secs(3600), ..Rule::default() })
-            .expect("they are seen");
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
         while network.counts(End::Clients, B).overflowed == 0 {
-            socket.send_to(&[0; 50_000], to_node).await?;
+            socket.send_to(&[0; 50_000], (network.address(1), PORTS.data)).await?;
         }
         io::Result::Ok(())
     };
     soon(flood).await.expect("datagrams can be sent");
     let waited = network.counts(End::Clients, B).delayed;
     assert!((1300..=1335).contains(&waited), "{waited} packets of 50 kB make 64 MiB");
-    // The other links go on.
-    pass(&mut called, &mut caller).await;
+    // The other links go on, and so does this one when it is healed.
+    for from in [A, End::Clients] {
+        let (mut caller, mut called) = pair(&network, from, 1).await;
+        pass(&mut caller, &mut called).await;
+        network.heal();
+    }
 }
 
 #[tokio::test]
@@ -342,6 +339,14 @@ async fn loopback_says_what_to_redirect() {
     assert_eq!(asked, [network.address(0), network.address(2)]);
     assert!(network.links_of(1).iter().all(|(asked, proxy)| asked.port() == PORTS.data && asked.ip() != proxy.ip()));
     assert_eq!(network.kind().to_string(), "loopback, a proxy per link: as was asked for");
+}
+
+#[test]
+fn the_better_kind_is_taken_and_else_it_says_why() {
+    let best = Network::namespaces(1, PORTS, 7).map(drop);
+    let network = Network::new(1, PORTS, 7).expect("loopback is everywhere");
+    let expected = best.map_or_else(|because| Kind::Loopback { because }, |()| Kind::Namespaces);
+    assert_eq!(*network.kind(), expected);
 }
 
 #[test]

@@ -47,13 +47,13 @@ impl Links {
 
     pub(crate) fn set(&self, way: Way, rule: Rule) {
         rule.check();
-        self.lock().link(way).rule = rule;
+        self.lock().link(way).set(rule);
         self.changed.send_replace(());
     }
 
     pub(crate) fn heal(&self) {
         for link in &mut self.lock().links {
-            link.rule = Rule::default();
+            link.set(Rule::default());
         }
         self.changed.send_replace(());
     }
@@ -94,7 +94,7 @@ pub(crate) struct Table {
 struct Link {
     rule: Rule,
     counts: Counts,
-    /// When the last packet is due that was not held back: the next ones are not due before it.
+    /// When the last packet of this rule is due that was not held back: the next ones are not due before it.
     last_due: Option<Instant>,
     sent: u64,
     newest_passed: u64,
@@ -195,6 +195,12 @@ impl Table {
 }
 
 impl Link {
+    /// Packets that come now do not wait for those that the old rule made late.
+    fn set(&mut self, rule: Rule) {
+        self.rule = rule;
+        self.last_due = None;
+    }
+
     fn due(&mut self, random: &mut Random, now: Instant) -> Instant {
         let due = now + self.rule.delay + random.up_to(self.rule.jitter);
         let due = self.last_due.map_or(due, |last| due.max(last));

@@ -39,4 +39,4 @@ mod space;
 mod switch;
 
 pub use network::{Kind, NODES_MAX, Network, Ports};
-pub use rule::{Counts, End, Rule, Unsupported};
+pub use rule::{Counts, DELAY_MAX, End, Rule, Unsupported};

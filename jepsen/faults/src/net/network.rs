@@ -111,7 +111,7 @@ impl Network {
         Ok(Self { kind: Kind::Namespaces, nodes, ports, links, carrier, claim })
     }
 
-    /// A network on loopback.
+    /// A network on loopback. Clients connect directly there, so nothing can be done to their links.
     ///
     /// # Errors
     /// Why this machine does not allow it.
@@ -204,13 +204,14 @@ impl Network {
     }
 
     /// Says what becomes of what `from` sends to `to`, from now on. A cut is complete when this returns, but for the
-    /// piece of a stream that a proxy is writing.
+    /// piece of a stream that a proxy is writing. What is under way and not cut comes when it was due; on loopback what
+    /// follows it on its connection comes after it.
     ///
     /// # Errors
     /// What this kind of network cannot do; the link is as it was.
     ///
     /// # Panics
-    /// If there is no such node, or more than 100 of 100 packets are meant.
+    /// If there is no such node, if more than 100 of 100 packets are meant, or for longer than [`super::DELAY_MAX`].
     pub fn set(&self, from: End, to: End, rule: Rule) -> Result<(), Unsupported> {
         if matches!(self.carrier, Carrier::Proxies { .. }) && rule != Rule::default() {
             if from == End::Clients || to == End::Clients {
@@ -251,7 +252,7 @@ impl Network {
         self.links.lock().counts(Way { from, to })
     }
 
-    /// Listens in a node's place.
+    /// Listens in a node's place. A namespace lives on while a socket in it does.
     ///
     /// # Errors
     /// What the kernel says.

@@ -25,7 +25,7 @@ impl Random {
 
     /// From nothing to `most`, both included.
     pub(crate) fn up_to(&mut self, most: Duration) -> Duration {
-        let most_ns = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX - 1);
+        let most_ns = u64::try_from(most.as_nanos()).expect("what is late is so by hours at most");
         Duration::from_nanos(self.next() % (most_ns + 1))
     }
 }

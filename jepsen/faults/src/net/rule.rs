@@ -3,6 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
+/// The longest delay, and the most jitter.
+pub const DELAY_MAX: Duration = Duration::from_secs(3600);
+
 /// A place on the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -47,10 +50,13 @@ impl Rule {
     }
 
     /// # Panics
-    /// If there are more than 100 of 100.
+    /// If there are more than 100 of 100, or the delay or the jitter is longer than [`DELAY_MAX`].
     pub(crate) fn check(&self) {
         for percent in [self.loss_percent, self.reorder_percent, self.duplicate_percent] {
             assert!(percent <= 100, "{percent} of 100 packets");
+        }
+        for late in [self.delay, self.jitter] {
+            assert!(late <= DELAY_MAX, "packets can be {DELAY_MAX:?} late, not {late:?}");
         }
     }
 }
