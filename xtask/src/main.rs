@@ -30,8 +30,9 @@ usage: cargo xtask CHORE
                       runs simulated clusters, one a seed, and says which fail; --meta runs each twice and compares
   sim --seed S [--lines]
                       runs one seed twice and compares; --lines prints what happened
-  mutants [NAME ...]  plants bugs in the product, and says which seed of the simulation catches each
-  jepsen [--long] [CASE ...]  faults on real processes: kills, transactions, blackout, away, pause, rolling, hostile
+  mutants [NAME ...]  plants bugs in the product, and says which seed, or which run of real processes, catches each
+  jepsen --workload W --faults F [--time S] [--seed N]
+                      workloads beside faults on real processes; `jepsen` alone tells of suites, cases and measurements
   demo                shows Lentic at work: three processes, a month of flights, a kill -9
   ci                  what .ci/run calls: check --all and test, each stage once
   help                this page

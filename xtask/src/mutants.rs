@@ -1,7 +1,8 @@
-//! Planted bugs: a simulation that does not catch them has shown nothing.
+//! Planted bugs: a suite that does not catch them has shown nothing.
 //!
 //! A mutant is a few words of product code behind `mutant!("name")` (`server/types/src/mutant.rs`), at a place that carries a
-//! promise. One build holds them all, and a run plants one: seeds run until one fails. Cargo is given a wrapper that passes
+//! promise. One build holds them all, and a run plants one: seeds run until one fails. What only real disks and processes can
+//! see is planted in real nodes, and faults are struck at them. Cargo is given a wrapper that passes
 //! the `cfg` to the crates of the workspace alone: so the flags in .cargo/config.toml stay as they are.
 
 use std::collections::BTreeSet;
@@ -39,8 +40,24 @@ const MUTANTS: &[(&str, &str)] = &[
     ("locks-not-loaded", "a replica that starts has forgotten the locks"),
 ];
 
+/// The mutants that only real processes can see: the name, what is wrong with it, and the words for `lentic-jepsen`.
+const OF_PROCESSES: &[(&str, &str, &str)] = &[
+    (
+        "disk-not-synced",
+        "the log's file says that it is synced and has not asked the disk",
+        "--workload set --faults power-all,power-majority --time 40",
+    ),
+    (
+        "store-not-atomic",
+        "the families of a store are flushed one by one",
+        "--workload set,bank --faults kill,power-all --small --time 40",
+    ),
+];
+
 /// Seeds that a mutant may survive at most.
 const SEEDS_MAX: u64 = 500;
+/// Runs of real processes that it may survive.
+const RUNS_MAX: u64 = 5;
 
 /// What became of a mutant.
 struct Row {
@@ -66,37 +83,61 @@ pub(crate) fn run(root: &Path, words: &[&str]) -> bool {
 }
 
 fn run_all(root: &Path, words: &[&str]) -> Result<Vec<Row>, String> {
-    if let Some(unknown) = words.iter().find(|word| !MUTANTS.iter().any(|(name, _)| name == *word)) {
-        let names: Vec<_> = MUTANTS.iter().map(|(name, _)| *name).collect();
+    let names = names();
+    if let Some(unknown) = words.iter().find(|word| !names.contains(**word)) {
+        let names: Vec<_> = names.into_iter().collect();
         return Err(format!("no mutant is called `{unknown}`; there are {}", names.join(", ")));
     }
     compare(&planted(&Tree::load(root)?))?;
-    let (mut rows, program) = (Vec::new(), build(root)?);
-    for (name, what) in MUTANTS.iter().filter(|(name, _)| words.is_empty() || words.contains(name)) {
+    let is_asked = |name: &str| words.is_empty() || words.contains(&name);
+    let mut rows = Vec::new();
+    let mut add = |name, what, hunt: &mut dyn FnMut() -> Result<Option<(u64, String)>, String>| {
         let began = Instant::now();
-        let caught = hunt(root, &program, name)?;
+        let caught = hunt()?;
         let verdict = caught.as_ref().map_or("survived".to_owned(), |(seed, reason)| format!("seed {seed}: {reason}"));
         eprintln!("xtask: {name}: {verdict}");
         rows.push(Row { name, what, caught, seconds: began.elapsed().as_secs_f64() });
+        Ok::<(), String>(())
+    };
+    let simulated: Vec<_> = MUTANTS.iter().filter(|(name, _)| is_asked(name)).collect();
+    if !simulated.is_empty() {
+        let program = build(root, &["-p", "lentic-sim", "--bin", "lentic-sim"])?.join("lentic-sim");
+        for (name, what) in simulated {
+            add(name, what, &mut || hunt(root, &program, name))?;
+        }
+    }
+    let real: Vec<_> = OF_PROCESSES.iter().filter(|(name, ..)| is_asked(name)).collect();
+    if !real.is_empty() {
+        let program = build(root, &["-p", "lentic-cli", "-p", "lentic-jepsen", "--bins"])?.join("lentic-jepsen");
+        for (name, what, words) in real {
+            add(name, what, &mut || strike(root, &program, name, words))?;
+        }
     }
     Ok(rows)
 }
 
-/// Builds the simulation with all mutants in it.
-fn build(root: &Path) -> Result<PathBuf, String> {
+/// The names of all mutants.
+fn names() -> BTreeSet<&'static str> {
+    MUTANTS.iter().map(|(name, _)| *name).chain(OF_PROCESSES.iter().map(|(name, ..)| *name)).collect()
+}
+
+/// Builds programs with all mutants in them. Returns the folder that has them.
+fn build(root: &Path, what: &[&str]) -> Result<PathBuf, String> {
     eprintln!("xtask: building");
     let target = root.join("target/mutants");
     let wrapper = target.join("rustc-with-mutants");
     write_wrapper(&wrapper).map_err(|error| format!("cannot write {}: {error}", wrapper.display()))?;
     let built = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--quiet", "-p", "lentic-sim", "--bin", "lentic-sim", "--target-dir"])
+        .args(["build", "--quiet"])
+        .args(what)
+        .arg("--target-dir")
         .arg(&target)
         .env("RUSTC_WORKSPACE_WRAPPER", &wrapper)
         .env("CARGO_INCREMENTAL", "0")
         .current_dir(root)
         .status();
     match built {
-        Ok(status) if status.success() => Ok(target.join("debug/lentic-sim")),
+        Ok(status) if status.success() => Ok(target.join("debug")),
         Ok(status) => Err(format!("building ended with {status}")),
         Err(error) => Err(format!("cannot start cargo: {error}")),
     }
@@ -126,6 +167,27 @@ fn hunt(root: &Path, program: &Path, name: &str) -> Result<Option<(u64, String)>
     }
 }
 
+/// Strikes at real processes until a run says that a promise is broken. The seed of the run, and what it said.
+fn strike(root: &Path, program: &Path, name: &str, words: &str) -> Result<Option<(u64, String)>, String> {
+    for seed in 1..=RUNS_MAX {
+        let seed_word = seed.to_string();
+        let words = words.split(' ').chain(["--seed", &seed_word]);
+        let output = Command::new(program).args(words).env("PLANTED_BUG", name).current_dir(root).output();
+        let output = output.map_err(|error| format!("cannot start {}: {error}", program.display()))?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let broken = text.lines().find_map(|line| line.strip_prefix("BROKEN "));
+        match (broken, output.status.success()) {
+            (Some(reason), _) => return Ok(Some((seed, reason.to_owned()))),
+            (None, true) => {}
+            (None, false) => {
+                let tail = String::from_utf8_lossy(&output.stderr).into_owned();
+                return Err(format!("{} ended with {} and no verdict: {tail}", program.display(), output.status));
+            }
+        }
+    }
+    Ok(None)
+}
+
 /// The lowest seed that failed.
 fn caught(text: &str) -> Option<(u64, String)> {
     let failure = |line: &str| {
@@ -141,7 +203,7 @@ fn print(rows: &[Row]) {
     for Row { name, what, caught, seconds } in rows {
         match caught {
             Some((seed, reason)) => println!("| `{name}` | {what} | {seed} ({seconds:.0} s) | {} |", short(reason)),
-            None => println!("| `{name}` | {what} | none of {SEEDS_MAX} | |"),
+            None => println!("| `{name}` | {what} | none | |"),
         }
     }
     let survivors = rows.iter().filter(|row| row.caught.is_none()).count();
@@ -166,7 +228,7 @@ fn planted(tree: &Tree) -> BTreeSet<String> {
 
 /// The table above and the code say the same.
 fn compare(planted: &BTreeSet<String>) -> Result<(), String> {
-    let listed: BTreeSet<String> = MUTANTS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let listed: BTreeSet<String> = names().into_iter().map(str::to_owned).collect();
     let differs: Vec<_> = listed.symmetric_difference(planted).cloned().collect();
     match differs.as_slice() {
         [] => Ok(()),

@@ -2,13 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::SocketAddrV4;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lentic_client::{Client, ClusterStatus, NodeId, Options, ShardId, TableOptions};
 
-use crate::node::Node;
-use crate::place::Places;
+use lentic_faults::disk::Disk;
+use lentic_faults::net::{Network, Ports};
+use lentic_faults::process::Preload;
+
+use crate::nemesis::Needs;
+use crate::node::{Node, Place};
+use crate::place::{HTTP_PORT, PORT, Places};
 use crate::wait::until;
 
 /// How long nodes may take to start and to find each other.
@@ -21,7 +28,7 @@ const LAG_ENTRIES_MAX: f64 = 64.0;
 /// Voters of the meta group, if there are so many nodes.
 const META_VOTERS: usize = 3;
 /// Knobs that every node gets first: what consensus says to itself would hide what the node says.
-const KNOBS: &[&str] = &["logging.level=info,openraft=warn"];
+const KNOBS: &[&str] = &["logging.level=info,openraft=error"];
 
 /// What a cluster is made of.
 #[derive(Clone, Debug)]
@@ -34,6 +41,19 @@ pub struct Settings {
     pub nodes: usize,
     /// Knobs of all nodes, each as `KEY=VALUE`.
     pub knobs: Vec<String>,
+    /// What nodes stand on.
+    pub ground: Ground,
+}
+
+/// What nodes stand on: plain loopback and plain directories, but for what faults need.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ground {
+    /// What faults need.
+    pub needs: Needs,
+    /// What chance follows from.
+    pub seed: u64,
+    /// Bytes of each disk, if disks are needed.
+    pub disk_bytes: u64,
 }
 
 /// Who leads what, as the cluster says.
@@ -71,6 +91,9 @@ pub struct Cluster {
     /// The nodes, in the order of their first start.
     pub nodes: Vec<Node>,
     ids: Vec<NodeId>,
+    network: Option<Arc<Network>>,
+    /// What was tried of the ground before the first node was started.
+    probed: Vec<String>,
 }
 
 impl Cluster {
@@ -79,18 +102,15 @@ impl Cluster {
     /// # Panics
     /// If it is not in time.
     pub async fn start(settings: &Settings) -> Self {
-        let Settings { program, home, nodes, knobs } = settings;
+        let Settings { home, nodes, ground, .. } = settings;
         fs::create_dir_all(home).expect("the home can be made");
-        let places = Places::free(*nodes);
-        let seed = format!("http://{}", places.listen(0));
-        let node = |place: usize| {
-            let knobs = KNOBS.iter().copied().chain(knobs.iter().map(String::as_str));
-            let knobs = knobs.flat_map(|knob| ["--set".to_owned(), knob.to_owned()]);
-            let join = if place == 0 { Vec::new() } else { vec!["--join".to_owned(), seed.clone()] };
-            let (listen, http) = (places.listen(place), places.http(place));
-            Node::new(program, home, &format!("n{}", place + 1), listen, http, knobs.chain(join).collect())
+        let mut probed = Vec::new();
+        let network = match ground.needs.network {
+            true => Some(Arc::new(network(*nodes, ground.seed, &mut probed).await)),
+            false => None,
         };
-        let mut cluster = Self { nodes: (0..*nodes).map(node).collect(), ids: Vec::new() };
+        let places = places(settings, network.as_ref(), &mut probed).await;
+        let mut cluster = Self { nodes: places.into_iter().map(Node::new).collect(), ids: Vec::new(), network, probed };
         // One after the other, so that they are numbered as they are named.
         for place in 0..*nodes {
             cluster.nodes[place].start();
@@ -104,6 +124,21 @@ impl Cluster {
         };
         cluster.ids = cluster.nodes.iter().map(id_of).collect();
         cluster
+    }
+
+    /// The network between the nodes, if its links can be hurt.
+    ///
+    /// # Panics
+    /// If it is the plain one.
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        self.network.as_deref().expect("who hurts links has asked for such a network")
+    }
+
+    /// What the nodes stand on, and what was tried of it before the first one was started.
+    #[must_use]
+    pub fn ground(&self) -> &[String] {
+        &self.probed
     }
 
     /// A client that knows all nodes.
@@ -165,7 +200,15 @@ impl Cluster {
     /// # Panics
     /// If something is not for long.
     pub async fn leaders(&self) -> Leaders {
-        until("a leader of everything", WELL_WITHIN, || async { self.leaders_in(&self.status().await?) }).await
+        until("a leader of everything", WELL_WITHIN, || self.leaders_now()).await
+    }
+
+    /// Who leads what, if everything is led.
+    ///
+    /// # Errors
+    /// What is not, or that no node answered.
+    pub async fn leaders_now(&self) -> Result<Leaders, String> {
+        self.leaders_in(&self.status().await?)
     }
 
     /// What some node says of the cluster.
@@ -208,6 +251,74 @@ impl Cluster {
         let shards = status.shards.iter().map(shard).collect::<Result<_, String>>()?;
         Ok(Leaders { meta, shards })
     }
+}
+
+/// A network whose links can be hurt.
+///
+/// # Panics
+/// If this machine has none, or it does not do what it says.
+async fn network(nodes: usize, seed: u64, probed: &mut Vec<String>) -> Network {
+    let network = Network::new(nodes, Ports { data: PORT, control: HTTP_PORT }, seed)
+        .unwrap_or_else(|reason| panic!("no network: {reason}"));
+    match network.probe().await {
+        Ok(found) => probed.extend(found),
+        Err(reason) => panic!("faults of the network have no effect: {reason}"),
+    }
+    network
+}
+
+/// The places of all nodes, each on what it needs.
+///
+/// # Panics
+/// If something cannot be had, or does not do what it says.
+async fn places(settings: &Settings, network: Option<&Arc<Network>>, probed: &mut Vec<String>) -> Vec<Place> {
+    let Settings { program, home, nodes, knobs, ground } = settings;
+    let loopback = network.is_none().then(|| Places::free(*nodes));
+    let socket = |place: usize, port: u16| match (network, loopback) {
+        (Some(network), _) => SocketAddrV4::new(network.address(place), port),
+        (None, Some(places)) => places.socket(place, port),
+        (None, None) => unreachable!("one of them was made"),
+    };
+    let mut places = Vec::new();
+    for place in 0..*nodes {
+        let name = format!("n{}", place + 1);
+        let disk = ground.needs.disks.then(|| Disk::best(home, &name, ground.disk_bytes));
+        let disk = disk.transpose().unwrap_or_else(|error| panic!("no disk for {name}: {error}"));
+        let data = disk.as_ref().map_or_else(|| home.join(&name), |disk| disk.path().join("data"));
+        let links = network.map(|network| network.links_of(place)).unwrap_or_default();
+        let calls = (ground.needs.calls || !links.is_empty()).then(|| {
+            let calls = Preload::new(home, &format!("{name}.calls"), &data);
+            let calls = calls.unwrap_or_else(|error| panic!("system calls of {name} cannot be hurt: {error}"));
+            calls.redirect(links).unwrap_or_else(|error| panic!("links of {name} cannot be redirected: {error}"));
+            calls
+        });
+        let knobs = KNOBS.iter().copied().chain(knobs.iter().map(String::as_str));
+        let knobs = knobs.flat_map(|knob| ["--set".to_owned(), knob.to_owned()]);
+        let first = format!("http://{}", socket(0, PORT));
+        let join = if place == 0 { Vec::new() } else { vec!["--join".to_owned(), first] };
+        places.push(Place {
+            program: program.clone(),
+            network: network.map(|network| (Arc::clone(network), place)),
+            listen: socket(place, PORT),
+            http: socket(place, HTTP_PORT),
+            log: home.join(format!("{name}.log")),
+            data,
+            disk,
+            calls,
+            arguments: knobs.chain(join).collect(),
+            name,
+        });
+    }
+    let first = places.first_mut().expect("a cluster has a node");
+    if let Some(disk) = &mut first.disk {
+        probed.push(disk.kind().to_string());
+        probed.extend(disk.probe().unwrap_or_else(|error| panic!("faults of disks have no effect: {error}")));
+    }
+    if first.calls.is_some() {
+        Preload::probe().unwrap_or_else(|reason| panic!("faults of system calls have no effect: {reason}"));
+        probed.push("a library between the processes and the kernel; each of its faults was tried".to_owned());
+    }
+    places
 }
 
 /// What one node says of the cluster.

@@ -1,49 +1,50 @@
 //! Clusters of real processes, what is done to them, and whether they keep their promises.
 //!
-//! A [`Cluster`] is some `lentic serve` processes on loopback addresses of its own. A [`Load`] writes to it at a steady
-//! pace, whatever happens to it; a [`Recorder`] keeps what was asked and answered, and what was done to the nodes. The
-//! [`cases`] put them together: each is a fault, a workload beside it, and the promise that must hold.
+//! A [`Cluster`] is some `lentic serve` processes on a ground that can be hurt: a network between them, disks, system
+//! calls. [`run`] has workloads write and read while faults are struck and mended, and judges what clients were told.
+//! [`cases`] are faults with demands of their own; [`measure`] says how long faults keep writes waiting.
 //!
-//! Everything is done from outside: by signals, through the public interface, by what operators see.
+//! Everything is done from outside: by signals, through the public interface, below the process, by what operators see.
 //!
 //! | file | idea |
 //! |---|---|
 //! | `place.rs` | addresses that nobody else has |
 //! | `node.rs`, `http.rs`, `memory.rs` | a process: started, hurt, looked at |
-//! | `cluster.rs` | some of them, and whether they are well |
-//! | `recorder.rs` | what was asked, answered and done, in Elle's format |
-//! | `load.rs`, `ledger.rs` | steady writes, and what was acknowledged of them |
-//! | `verify.rs` | what is there, against what was acknowledged |
-//! | `outage.rs` | how long nothing was acknowledged |
+//! | `cluster.rs` | some of them, what they stand on, and whether they are well |
+//! | `nemesis/` | what is done to them, how long, and what came of it |
+//! | `runner.rs`, `suite.rs` | workloads beside faults, and which runs belong together |
+//! | `alike.rs` | every replica holds the same |
+//! | `load.rs` | one workload, for those who need no more |
 //! | `pipe.rs` | a caller who says what it likes |
-//! | `report.rs` | what a case found, in lines and in a file |
-//! | `cases/` | fault, workload, promise |
+//! | `report.rs`, `timeline.rs` | what was found, in lines, in a file and as a picture |
+//! | `cases/`, `measure/` | demands of their own; how long things take |
 //!
 //! A promise that is broken is a panic: its words say what was expected and what was found, and the nodes' logs follow.
 
+mod alike;
 pub mod cases;
 mod cluster;
+mod dice;
 mod http;
-mod ledger;
 mod load;
+pub mod measure;
 mod memory;
+mod nemesis;
 mod node;
-mod outage;
 mod pipe;
 mod place;
-mod recorder;
 mod report;
-mod verify;
+mod runner;
+pub mod suite;
+mod timeline;
 mod wait;
 
-pub use cluster::{Cluster, Leaders, Settings};
-pub use ledger::{Ledger, Row};
-pub use load::{Load, Pace};
+pub use cluster::{Cluster, Ground, Leaders, Settings};
 pub use memory::Memory;
+pub use nemesis::{Fault, Needs};
 pub use node::Node;
-pub use outage::{Distribution, longest_gap};
 pub use pipe::RawPipe;
-pub use recorder::{Call, Counts, Recorder, Recording};
 pub use report::{Report, Stand};
-pub use verify::{Verified, verify};
+pub use runner::{Run, Verdict, run};
+pub use timeline::{Span, Timeline};
 pub use wait::until;

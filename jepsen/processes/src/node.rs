@@ -4,8 +4,12 @@ use std::fs::{self, File};
 use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lentic_faults::disk::Disk;
+use lentic_faults::net::Network;
+use lentic_faults::process::Preload;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::http;
@@ -17,49 +21,60 @@ const TAIL_BYTES: usize = 6 << 10;
 /// How long the kernel may take to stop or continue a process.
 const SIGNAL_WITHIN: Duration = Duration::from_secs(5);
 
+/// Where a node is, and what it stands on.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// Its name in messages and histories.
+    pub(crate) name: String,
+    /// The binary `lentic`.
+    pub(crate) program: PathBuf,
+    /// The network that it is on, and where, if that is not the plain one.
+    pub(crate) network: Option<(Arc<Network>, usize)>,
+    /// Where it serves clients and nodes.
+    pub(crate) listen: SocketAddrV4,
+    /// Where it has its pages.
+    pub(crate) http: SocketAddrV4,
+    /// What it logs, over all starts.
+    pub(crate) log: PathBuf,
+    /// Its data.
+    pub(crate) data: PathBuf,
+    /// The disk that its data is on, if that is its own.
+    pub(crate) disk: Option<Disk>,
+    /// What stands between it and the kernel, if anything does.
+    pub(crate) calls: Option<Preload>,
+    /// What follows the arguments of its place.
+    pub(crate) arguments: Vec<String>,
+}
+
 /// A node of a cluster. Its process ends with this value.
 #[derive(Debug)]
 pub struct Node {
-    name: String,
-    program: PathBuf,
-    listen: SocketAddrV4,
-    http: SocketAddrV4,
-    data: PathBuf,
-    log: PathBuf,
-    arguments: Vec<String>,
+    place: Place,
     child: Option<Child>,
 }
 
 impl Node {
-    /// The node `name`, not started yet: its data and its log are in `home`. `arguments` follow those of its place.
-    pub(crate) fn new(
-        program: &Path,
-        home: &Path,
-        name: &str,
-        listen: SocketAddrV4,
-        http: SocketAddrV4,
-        arguments: Vec<String>,
-    ) -> Self {
-        let (data, log) = (home.join(name), home.join(format!("{name}.log")));
-        Self { name: name.to_owned(), program: program.to_owned(), listen, http, data, log, arguments, child: None }
+    /// A node, not started yet.
+    pub(crate) const fn new(place: Place) -> Self {
+        Self { place, child: None }
     }
 
     /// Its name in messages and histories.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.place.name
     }
 
     /// Where clients speak to it.
     #[must_use]
     pub fn address(&self) -> String {
-        format!("http://{}", self.listen)
+        format!("http://{}", self.place.listen)
     }
 
     /// Where it listens.
     #[must_use]
     pub const fn listen(&self) -> SocketAddrV4 {
-        self.listen
+        self.place.listen
     }
 
     /// Starts the process on what the directory holds.
@@ -67,15 +82,22 @@ impl Node {
     /// # Panics
     /// If it runs, or cannot be started.
     pub fn start(&mut self) {
-        assert!(self.child.is_none(), "{} runs already", self.name);
-        let log = File::options().create(true).append(true).open(&self.log).expect("the home can be written to");
+        assert!(self.child.is_none(), "{} runs already", self.place.name);
+        let Place { program, network, listen, http, log, data, calls, arguments, .. } = &self.place;
+        let log = File::options().create(true).append(true).open(log).expect("the home can be written to");
         let out = log.try_clone().expect("a file has two handles");
-        let mut command = Command::new(&self.program);
-        command.args(["serve", "--listen", &self.listen.to_string(), "--http-listen", &self.http.to_string()]);
-        command.args(["--stop-with-parent", &std::process::id().to_string(), "--data"]).arg(&self.data);
-        command.args(&self.arguments).env_remove("LENTIC_SERVER");
+        let mut command = match network {
+            Some((network, place)) => network.command(*place, program),
+            None => Command::new(program),
+        };
+        if let Some(calls) = calls {
+            calls.apply(&mut command);
+        }
+        command.args(["serve", "--listen", &listen.to_string(), "--http-listen", &http.to_string()]);
+        command.args(["--stop-with-parent", &std::process::id().to_string(), "--data"]).arg(data);
+        command.args(arguments).env_remove("LENTIC_SERVER");
         let child = command.stdin(Stdio::null()).stdout(out).stderr(log).spawn();
-        let child = child.unwrap_or_else(|error| panic!("{} cannot be started: {error}", self.program.display()));
+        let child = child.unwrap_or_else(|error| panic!("{} cannot be started: {error}", self.place.name));
         self.child = Some(child);
     }
 
@@ -85,13 +107,39 @@ impl Node {
         self.child.is_some()
     }
 
+    /// How its process ended by itself, if it has. It is not up then.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        let ended = self.child.as_mut()?.try_wait().expect("a child can be asked for");
+        if ended.is_some() {
+            self.child = None;
+        }
+        ended
+    }
+
+    /// Its data.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        &self.place.data
+    }
+
+    /// The disk that its data is on, if that is its own.
+    pub const fn disk(&mut self) -> Option<&mut Disk> {
+        self.place.disk.as_mut()
+    }
+
+    /// What stands between it and the kernel, if anything does.
+    #[must_use]
+    pub const fn calls(&self) -> Option<&Preload> {
+        self.place.calls.as_ref()
+    }
+
     /// The id of its process.
     ///
     /// # Panics
     /// If it does not run.
     #[must_use]
     pub fn pid(&self) -> i32 {
-        let child = self.child.as_ref().unwrap_or_else(|| panic!("{} does not run", self.name));
+        let child = self.child.as_ref().unwrap_or_else(|| panic!("{} does not run", self.place.name));
         i32::try_from(child.id()).expect("ids of processes are small")
     }
 
@@ -109,7 +157,7 @@ impl Node {
     /// If it has not ended after `within`.
     pub async fn terminate(&mut self, within: Duration) -> ExitStatus {
         self.signal(Signal::TERM);
-        let what = format!("the end of {}", self.name);
+        let what = format!("the end of {}", self.place.name);
         let status = until(&what, within, || {
             let child = self.child.as_mut().expect("it ran a moment ago");
             let status = child.try_wait().map_err(|error| error.to_string());
@@ -154,9 +202,9 @@ impl Node {
     /// # Errors
     /// Its own words, or why there are none.
     pub async fn ready(&self) -> Result<(), String> {
-        match http::get(self.http, "/readyz").await? {
+        match http::get(self.place.http, "/readyz").await? {
             (200, _) => Ok(()),
-            (status, words) => Err(format!("{}: {status} {}", self.name, words.trim())),
+            (status, words) => Err(format!("{}: {status} {}", self.place.name, words.trim())),
         }
     }
 
@@ -165,14 +213,14 @@ impl Node {
     /// # Errors
     /// It was not reached, or has no such metric.
     pub async fn metric(&self, metric: &str) -> Result<f64, String> {
-        let (_, page) = http::get(self.http, "/metrics").await?;
-        http::metric(&page, metric).ok_or_else(|| format!("{} has no metric {metric}", self.name))
+        let (_, page) = http::get(self.place.http, "/metrics").await?;
+        http::metric(&page, metric).ok_or_else(|| format!("{} has no metric {metric}", self.place.name))
     }
 
     /// All that it has logged, over all starts.
     #[must_use]
     pub fn log(&self) -> String {
-        fs::read(&self.log).map_or_else(|_| String::new(), |bytes| String::from_utf8_lossy(&bytes).into_owned())
+        fs::read(&self.place.log).map_or_else(|_| String::new(), |bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// The end of its log.
@@ -190,25 +238,25 @@ impl Node {
     pub fn check_well(&mut self) {
         if let Some(child) = self.child.as_mut() {
             let ended = child.try_wait().expect("a child can be asked for");
-            assert!(ended.is_none(), "{} has ended by itself: {ended:?}", self.name);
+            assert!(ended.is_none(), "{} has ended by itself: {ended:?}", self.place.name);
         }
         let log = self.log();
         let panicked = log.lines().position(|line| line.contains("panicked at"));
         if let Some(at) = panicked {
             let lines: Vec<&str> = log.lines().skip(at).take(6).collect();
-            panic!("{} has panicked: {}", self.name, lines.join("\n"));
+            panic!("{} has panicked: {}", self.place.name, lines.join("\n"));
         }
     }
 
     fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.pid()).expect("the id of a process is not 0");
-        kill_process(pid, signal).unwrap_or_else(|error| panic!("{} takes no signal: {error}", self.name));
+        kill_process(pid, signal).unwrap_or_else(|error| panic!("{} takes no signal: {error}", self.place.name));
     }
 
     fn await_state(&self, stopped: bool) {
         let deadline = Instant::now() + SIGNAL_WITHIN;
         while is_stopped(self.pid()) != stopped {
-            assert!(Instant::now() < deadline, "{} has not heeded its signal", self.name);
+            assert!(Instant::now() < deadline, "{} has not heeded its signal", self.place.name);
             std::thread::yield_now();
         }
     }

@@ -7,8 +7,8 @@
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 
 /// The usual ports of a node.
-const PORT: u16 = 7420;
-const HTTP_PORT: u16 = 7421;
+pub(crate) const PORT: u16 = 7420;
+pub(crate) const HTTP_PORT: u16 = 7421;
 /// How many networks are tried.
 const TRIES: usize = 100;
 
@@ -28,30 +28,16 @@ impl Places {
             let random = lentic_runtime::random().to_be_bytes();
             // Away from both ends, where other programs have theirs.
             let places = Self { network: [16 + random[0] % 200, random[1]] };
-            let all_free =
-                (0..nodes).all(|node| TcpListener::bind(places.listen(node)).is_ok() && places.http_is_free(node));
-            if all_free {
+            let is_free = |node, port| TcpListener::bind(places.socket(node, port)).is_ok();
+            if (0..nodes).all(|node| is_free(node, PORT) && is_free(node, HTTP_PORT)) {
                 return places;
             }
         }
         panic!("no loopback addresses are free: the tests need Linux, where all of 127.0.0.0/8 is this machine");
     }
 
-    /// Where a node, from 0, serves clients.
-    pub(crate) fn listen(self, node: usize) -> SocketAddrV4 {
-        self.socket(node, PORT)
-    }
-
-    /// Where a node has its pages.
-    pub(crate) fn http(self, node: usize) -> SocketAddrV4 {
-        self.socket(node, HTTP_PORT)
-    }
-
-    fn http_is_free(self, node: usize) -> bool {
-        TcpListener::bind(self.http(node)).is_ok()
-    }
-
-    fn socket(self, node: usize, port: u16) -> SocketAddrV4 {
+    /// Where a node, from 0, listens on a port.
+    pub(crate) fn socket(self, node: usize, port: u16) -> SocketAddrV4 {
         let host = u8::try_from(node + 1).expect("a cluster of processes has few nodes");
         SocketAddrV4::new(Ipv4Addr::new(127, self.network[0], self.network[1], host), port)
     }

@@ -4,10 +4,10 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use lentic_workloads::Recorder;
 use serde_json::{Map, Value};
 
-use crate::cluster::Settings;
-use crate::recorder::Recorder;
+use crate::cluster::{Ground, Settings};
 
 /// What cases stand on: a binary, and a directory for what they leave behind.
 #[derive(Clone, Debug)]
@@ -29,22 +29,22 @@ impl Stand {
     #[must_use]
     pub fn settings(&self, name: &str, nodes: usize, knobs: &[&str]) -> Settings {
         let knobs = knobs.iter().map(|knob| (*knob).to_owned()).collect();
-        Settings { program: self.program.clone(), home: self.home_of(name), nodes, knobs }
+        Settings { program: self.program.clone(), home: self.home_of(name), nodes, knobs, ground: Ground::default() }
     }
 }
 
 /// What a case found. That there is one says that every promise was kept.
 #[derive(Clone, Debug)]
 pub struct Report {
-    name: &'static str,
+    name: String,
     lines: Vec<(String, String)>,
 }
 
 impl Report {
     /// An empty report of the case `name`.
     #[must_use]
-    pub const fn new(name: &'static str) -> Self {
-        Self { name, lines: Vec::new() }
+    pub fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), lines: Vec::new() }
     }
 
     /// Adds a finding.
@@ -57,12 +57,13 @@ impl Report {
     /// # Panics
     /// If it cannot be written.
     #[must_use]
-    pub fn close(mut self, home: &Path, recorder: &Recorder) -> Self {
+    pub fn close(self, home: &Path, recorder: &Recorder) -> Self {
         recorder.flush();
-        let counts = recorder.counts();
-        self.add("operations", format!("{} ok, {} failed, {} unknown", counts.ok, counts.fail, counts.info));
-        let lines: Map<String, Value> =
-            self.lines.iter().map(|(what, found)| (what.clone(), found.clone().into())).collect();
+        let mut lines: Map<String, Value> = Map::new();
+        for (what, found) in &self.lines {
+            let all = lines.entry(what).or_insert_with(|| Value::Array(Vec::new()));
+            all.as_array_mut().expect("it was made one").push(found.clone().into());
+        }
         let verdict = serde_json::json!({ "case": self.name, "valid": true, "found": lines });
         fs::write(home.join("verdict.json"), format!("{verdict:#}\n")).expect("the home can be written to");
         self

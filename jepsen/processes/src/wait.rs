@@ -14,12 +14,13 @@ where
     F: Future<Output = Result<T, String>>,
 {
     let deadline = Instant::now() + within;
+    let mut reason = "nothing was found out".to_owned();
     loop {
-        let reason = match tokio::time::timeout_at(deadline.into(), look()).await {
+        match tokio::time::timeout_at(deadline.into(), look()).await {
             Ok(Ok(found)) => return found,
-            Ok(Err(reason)) => reason,
-            Err(_) => "the last look did not end".to_owned(),
-        };
+            Ok(Err(found)) => reason = found,
+            Err(_) => reason += ", and the last look did not end",
+        }
         assert!(Instant::now() < deadline, "{what}: not so within {within:?}; {reason}");
         tokio::time::sleep(LOOK_EVERY).await;
     }

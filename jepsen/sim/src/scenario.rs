@@ -87,7 +87,11 @@ async fn scenario(dice: Dice, trace: Trace) -> Report {
         ended.unwrap_or_else(|_| panic!("{name} does not end; {}", standing(&cluster))).expect("a panic ends the run");
     }
     converge(&cluster, &admin, healed).await;
-    let (faults, counts, longest_healed) = (cluster.counts(), world.tally().sum(), world.tally().longest_healed());
+    let faults = cluster.counts();
+    let (counts, longest_healed) = {
+        let tally = world.tally();
+        (tally.sum(), tally.longest_healed())
+    };
     let operations = counts.ok();
     assert!(operations >= OPERATIONS_MIN, "{operations} operations succeeded, which shows nothing");
     trace.add(format_args!("{faults:?} {counts}, {longest_healed:?}"));

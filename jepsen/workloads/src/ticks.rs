@@ -1,4 +1,5 @@
-//! Versions rise in real time, and no two transactions that write a key share one.
+//! Versions rise in real time, and no two writes within a shard share one. (Transactions over several may: what they share
+//! of a key is then written in the order of their names, and nobody reads in between.)
 //!
 //! ```text
 //!   caller 1   now ├──┤ 105
@@ -24,7 +25,7 @@ const CALLERS: usize = 4;
 #[derive(Debug, Default)]
 struct Answered {
     newest: AtomicU64,
-    /// Of each shard's key, the versions of its writes.
+    /// Of each shard, the versions of writes that it stamped alone.
     written: Mutex<Vec<BTreeSet<Version>>>,
 }
 
@@ -73,9 +74,9 @@ async fn write(world: &World, answered: &Answered) -> Option<Version> {
     let Done::Ok(version) = world.write(step.in_shards(places.clone()), work).await else { return None };
     let mut written = answered.written.lock().unwrap_or_else(PoisonError::into_inner);
     written.resize_with(world.shards(), BTreeSet::new);
-    for place in places {
+    if let [place] = places[..] {
         let is_new = written[place].insert(version);
-        assert!(is_new, "{NAME}: two writes of one key in shard {place} were answered with version {version}");
+        assert!(is_new, "{NAME}: two writes in shard {place} were answered with version {version}");
     }
     Some(version)
 }

@@ -5,6 +5,7 @@
 
 use lentic_engine::Family;
 use lentic_engine::keys::data;
+use lentic_types::mutant;
 use rocksdb::statistics::StatsLevel;
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, CompactionPri, DBCompressionType, Options, SliceTransform,
@@ -61,7 +62,7 @@ pub(crate) fn database(options: &StoreOptions, shared: &Shared, create: bool) ->
 
     // All families are flushed together or not at all. Without it a crash could bring back an applied index in `sys`
     // whose records in `data` are lost: they would never be applied again.
-    db.set_atomic_flush(true);
+    db.set_atomic_flush(!mutant!("store-not-atomic"));
     // There is no write-ahead log (each write says so), so closing flushes what is in memory: RocksDB's default, and
     // the reason why a clean restart replays nothing.
     db.set_write_buffer_manager(&shared.memtables);

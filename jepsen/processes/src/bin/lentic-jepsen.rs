@@ -1,4 +1,4 @@
-//! `lentic-jepsen`: runs cases on real processes, long ones if it is told to, and prints what they found.
+//! `lentic-jepsen`: real processes, what is done to them, and whether they keep their promises.
 //!
 //! The binary `lentic` is taken from beside this one: `cargo xtask jepsen` builds both.
 
@@ -8,32 +8,44 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use lentic_jepsen::cases::{
-    Away, Blackout, Hostile, Kills, Pause, Rolling, Transactions, away, blackout, hostile, kills, pause, rolling,
-    transactions,
-};
-use lentic_jepsen::{Pace, Report, Stand};
+use lentic_jepsen::cases::{Away, Hostile, Pause, away, hostile, pause};
+use lentic_jepsen::measure::{self, Measure};
+use lentic_jepsen::suite::{faults_of, long, short, short_names, workloads_of};
+use lentic_jepsen::{Report, Run, Stand, Verdict, run};
 
 const USAGE: &str = "\
-usage: lentic-jepsen [--long] [CASE ...]
-
-  cases: kills, transactions, blackout, away, pause, rolling, hostile; without one, all of them
-  --long    more kills, longer pauses: the run whose figures count
+usage: lentic-jepsen --workload W[,W…] --faults F[,F…] [--time SECONDS] [--seed N] [--nodes N] [--shards N] [--small]
+                                  workloads beside faults; `all` names all of either, `none` no fault; --small has logs
+                                  and stores turn over fast
+       lentic-jepsen --suite short|long [--seed N]
+                                  a minute each of what every change is tried with; or every fault under all workloads
+                                  and every workload under all faults, two minutes each
+       lentic-jepsen --case CASE  a case with demands of its own: away, pause, hostile
+       lentic-jepsen --measure [NAME …]
+                                  how long faults keep writes waiting, over twenty of each; on a machine that does
+                                  nothing else. Without a name, all of them
 ";
 
-/// How long a case may take in all.
-const CASE_MAX: Duration = Duration::from_secs(20 * 60);
+/// How long a case, or a measurement, may take in all.
+const CASE_MAX: Duration = Duration::from_secs(40 * 60);
+
+/// What was asked for.
+enum Asked {
+    Runs(Vec<Run>),
+    Case(String),
+    Measure(Vec<&'static Measure>),
+}
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let is_long = words.iter().any(|word| word == "--long");
-    let named: Vec<&str> = words.iter().map(String::as_str).filter(|word| *word != "--long").collect();
-    let all = ["kills", "transactions", "blackout", "away", "pause", "rolling", "hostile"];
-    if let Some(unknown) = named.iter().find(|word| !all.contains(word)) {
-        eprint!("lentic-jepsen: there is no case {unknown}\n{USAGE}");
-        return ExitCode::from(2);
-    }
-    let cases = if named.is_empty() { all.to_vec() } else { named };
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let asked = match parse(&words) {
+        Ok(asked) => asked,
+        Err(reason) => {
+            eprint!("lentic-jepsen: {reason}\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
     let stand = match stand() {
         Ok(stand) => stand,
         Err(reason) => {
@@ -42,12 +54,102 @@ fn main() -> ExitCode {
         }
     };
     println!("histories and logs: {}", stand.home.display());
-    for case in cases {
-        let began = Instant::now();
-        let report = run(&stand, case, is_long);
-        println!("{report}  took: {:.0} s\n", began.elapsed().as_secs_f64());
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.expect("a runtime can be built");
+    runtime.block_on(async {
+        match asked {
+            Asked::Runs(runs) => all(&stand, runs).await,
+            Asked::Case(name) => {
+                told(&timed(&name, case(&stand, &name)).await);
+                ExitCode::SUCCESS
+            }
+            Asked::Measure(measures) => {
+                for measure in measures {
+                    told(&timed(measure.name, measure::measure(&stand, measure)).await);
+                }
+                ExitCode::SUCCESS
+            }
+        }
+    })
+}
+
+fn parse(words: &[&str]) -> Result<Asked, String> {
+    match words {
+        ["--case", name] if ["away", "pause", "hostile"].contains(name) => return Ok(Asked::Case((*name).to_owned())),
+        ["--measure", names @ ..] => return measure::named(names).map(Asked::Measure),
+        _ => {}
     }
-    ExitCode::SUCCESS
+    let (mut workloads, mut faults, mut suite) = (None, None, None);
+    let (mut time, mut seed, mut nodes, mut shards, mut is_small) = (60, None, 3, 6, false);
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        let mut value = || words.next().copied().ok_or_else(|| format!("{word} needs a value"));
+        match *word {
+            "--workload" | "--workloads" => workloads = Some(workloads_of(value()?)?),
+            "--faults" | "--fault" => faults = Some(faults_of(value()?)?),
+            "--suite" => suite = Some(value()?),
+            "--time" => time = number(word, value()?)?,
+            "--seed" => seed = Some(number(word, value()?)?),
+            "--nodes" => nodes = number(word, value()?)?,
+            "--small" => is_small = true,
+            "--shards" => shards = number(word, value()?)?,
+            _ => return Err(format!("{word} is not understood")),
+        }
+    }
+    let seed = seed.unwrap_or_else(|| u64::from(std::process::id()));
+    if !(3..=9).contains(&nodes) || !(1..=64).contains(&shards) {
+        return Err(format!("expected 3 to 9 nodes and 1 to 64 shards, found {nodes} and {shards}"));
+    }
+    match (workloads, faults, suite) {
+        (Some(workloads), Some(faults), None) => Ok(Asked::Runs(vec![Run {
+            name: "run".to_owned(),
+            workloads,
+            faults,
+            time: Duration::from_secs(time),
+            seed,
+            nodes: usize::try_from(nodes).expect("a few"),
+            shards: u32::try_from(shards).expect("a few"),
+            is_small,
+        }])),
+        (None, None, Some("short")) => Ok(Asked::Runs(short_names().map(|name| short(name, seed)).collect())),
+        (None, None, Some("long")) => Ok(Asked::Runs(long(seed))),
+        _ => Err("expected workloads and faults, a suite, a case or a measurement".to_owned()),
+    }
+}
+
+fn number(word: &str, value: &str) -> Result<u64, String> {
+    value.parse().map_err(|_| format!("{word} needs a number, found {value}"))
+}
+
+/// Runs one after the other; the exit code says whether every promise was kept in all of them.
+async fn all(stand: &Stand, runs: Vec<Run>) -> ExitCode {
+    let mut broken = Vec::new();
+    for next in runs {
+        let name = next.name.clone();
+        match timed(&name, run(stand, next)).await {
+            Verdict::Kept(report) => told(&report),
+            Verdict::Broken(words) => {
+                println!("BROKEN {words}\n");
+                broken.push(name);
+            }
+        }
+    }
+    if broken.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    println!("broken: {}", broken.join(", "));
+    ExitCode::FAILURE
+}
+
+fn told(report: &Report) {
+    println!("{report}");
+}
+
+async fn timed<T>(name: &str, work: impl Future<Output = T>) -> T {
+    let began = Instant::now();
+    let done = tokio::time::timeout(CASE_MAX, work).await.expect("it ends in time");
+    println!("{name} took {:.0} s", began.elapsed().as_secs_f64());
+    done
 }
 
 /// The binary beside this one, and a directory for this run beside both.
@@ -63,45 +165,12 @@ fn stand() -> Result<Stand, String> {
     Ok(Stand { program, home })
 }
 
-/// Runs one case. A promise that is broken ends the program with its words.
-fn run(stand: &Stand, case: &str, is_long: bool) -> Report {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let runtime = runtime.expect("a runtime can be built");
-    let (pace, second) = (Pace::default(), Duration::from_secs(1));
-    let times = |short, long| if is_long { long } else { short };
-    runtime.block_on(async {
-        let case = async {
-            match case {
-                "kills" => {
-                    let kills_count = times(4, 20);
-                    kills(stand, Kills { kills: kills_count, gap_half_max: second * 2, gap_max: second * 5, pace })
-                        .await
-                }
-                "transactions" => {
-                    let plan = Transactions {
-                        kills: times(4, 20),
-                        calm: second * if is_long { 5 } else { 3 },
-                        commits_min: if is_long { 500 } else { 50 },
-                        gap_half_max: second * 3,
-                        gap_max: second * 8,
-                        resume_max: second * 10,
-                        read_max: second * 6,
-                    };
-                    transactions(stand, plan).await
-                }
-                "blackout" => blackout(stand, Blackout { times: times(1, 5), pace }).await,
-                "away" => away(stand, Away { short: second * 3, pace }).await,
-                "pause" => {
-                    let length = if is_long { second * 30 } else { second * 5 };
-                    pause(stand, Pause { length, times: times(2, 4), pace }).await
-                }
-                "rolling" => {
-                    rolling(stand, Rolling { rounds: times(1, 4), gap_half_max: second, gap_max: second * 3, pace })
-                        .await
-                }
-                _ => hostile(stand, Hostile { connections: 10_000, scans: 200, gap_max: second * 5, pace }).await,
-            }
-        };
-        tokio::time::timeout(CASE_MAX, case).await.expect("a case ends in time")
-    })
+/// Runs a case. A promise that is broken ends the program with its words.
+async fn case(stand: &Stand, name: &str) -> Report {
+    let second = Duration::from_secs(1);
+    match name {
+        "away" => away(stand, Away { short: second * 3 }).await,
+        "pause" => pause(stand, Pause { length: second * 30, times: 4 }).await,
+        _ => hostile(stand, Hostile { connections: 10_000, scans: 200, gap_max: second * 5 }).await,
+    }
 }

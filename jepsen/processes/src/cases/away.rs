@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use lentic_client::{Client, ShardId};
+use lentic_client::Client;
+use lentic_workloads::{Counts, Pace, Recorder};
 
+use super::STRICT;
+use crate::alike::lead_all;
 use crate::cluster::Cluster;
-use crate::ledger::Ledger;
-use crate::load::{Load, Pace};
-use crate::recorder::Recorder;
+use crate::load::Load;
 use crate::report::{Report, Stand};
-use crate::verify::verify;
 use crate::wait::until;
 
 const NODES: usize = 3;
@@ -20,8 +20,6 @@ const PLACE: usize = 2;
 const RECEIVED: &str = "lentic_raft_snapshots_received_count";
 /// How long the log of the others may take to let go of what the node lacks.
 const LETS_GO_WITHIN: Duration = Duration::from_secs(60);
-/// How long a leader may take to hand over.
-const HANDS_OVER_WITHIN: Duration = Duration::from_secs(20);
 
 /// A small log, so that what a node lacks is gone soon: few entries are kept, and memtables are flushed often.
 const SMALL_LOG: &[&str] = &[
@@ -33,15 +31,13 @@ const SMALL_LOG: &[&str] = &[
 ];
 
 /// Enough to fill a small log many times.
-const MUCH: Pace = Pace { every: Duration::from_millis(20), value_bytes: 16 << 10 };
+const MUCH: Pace = Pace { beat: Duration::from_millis(20), value_bytes: 16 << 10, ..Pace::REAL };
 
 /// How long.
 #[derive(Clone, Copy, Debug)]
 pub struct Away {
     /// How long the node is away the first time, when the log is there still.
     pub short: Duration,
-    /// The load.
-    pub pace: Pace,
 }
 
 /// Takes a node away for a short time, then until the log of the others has let go of what it lacks. Each time it comes
@@ -51,34 +47,34 @@ pub struct Away {
 /// If it does not, or not in the way that it should; or if what it answers is not what was acknowledged.
 pub async fn away(stand: &Stand, plan: Away) -> Report {
     let home = stand.home_of("away");
-    let recorder = Recorder::new(&home);
+    let recorder = Recorder::to_files(&home);
     let mut cluster = Cluster::start(&stand.settings("away", NODES, &[])).await;
-    let (client, shards) = cluster.table(TABLE, SHARDS).await;
+    let (client, _) = cluster.table(TABLE, SHARDS).await;
     let mut report = Report::new("away");
 
-    let load = Load::start(&client, TABLE, &recorder, plan.pace).await;
+    let load = Load::start(&client, TABLE, &recorder, Pace::REAL, STRICT).await;
     leave(&mut cluster, &recorder);
     tokio::time::sleep(plan.short).await;
     come_back(&mut cluster, &recorder).await;
-    let rows = answers_for_all(&cluster, &client, &shards, load.stop().await, plan.pace).await;
+    let counts = answers_for_all(&cluster, &client, load).await;
     let received = cluster.nodes[PLACE].metric(RECEIVED).await.expect("nodes count snapshots");
     assert!(received < 1.0, "the log was there, and the node was sent {received} snapshots");
-    report.add("after a short time, from the log", format!("{rows} rows, no snapshot"));
+    report.add("after a short time, from the log", format!("{counts}, no snapshot"));
     drop(cluster);
 
     let home = stand.home_of("away-long");
-    let recorder = Recorder::new(&home);
+    let recorder = Recorder::to_files(&home);
     let mut cluster = Cluster::start(&stand.settings("away-long", NODES, SMALL_LOG)).await;
-    let (client, shards) = cluster.table(TABLE, SHARDS).await;
-    let load = Load::start(&client, TABLE, &recorder, MUCH).await;
+    let (client, _) = cluster.table(TABLE, SHARDS).await;
+    let load = Load::start(&client, TABLE, &recorder, MUCH, STRICT).await;
     leave(&mut cluster, &recorder);
     until_let_go(&cluster).await;
     come_back(&mut cluster, &recorder).await;
-    let rows = answers_for_all(&cluster, &client, &shards, load.stop().await, MUCH).await;
+    let counts = answers_for_all(&cluster, &client, load).await;
     let received = cluster.nodes[PLACE].metric(RECEIVED).await.expect("nodes count snapshots");
     let expected = f64::from(SHARDS);
     assert!(received >= expected, "the log was gone, and of {expected} snapshots {received} were sent");
-    report.add("after a long time, by snapshot", format!("{rows} rows, {received} snapshots"));
+    report.add("after a long time, by snapshot", format!("{counts}, {received} snapshots"));
     cluster.check_well();
     report.close(&home, &recorder)
 }
@@ -106,19 +102,11 @@ async fn until_let_go(cluster: &Cluster) {
     .await;
 }
 
-/// Makes the node lead every shard, and compares what it says with what was acknowledged. Returns the number of rows.
-async fn answers_for_all(cluster: &Cluster, client: &Client, shards: &[ShardId], ledger: Ledger, pace: Pace) -> usize {
-    ledger.check_no_error();
-    let id = cluster.id(PLACE);
-    until("a node that was away, and leads", HANDS_OVER_WITHIN, || async {
-        let leaders = cluster.leaders().await;
-        let others: Vec<_> = shards.iter().filter(|shard| leaders.shards.get(shard) != Some(&PLACE)).collect();
-        for shard in &others {
-            // It may not be ready yet, or have been asked already.
-            let _ = client.transfer_leader(**shard, Some(id)).await;
-        }
-        if others.is_empty() { Ok(()) } else { Err(format!("others lead {others:?}")) }
-    })
-    .await;
-    verify(&client.table(TABLE), &ledger, pace.value_bytes).await.rows
+/// Makes the node lead every shard, and ends the load: what it says is compared with what was acknowledged.
+async fn answers_for_all(cluster: &Cluster, client: &Client, load: Load) -> Counts {
+    lead_all(cluster, client, PLACE).await;
+    let counts = load.stop().await;
+    let leaders = cluster.leaders().await;
+    assert!(leaders.shards.values().all(|leader| *leader == PLACE), "others have answered: {leaders:?}");
+    counts
 }

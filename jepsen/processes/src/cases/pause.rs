@@ -3,16 +3,15 @@
 use std::time::Duration;
 
 use lentic_client::TableOptions;
+use lentic_workloads::{Distribution, Pace, Recorder, longest_gap};
 use tokio::time::sleep;
 
+use super::STRICT;
 use super::register::Register;
 use crate::cluster::Cluster;
-use crate::load::{Load, Pace, places_of};
-use crate::outage::{Distribution, longest_gap};
+use crate::load::{Load, places_of};
 use crate::pipe::RawPipe;
-use crate::recorder::Recorder;
 use crate::report::{Report, Stand};
-use crate::verify::verify;
 
 const NODES: usize = 3;
 const SHARDS: u32 = 3;
@@ -29,8 +28,6 @@ pub struct Pause {
     pub length: Duration,
     /// How many times.
     pub times: usize,
-    /// The load.
-    pub pace: Pace,
 }
 
 /// Pauses a leader under load, several times. A register of a shard it leads is written and read meanwhile, through
@@ -40,12 +37,12 @@ pub struct Pause {
 /// If a read was stale, a write was lost or took effect twice, or a client saw an error.
 pub async fn pause(stand: &Stand, plan: Pause) -> Report {
     let home = stand.home_of("pause");
-    let recorder = Recorder::new(&home);
+    let recorder = Recorder::to_files(&home);
     let mut cluster = Cluster::start(&stand.settings("pause", NODES, &[])).await;
     let (client, shards) = cluster.table(TABLE, SHARDS).await;
     let options = TableOptions { shards: SHARDS, ..TableOptions::default() };
     let registers = client.create_table(REGISTERS, options).await.expect("the table is made").shards;
-    let load = Load::start(&client, TABLE, &recorder, plan.pace).await;
+    let load = Load::start(&client, TABLE, &recorder, Pace::REAL, STRICT).await;
     let (mut gaps, mut told, mut refused) = (Distribution::default(), 0, 0);
     for round in 0..plan.times {
         cluster.well("a pause").await;
@@ -65,7 +62,7 @@ pub async fn pause(stand: &Stand, plan: Pause) -> Report {
         // Before a write of another leader, what the paused node knows would be right.
         register.until_written(RESUMES_WITHIN).await;
         let to = recorder.now();
-        led.iter().for_each(|shard| gaps.add(longest_gap(&load.ledger().ack_times(*shard), from, to)));
+        led.iter().for_each(|shard| gaps.add(longest_gap(&load.world().tally().ack_times(*shard), from, to)));
         register.read_by(&pipe).await;
         sleep(plan.length.saturating_sub(recorder.now().saturating_sub(from))).await;
         recorder.nemesis("resume", node.name());
@@ -75,14 +72,11 @@ pub async fn pause(stand: &Stand, plan: Pause) -> Report {
         (told, refused) = (told + some_told, refused + some_refused);
     }
     cluster.well("the last pause").await;
-    let ledger = load.stop().await;
-    ledger.check_no_error();
     let mut report = Report::new("pause");
     report.add("pauses", format!("{} of {} s", plan.times, plan.length.as_secs_f64()));
     report.add("reads sent to the paused node", format!("{told} answered, {refused} refused, none stale"));
     report.add("longest gap of its shards", &gaps);
-    let verified = verify(&client.table(TABLE), &ledger, plan.pace.value_bytes).await;
-    report.add("there, once", format!("{} rows, {} counters", verified.rows, verified.counters));
+    report.add("there, once", load.stop().await);
     cluster.check_well();
     report.close(&home, &recorder)
 }

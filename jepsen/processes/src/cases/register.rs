@@ -11,12 +11,12 @@ use lentic_proto::v1::pipe_request::Request;
 use lentic_proto::v1::pipe_response::Response;
 use lentic_proto::v1::{self, GetRequest, MultiGetRequest, Route, ScanRequest};
 use lentic_runtime::spawn;
+use lentic_workloads::{Call, Recorder, Recording};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::pipe::RawPipe;
-use crate::recorder::{Call, Recorder, Recording};
 
 /// Callers that write, each unique values.
 const WRITERS: u64 = 2;
