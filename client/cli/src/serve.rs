@@ -140,16 +140,31 @@ fn stopped(reason: &impl std::fmt::Display) -> Failure {
     Failure { code: Ending::Refused, kind: "node", ..Failure::usage(reason.to_string()) }
 }
 
-/// Has this process asked to stop when its parent ends, however that ends.
+/// Has this process asked to stop when its parent ends, however that ends. The kernel has a signal for that, but it comes
+/// when the thread ends that started this process, and a parent's threads come and go.
+#[cfg(target_os = "linux")]
 fn stop_with_parent(parent: i32) -> Result<(), Failure> {
-    use rustix::process::{Signal, getppid};
-    #[cfg(target_os = "linux")]
-    rustix::process::set_parent_process_death_signal(Some(Signal::TERM))
-        .map_err(|error| Failure::usage(format!("the end of the parent cannot be listened to: {error}")))?;
+    use rustix::event::{PollFd, PollFlags, poll};
+    use rustix::process::{Pid, PidfdFlags, Signal, getpid, getppid, kill_process, pidfd_open};
+    let gone = || Failure::usage(format!("process {parent}, which this one is to end with, is not its parent"));
+    let watched = pidfd_open(Pid::from_raw(parent).ok_or_else(gone)?, PidfdFlags::empty()).map_err(|_| gone())?;
     // It may have ended before.
     if getppid().is_none_or(|found| found.as_raw_nonzero().get() != parent) {
-        return Err(Failure::usage(format!("process {parent}, which this one is to end with, is not its parent")));
+        return Err(gone());
     }
+    let watch = move || {
+        while poll(&mut [PollFd::new(&watched, PollFlags::IN)], None) != Ok(1) {}
+        // Who is asked to stop by himself may.
+        let _ = kill_process(getpid(), Signal::TERM);
+    };
+    let watching = std::thread::Builder::new().name("parent".to_owned()).spawn(watch);
+    let failed = |error| Failure::usage(format!("the end of the parent cannot be waited for: {error}"));
+    watching.map(drop).map_err(failed)
+}
+
+/// Other systems do not tell: the process is to be stopped by hand.
+#[cfg(not(target_os = "linux"))]
+fn stop_with_parent(_: i32) -> Result<(), Failure> {
     Ok(())
 }
 

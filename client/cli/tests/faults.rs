@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use lentic_jepsen::cases::{Away, Hostile, Pause, away, hostile, pause};
 use lentic_jepsen::suite::short;
-use lentic_jepsen::{Report, Stand, Verdict};
+use lentic_jepsen::{Cluster, Report, Stand, Verdict};
 
 /// One case at a time: each is a cluster under load, and its clocks are real.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -77,6 +77,18 @@ fn syncs_are_slow_and_fail() {
 #[test]
 fn clocks_files_and_room_are_wrong() {
     run("wrong");
+}
+
+#[test]
+fn nodes_outlive_the_thread_that_started_them() {
+    on_stand("thread", async |stand| {
+        let settings = stand.settings("thread", 1, &[]);
+        let start = move || tokio::runtime::Runtime::new().unwrap().block_on(Cluster::start(&settings));
+        let mut cluster = std::thread::spawn(start).join().unwrap();
+        cluster.well("the end of the thread that started it").await;
+        assert!(!cluster.nodes[0].log().contains("stopping"), "{}", cluster.nodes[0].log_tail());
+        cluster.check_well();
+    });
 }
 
 #[test]
