@@ -3,10 +3,14 @@
 //! Questions and answers travel as opaque bytes over the control links of replication: a tag, then what the kind adds.
 //! They are no part of the wire contract; all nodes of a cluster speak the same release or the one before.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use lentic_machine::oracle::Ticks;
 use lentic_types::codec::{DecodeError, Reader, put_bytes, put_varint};
 use lentic_types::{NodeId, Version};
+
+use crate::disk::Pace;
 
 /// A question to another node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +23,8 @@ pub(crate) enum Question {
     Alive { leaders: u32 },
     /// Which nodes were heard from lately.
     Nodes,
+    /// How quick the disk of the log is there.
+    Pace,
 }
 
 /// The answer to a question.
@@ -30,6 +36,7 @@ pub(crate) enum Answer {
     Done,
     /// Nodes, whether they were heard from lately, and how many shards they lead.
     Nodes(Vec<(NodeId, (bool, u32))>),
+    Pace(Pace),
     /// Not here: the meta group's leader, if the node knows it.
     NotLeader(Option<NodeId>),
 }
@@ -54,6 +61,7 @@ impl Question {
                 put_varint(&mut out, u64::from(*leaders));
             }
             Self::Nodes => out.push(5),
+            Self::Pace => out.push(6),
         }
         out.into()
     }
@@ -69,6 +77,7 @@ impl Question {
             3 => Self::Catalog { newer_than: reader.varint("revision")? },
             4 => Self::Alive { leaders: small(reader.varint("leaders")?)? },
             5 => Self::Nodes,
+            6 => Self::Pace,
             tag => return Err(DecodeError::UnknownTag { field: "question", tag }),
         };
         reader.finish("question")?;
@@ -99,6 +108,13 @@ impl Answer {
                     put_varint(&mut out, u64::from(*leaders));
                 }
             }
+            Self::Pace(Pace { sync, is_slow }) => {
+                out.push(7);
+                out.push(u8::from(*is_slow));
+                // 0: there was none lately.
+                let micros = sync.map_or(0, |sync| u64::try_from(sync.as_micros()).unwrap_or(u64::MAX).max(1));
+                put_varint(&mut out, micros);
+            }
             Self::NotLeader(leader) => {
                 out.push(5);
                 put_varint(&mut out, leader.map_or(0, |NodeId(node)| node));
@@ -125,6 +141,10 @@ impl Answer {
                 };
                 Self::Nodes((0..count).map(|_| node(&mut reader)).collect::<Result<_, DecodeError>>()?)
             }
+            7 => {
+                let (is_slow, micros) = (reader.bool("slow")?, reader.varint("micros")?);
+                Self::Pace(Pace { sync: (micros > 0).then(|| Duration::from_micros(micros)), is_slow })
+            }
             tag => return Err(DecodeError::UnknownTag { field: "answer", tag }),
         };
         reader.finish("answer")?;
@@ -148,6 +168,7 @@ mod tests {
             Question::Catalog { newer_than: u64::MAX },
             Question::Alive { leaders: 3 },
             Question::Nodes,
+            Question::Pace,
         ];
         for question in questions {
             assert_eq!(Question::decode(&question.encode()).unwrap(), question);
@@ -159,6 +180,8 @@ mod tests {
             Answer::Catalog(Bytes::new()),
             Answer::Done,
             Answer::Nodes(nodes),
+            Answer::Pace(Pace::default()),
+            Answer::Pace(Pace { sync: Some(Duration::from_micros(1)), is_slow: true }),
             Answer::NotLeader(Some(NodeId(2))),
             Answer::NotLeader(None),
         ];

@@ -12,6 +12,7 @@
 mod addresses;
 mod ask;
 mod convert;
+mod disk;
 mod failure;
 mod gateway;
 mod join;

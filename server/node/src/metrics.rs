@@ -18,6 +18,7 @@ impl<S: Portable> Node<S> {
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         let mut metrics = self.replication();
         metrics.extend(self.transactions());
+        metrics.extend(self.disk());
         metrics.extend([
             gauge("lentic_node_replicas_count", "Replicas of shards on this node.", count(shards.len())),
             gauge(
@@ -89,6 +90,35 @@ impl<S: Portable> Node<S> {
                 kind: MetricKind::Gauge,
                 value: u64::try_from(open).unwrap_or(u64::MAX),
             },
+        ]
+    }
+
+    /// Figures of the log's disk, as the node judges it.
+    fn disk(&self) -> [Metric; 3] {
+        let disk = &self.gateway.disk;
+        let pace = disk.pace();
+        let sync = pace.sync.map_or(0, |sync| u64::try_from(sync.as_micros()).unwrap_or(u64::MAX));
+        let (gauge, counter) = (MetricKind::Gauge, MetricKind::Counter);
+        let metric = |name, help, kind, value| Metric { name, help, kind, value };
+        [
+            metric(
+                "lentic_node_disk_sync_micros",
+                "Microseconds of a write to the log with its sync, on average over two seconds; 0 if there was none.",
+                gauge,
+                sync,
+            ),
+            metric(
+                "lentic_node_disk_slow_count",
+                "1 while the disk of the log is taken for slow and the node hands over what it leads, else 0.",
+                gauge,
+                u64::from(pace.is_slow),
+            ),
+            metric(
+                "lentic_node_disk_handovers_count",
+                "Groups that this node led and handed over because the disk of the log was slow.",
+                counter,
+                disk.handed_over(),
+            ),
         ]
     }
 

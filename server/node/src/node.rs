@@ -21,6 +21,7 @@ use tracing::info;
 
 use crate::addresses::Addresses;
 use crate::ask::{Answer, Question};
+use crate::disk::{self, Disk};
 use crate::gateway::{Budget, Calls, Forwarder, Gateway, Guarded, Routes};
 use crate::meta::machine::MetaMachine;
 use crate::meta::oracle::LocalOracle;
@@ -116,6 +117,7 @@ impl<S: Portable> Node<S> {
         let Seams { scope, clock, network, log, store, gc } = seams;
         let Membership { identity, address, http_address, founds, peers } = membership;
         let (node, cluster) = (identity.node, identity.cluster);
+        let disk = Arc::new(Disk::new(log.clone(), &options));
         let known: Vec<NodeId> = peers.keys().copied().collect();
         let addresses = Arc::new(Addresses::new(node, &address, peers));
         let host = Host::new(node, cluster, log, Arc::clone(&network), Arc::clone(&addresses) as _, raft);
@@ -142,8 +144,8 @@ impl<S: Portable> Node<S> {
         // Whatever callers of unary calls do not read, half of the room is left for pipes.
         let calls = Calls::new(budget.part(options.answer_bytes_max / 2), options.caller_answer_bytes_max);
         let txns = Arc::new(Txns::default());
-        let gateway = Gateway { shards, meta, routes, forwarder, budget, calls, txns, options };
-        host.on_ask(Arc::new(Answers(Arc::downgrade(&gateway.meta))));
+        let gateway = Gateway { shards, meta, routes, forwarder, budget, calls, txns, disk, options };
+        host.on_ask(Arc::new(Answers { meta: Arc::downgrade(&gateway.meta), disk: Arc::clone(&gateway.disk) }));
         let hurries = gateway.clone();
         spawn(async move { txn::hurry(&hurries, wants).await });
         upkeep::start(&gateway, upkeep::Registration { identity, address, http_address });
@@ -233,19 +235,14 @@ impl<S: Portable> Node<S> {
     }
 }
 
-/// Asks another voter to lead, and waits a little for it.
+/// Hands over a group, if this node leads it and another voter is there.
 async fn hand_over<M: Machine>(node: NodeId, group: &Group<M>) {
-    const WITHIN: Duration = Duration::from_secs(1);
-    let mut status = group.watch();
-    let to = {
-        let status = status.borrow();
-        // The one that has most of the log is the first to be ready.
-        let others = status.voters.iter().copied().filter(|voter| *voter != node);
-        others.filter(|_| status.is_leader).max_by_key(|voter| status.matched.get(voter).copied())
-    };
-    let Some(to) = to else { return };
-    if group.transfer_leader(to).await.is_ok() {
-        let _ = tokio::time::timeout(WITHIN, status.wait_for(|status| !status.is_leader)).await;
+    let status = group.status();
+    // The one that has most of the log is the first to be ready.
+    let others = status.voters.iter().copied().filter(|voter| *voter != node);
+    let to = others.filter(|_| status.is_leader).max_by_key(|voter| status.matched.get(voter).copied());
+    if let Some(to) = to {
+        disk::hand_over(group, to).await;
     }
 }
 
@@ -263,14 +260,17 @@ impl<S: Portable> Accept for Node<S> {
 
 /// Answers other nodes. The host keeps it and is kept by what answers, so one of the two must let go: else a node that
 /// was stopped would hold its store for ever.
-struct Answers<S: Portable>(Weak<MetaService<S>>);
+struct Answers<S: Portable> {
+    meta: Weak<MetaService<S>>,
+    disk: Arc<Disk>,
+}
 
 /// How long a question for a newer catalog waits for one.
 const CATALOG_WAIT: Duration = Duration::from_millis(400);
 
 impl<S: Portable> lentic_raft::Answer for Answers<S> {
     fn answer(&self, from: NodeId, question: Bytes) -> BoxFuture<'static, Result<Bytes, String>> {
-        let meta = self.0.upgrade();
+        let (meta, disk) = (self.meta.upgrade(), Arc::clone(&self.disk));
         Box::pin(async move {
             let meta = meta.ok_or_else(|| "this node is stopping; ask another".to_owned())?;
             let question = Question::decode(&question).map_err(|error| error.to_string())?;
@@ -279,6 +279,7 @@ impl<S: Portable> lentic_raft::Answer for Answers<S> {
                     Ok(ticks) => Answer::Ticks(ticks),
                     Err(not_here) => Answer::NotLeader(not_here.0),
                 },
+                Question::Pace => Answer::Pace(disk.pace()),
                 // Only the leader answers, and only a replica of the group says who that is: what nodes have from each
                 // other goes round in circles.
                 Question::Alive { .. } | Question::Nodes | Question::Catalog { .. } if !meta.leads() => {

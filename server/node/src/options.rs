@@ -34,6 +34,11 @@ pub struct NodeOptions {
     pub answer_bytes_max: usize,
     /// How often the log is shortened and the store looked after.
     pub upkeep_every: Duration,
+    /// A sync of the log that takes so long is slow: a node whose disk is, hands over what it leads to those with quicker
+    /// ones. Zero: never. Short: leadership moves for what a disk does now and then. Long: clients wait for the disk.
+    pub slow_sync: Duration,
+    /// For how long syncs have to be slow before that. Short: leadership moves for a hiccup. Long: clients wait so long.
+    pub slow_for: Duration,
     /// How many nodes the meta group has, if there are so many: 1, 3 or 5.
     pub meta_replicas: usize,
     /// The memo of newest records of a shard.
@@ -55,6 +60,8 @@ impl Default for NodeOptions {
             caller_answer_bytes_max: 64 << 20,
             answer_bytes_max: 512 << 20,
             upkeep_every: Duration::from_secs(1),
+            slow_sync: Duration::from_millis(250),
+            slow_for: Duration::from_secs(3),
             meta_replicas: 3,
             heads: HeadsOptions::default(),
         }

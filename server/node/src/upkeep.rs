@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, error, info, warn};
 
 use crate::ask::{Answer, Question};
+use crate::disk;
 use crate::gateway::Gateway;
 use crate::meta::service::MetaService;
 use crate::node::Identity;
@@ -53,6 +54,9 @@ pub(crate) fn start<S: Portable>(gateway: &Gateway<S>, registration: Registratio
     spawn(async move { keep_members(&members).await });
     let txns = gateway.clone();
     spawn(async move { txn::sweep(&txns).await });
+    let disk = gateway.clone();
+    // It ends with the log, and whoever runs the node is told of that by the log.
+    spawn(async move { disk::watch(&disk).await });
     let store = gateway.clone();
     spawn(async move { keep_store(&store).await });
 }

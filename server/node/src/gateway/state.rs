@@ -8,6 +8,7 @@ use super::answers::Budget;
 use super::calls::Calls;
 use super::forward::Forwarder;
 use super::routes::Routes;
+use crate::disk::Disk;
 use crate::meta::service::MetaService;
 use crate::options::NodeOptions;
 use crate::shards::Shards;
@@ -22,6 +23,7 @@ pub(crate) struct Gateway<S: Portable> {
     pub(crate) budget: Arc<Budget>,
     pub(crate) calls: Arc<Calls>,
     pub(crate) txns: Arc<Txns>,
+    pub(crate) disk: Arc<Disk>,
     pub(crate) options: NodeOptions,
 }
 
@@ -35,6 +37,7 @@ impl<S: Portable> Clone for Gateway<S> {
             budget: Arc::clone(&self.budget),
             calls: Arc::clone(&self.calls),
             txns: Arc::clone(&self.txns),
+            disk: Arc::clone(&self.disk),
             options: self.options,
         }
     }

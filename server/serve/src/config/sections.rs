@@ -199,6 +199,13 @@ section! {
         /// Memory for written entries that are read again, newest first, in bytes. Too small: followers that lag a
         /// little read files.
         pub cache_bytes_max: usize = LogOptions::default().cache_bytes_max,
+        /// How long a write to the log with its fdatasync takes on a disk that is slow, on average, in milliseconds; 0:
+        /// no disk is. A node with a slow disk hands over what it leads to nodes with quicker ones. Too short: leadership
+        /// moves for what a disk does under load. Too long: clients wait for the disk.
+        pub slow_sync_ms: u64 = 250,
+        /// For how long it has to be slow before that, in milliseconds. Too short: leadership moves for a hiccup. Too
+        /// long: clients wait so long.
+        pub slow_for_ms: u64 = 3_000,
     }
 }
 
@@ -305,7 +312,8 @@ impl From<&Store> for StoreOptions {
 
 impl From<&Log> for LogOptions {
     fn from(section: &Log) -> Self {
-        let Log { segment_bytes, bytes_max, queue_bytes_max, gather_bytes_max, cache_bytes_max } = *section;
+        // Whether the disk is slow is the node's question.
+        let Log { segment_bytes, bytes_max, queue_bytes_max, gather_bytes_max, cache_bytes_max, .. } = *section;
         Self { segment_bytes, bytes_max, queue_bytes_max, gather_bytes_max, cache_bytes_max }
     }
 }
