@@ -24,6 +24,7 @@ use wire::message::Body;
 
 use super::frame::{self, Gather};
 use super::peer::Peers;
+use super::presence::Presence;
 
 /// Requests that wait for the link. A heartbeat of each group fits; more waits where it came from.
 pub(crate) const QUEUE_MAX: usize = 1_024;
@@ -72,20 +73,26 @@ impl Outgoing {
 
 /// Serves the queue of one node and class for as long as somebody can ask.
 pub(crate) async fn run(peers: Arc<Peers>, node: NodeId, class: Class, mut queue: mpsc::Receiver<Outgoing>) {
-    let mut backoff = BACKOFF_MIN;
+    let (mut backoff, mut presence) = (BACKOFF_MIN, Presence::new(node, class));
     while let Some(first) = queue.recv().await {
         let reason = match dial(&peers, node, class).await {
             Ok(link) => {
-                let mut session = Session::new(&peers, node, link);
+                let mut session = Session::new(&peers, node, link, &mut presence);
                 let reason = session.run(first, &mut queue).await;
                 session.fail_pending(&reason);
-                if session.greeted {
+                let greeted = session.greeted;
+                // Not, if it is this node that ends.
+                if !queue.is_closed() {
+                    presence.lost(&reason);
+                }
+                if greeted {
                     backoff = BACKOFF_MIN;
                     continue;
                 }
                 reason
             }
             Err(reason) => {
+                presence.lost(&reason);
                 first.fail(CallError::Unreachable(reason.clone()));
                 reason
             }
@@ -117,6 +124,7 @@ async fn dial(peers: &Peers, node: NodeId, class: Class) -> Result<Link, String>
 struct Session<'a> {
     peers: &'a Peers,
     node: NodeId,
+    presence: &'a mut Presence,
     sender: LinkSender,
     receiver: LinkReceiver,
     /// Open requests by number.
@@ -129,10 +137,10 @@ struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    fn new(peers: &'a Peers, node: NodeId, link: Link) -> Self {
+    fn new(peers: &'a Peers, node: NodeId, link: Link, presence: &'a mut Presence) -> Self {
         let Link { sender, receiver } = link;
         let pending = BTreeMap::new();
-        Self { peers, node, sender, receiver, pending, next_id: 1, sweep_at: 64, greeted: false }
+        Self { peers, node, presence, sender, receiver, pending, next_id: 1, sweep_at: 64, greeted: false }
     }
 
     /// Returns why the link ended.
@@ -247,6 +255,7 @@ impl<'a> Session<'a> {
             frame::check_hello(&hello, self.peers.cluster, self.node, self.peers.node)?;
             self.peers.hear(&hello);
             self.greeted = true;
+            self.presence.found();
         }
         for message in frame.messages {
             match message.body {

@@ -251,8 +251,9 @@ impl Level {
 
 impl Default for Level {
     fn default() -> Self {
-        // Consensus tells each step of each election of each shard at this level; that is for whoever looks into it.
-        Self("info,openraft=warn".to_owned())
+        // Consensus tells each step of each election of each shard at info; that is for whoever looks into it. And of a
+        // node that is away it tells several times a second for each shard, at warn: its link tells it once.
+        Self("info,openraft=warn,openraft::core::heartbeat=error,openraft::replication=error".to_owned())
     }
 }
 
