@@ -20,6 +20,8 @@ pub(crate) enum Ending {
     Refused = 4,
     /// It may have had its effect: read before writing again.
     Unknown = 5,
+    /// A node that ran had to end: its disk failed or is full, or nobody could connect any more.
+    Ended = 6,
     /// It was interrupted.
     Interrupted = 130,
     /// Nobody reads its stdout any more, as after `| head`.
@@ -35,6 +37,7 @@ Exit codes:
   3    no node was reached
   4    the cluster refused it, and it had no effect; or a node that was to run cannot
   5    the outcome is unknown; read before writing again
+  6    a node had to end: its disk failed or is full, or nobody could connect any more; it says what to do
   130  interrupted
   141  nobody reads stdout any more";
 
@@ -63,6 +66,7 @@ mod tests {
             Ending::NotReached,
             Ending::Refused,
             Ending::Unknown,
+            Ending::Ended,
             Ending::Interrupted,
             Ending::Unheard,
         ];

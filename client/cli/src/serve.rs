@@ -75,7 +75,9 @@ impl ServeArgs {
             biased;
             _ = &mut stopping => {}
             // It has nothing to flush: it ends as a killed one does, and is started again as such.
-            fatal = node.wait() => return Err(stopped(&fatal)),
+            fatal = node.wait() => {
+                return Err(Failure { code: Ending::Ended, ..stopped(&fatal) });
+            }
         }
         node.shutdown().await.map_err(|error| stopped(&error))?;
         Ok(Ending::Done)

@@ -31,11 +31,17 @@ struct State {
     durable: [Arc<Entries>; Family::ALL.len()],
     since_flush: Vec<Batch>,
     interrupt_install: bool,
+    /// Why nothing can be written any more.
+    failed: Option<StoreError>,
 }
 
 impl State {
     fn entries(&mut self, family: Family) -> &mut Entries {
         Arc::make_mut(&mut self.families[family as usize])
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        self.failed.clone().map_or(Ok(()), Err)
     }
 
     fn make_durable(&mut self) {
@@ -77,6 +83,11 @@ impl MemStore {
             let batch = sweep(&frozen, table, range, &mut gc.filter()).expect("a store in memory does not fail");
             apply(side, &batch);
         }
+    }
+
+    /// From now on nothing can be written, as on a disk that is full.
+    pub fn fail(&self, reason: &str) {
+        self.lock().failed = Some(StoreError::Failed(reason.to_owned()));
     }
 
     /// Every entry of `family`, in key order.
@@ -123,13 +134,16 @@ impl View for MemStore {
 impl Store for MemStore {
     fn write(&self, batch: &Batch) -> Result<(), StoreError> {
         let mut state = self.lock();
+        state.check()?;
         apply(&mut state.families, batch);
         state.since_flush.push(batch.clone());
         Ok(())
     }
 
     fn flush(&self) -> Result<(), StoreError> {
-        self.lock().make_durable();
+        let mut state = self.lock();
+        state.check()?;
+        state.make_durable();
         Ok(())
     }
 

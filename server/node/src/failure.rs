@@ -1,5 +1,8 @@
 //! Failures as clients see them.
 
+use std::sync::{Arc, OnceLock};
+
+use lentic_engine::StoreError;
 use lentic_machine::Refusal;
 use lentic_machine::shard::Token;
 use lentic_proto::v1::Failure;
@@ -91,6 +94,32 @@ pub(crate) fn unknown(message: impl Into<String>) -> Failure {
 
 pub(crate) fn internal(message: impl Into<String>) -> Failure {
     Failure::new(ErrorKind::Internal, message.into())
+}
+
+/// The first failure of the node's store. A group that met one has stopped, and so will every other: whoever runs the
+/// node should end it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StoreFailure(Arc<OnceLock<String>>);
+
+impl StoreFailure {
+    /// The failure, if there was one.
+    pub(crate) fn get(&self) -> Option<String> {
+        self.0.get().cloned()
+    }
+
+    /// Notes it. Damage to some key is no failure of the whole store.
+    pub(crate) fn note(&self, error: &StoreError) {
+        if matches!(error, StoreError::Failed(_)) {
+            // The first says what it was; those after it follow from it.
+            let _ = self.0.set(error.to_string());
+        }
+    }
+
+    /// The fault that it is for a group.
+    pub(crate) fn fault(&self, error: &StoreError) -> lentic_raft::Fault {
+        self.note(error);
+        fault(error)
+    }
 }
 
 /// A fault of this replica: its group stops.

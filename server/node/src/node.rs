@@ -22,6 +22,7 @@ use tracing::info;
 use crate::addresses::Addresses;
 use crate::ask::{Answer, Question};
 use crate::disk::{self, Disk};
+use crate::failure::StoreFailure;
 use crate::gateway::{Budget, Calls, Forwarder, Gateway, Guarded, Routes};
 use crate::meta::machine::MetaMachine;
 use crate::meta::oracle::LocalOracle;
@@ -122,7 +123,9 @@ impl<S: Portable> Node<S> {
         let addresses = Arc::new(Addresses::new(node, &address, peers));
         let host = Host::new(node, cluster, log, Arc::clone(&network), Arc::clone(&addresses) as _, raft);
 
-        let machine = MetaMachine::open(Arc::clone(&store), cluster).map_err(|fault| StartError(fault.to_string()))?;
+        let failure = StoreFailure::default();
+        let machine = MetaMachine::open(Arc::clone(&store), failure.clone(), cluster)
+            .map_err(|fault| StartError(fault.to_string()))?;
         let shown = machine.watch();
         let group: Group<MetaMachine<S>> =
             host.start(meta::GROUP, machine).await.map_err(|error| StartError(error.to_string()))?;
@@ -136,7 +139,7 @@ impl<S: Portable> Node<S> {
 
         let ticks = TickSource::new(Arc::new(Arc::clone(&meta)));
         let (wanted, wants) = mpsc::channel(txn::WANTED_MAX);
-        let shared = Shared { node, host: host.clone(), store, gc, ticks, wanted, options };
+        let shared = Shared { node, host: host.clone(), store, failure, gc, ticks, wanted, options };
         let shards = Arc::new(Shards::new(shared));
         let routes = Arc::new(Routes { shards: Arc::clone(&shards), meta: Arc::clone(&meta) });
         let forwarder = Arc::new(Forwarder::new(network, node, cluster));
@@ -200,6 +203,13 @@ impl<S: Portable> Node<S> {
     pub fn faults(&self) -> Vec<String> {
         let fault = |(name, status): (String, Status)| status.fault.map(|fault| format!("{name}: {fault}"));
         self.groups().into_iter().filter_map(fault).collect()
+    }
+
+    /// Why the store can be written no more, if that is so. Groups that have met it have stopped, and none starts again:
+    /// whoever runs the node should end it at once, and start it again when the disk is well.
+    #[must_use]
+    pub fn store_failure(&self) -> Option<String> {
+        self.gateway.shards.shared.failure.get()
     }
 
     /// The groups of this node by name, as they look from here.

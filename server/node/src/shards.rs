@@ -5,8 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lentic_engine::Portable;
 use lentic_machine::meta::Catalog;
-use lentic_raft::Status;
-use lentic_types::{GroupId, Index, NodeId, ShardId};
+use lentic_types::{GroupId, Index, ShardId};
 use tokio::sync::watch;
 use tracing::{error, info};
 
@@ -88,13 +87,6 @@ impl<S: Portable> Shards<S> {
             Ok(()) => info!(shard = replica.shard.0, "replica of a dropped shard removed"),
             Err(error) => error!(shard = replica.shard.0, %error, "what a dropped shard kept was not cleared"),
         }
-    }
-
-    /// The status of the replica of a shard, and who leads it as far as that replica knows.
-    pub(crate) fn leader(&self, shard: ShardId) -> Option<(Status, Option<NodeId>)> {
-        let status = self.get(shard)?.status();
-        let leader = status.leader;
-        Some((status, leader))
     }
 
     fn here(&self) -> MutexGuard<'_, BTreeMap<ShardId, Arc<Replica<S>>>> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lentic_engine::Portable;
+use lentic_engine::{Portable, StoreError};
 use lentic_machine::meta::{self, Catalog};
 use lentic_proto::v1::JoinRequest;
 use lentic_proto::v1::pipe_request::Request;
@@ -166,7 +166,10 @@ async fn keep_store<S: Portable>(gateway: &Gateway<S>) {
         sleep(gateway.options.upkeep_every).await;
         let store = &gateway.shards.shared.store;
         if let Err(error) = blocking(|| store.maintain()) {
-            error!(%error, "the store failed");
+            match error {
+                StoreError::Failed(_) => gateway.shards.shared.failure.note(&error),
+                StoreError::Damaged { .. } => error!(%error, "the store was not looked after"),
+            }
         }
         release(gateway, meta::GROUP, false).await;
         for replica in gateway.shards.all() {

@@ -16,7 +16,7 @@ use crate::types::{LogId, Raft, Types, term_of};
 pub struct Status {
     /// The newest term this node knows of.
     pub term: u64,
-    /// Who leads in it, as far as this node knows. It may be gone.
+    /// Who leads in it, as far as this node knows. It may be gone. `None` if the group has stopped here.
     pub leader: Option<NodeId>,
     /// This node leads in `term`, and the first entry of the term is committed and applied here: so is everything that
     /// was committed before. Another node may lead in a newer term by now; [`Group::read_index`](crate::Group::read_index)
@@ -66,7 +66,7 @@ pub(crate) async fn follow(raft: Raft, status: watch::Sender<Status>) {
             status.send_if_modified(|status| {
                 let ended = status.fault.is_none();
                 status.fault.get_or_insert(fault);
-                status.is_leader = false;
+                (status.leader, status.is_leader) = (None, false);
                 ended
             });
             return;
@@ -95,8 +95,8 @@ fn update(status: &mut Status, metrics: &RaftMetrics<Types>, members: Option<Mem
     });
     let new = Status {
         term: metrics.current_term,
-        // A node that has started again finds its own old vote, and does not lead.
-        leader: metrics.current_leader.filter(|leader| *leader != metrics.id || leads).map(NodeId),
+        // A node that has started again finds its own old vote, and does not lead. One that has stopped hears of nobody.
+        leader: metrics.current_leader.filter(|leader| fault.is_none() && (*leader != metrics.id || leads)).map(NodeId),
         is_leader: leads && fault.is_none() && applied_in == Some(metrics.current_term),
         applied: index(metrics.last_applied.as_ref()),
         committed: index(metrics.local_committed.as_ref()),

@@ -59,6 +59,9 @@ pub enum Fatal {
     /// The log has failed. After a failed fdatasync nobody knows what is on the disk.
     #[error("{0}; look at the disk, then start the node again")]
     Log(Poisoned),
+    /// The store cannot be written. Its groups have stopped, and what is on the disk is found out at the next start.
+    #[error("{0}; free space if the disk is full, then start the node again: nothing that was acknowledged is lost")]
+    Store(String),
     /// Nobody can connect any more.
     #[error("{0}; start the node again")]
     Server(String),

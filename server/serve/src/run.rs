@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
-use tracing::info;
+use tracing::{error, info};
 
 use crate::config::{Config, HostPort};
 use crate::core::{Core, Place, random_bytes};
@@ -24,7 +24,7 @@ use crate::error::{Fatal, StartError, StopError};
 use crate::http::{self, Probe as _};
 use crate::observe::{Observer, Parts};
 
-/// How often the node is looked at: whether it is ready, and whether its log has failed.
+/// How often the node is looked at: whether it is ready, and whether its log or store has failed.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How long the servers may take to end, beyond what they wait for by themselves.
 const END_TIMEOUT: Duration = Duration::from_secs(15);
@@ -134,6 +134,12 @@ impl Running {
 
     /// Waits until the node can go on no longer. The process should end: a failed disk is not tried again.
     pub async fn wait(&mut self) -> Fatal {
+        let fatal = self.watch().await;
+        error!(reason = %fatal, "this node cannot go on and ends");
+        fatal
+    }
+
+    async fn watch(&mut self) -> Fatal {
         loop {
             tokio::select! {
                 biased;
@@ -149,6 +155,9 @@ impl Running {
             }
             if let Err(poisoned) = self.core.log.stats() {
                 return Fatal::Log(poisoned);
+            }
+            if let Some(failure) = self.core.node.store_failure() {
+                return Fatal::Store(failure);
             }
         }
     }

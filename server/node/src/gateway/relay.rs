@@ -167,12 +167,12 @@ impl<S: Portable> Gateway<S> {
 
     /// Where the leader of a shard is spoken to that this node does not lead, as far as it knows or was told.
     pub(crate) fn leader_of(&self, place: &ShardPlace, hint: Option<Address>) -> Option<Address> {
-        let leader = match self.shards.get(place.shard) {
-            Some(replica) => replica.status().leader,
-            None => place.replicas.first().copied(),
-        };
         let catalog = self.meta.catalog();
-        let known = leader.filter(|leader| *leader != self.meta.node).and_then(|leader| catalog.nodes.get(&leader));
+        let known = self
+            .routes
+            .leader(place)
+            .filter(|leader| *leader != self.meta.node)
+            .and_then(|leader| catalog.nodes.get(&leader));
         let known = known.map(|node| Address::from(&*node.address));
         hint.filter(|hint| !hint.0.is_empty()).or(known)
     }

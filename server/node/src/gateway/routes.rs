@@ -18,13 +18,19 @@ pub(crate) struct Routes<S: Portable> {
 }
 
 impl<S: Portable> Routes<S> {
+    /// Who leads a shard, as far as this node knows; or who may know that, if it does not.
+    pub(crate) fn leader(&self, place: &ShardPlace) -> Option<NodeId> {
+        let status = self.shards.get(place.shard).map(|replica| replica.status());
+        match status {
+            Some(status) if status.fault.is_none() => status.leader,
+            // Nothing is known where there is no replica, or one that has stopped.
+            _ => place.replicas.iter().copied().find(|node| *node != self.meta.node),
+        }
+    }
+
     /// A shard as a router needs to know it.
     pub(crate) fn shard(&self, catalog: &Catalog, place: &ShardPlace) -> v1::Shard {
-        let leader = match self.shards.leader(place.shard) {
-            Some((_, leader)) => leader,
-            // Nothing is known of the leader where there is no replica: the preferred one knows.
-            None => place.replicas.first().copied(),
-        };
+        let leader = self.leader(place);
         v1::Shard {
             shard: place.shard.0,
             epoch: place.epoch.0,
@@ -48,6 +54,11 @@ impl<S: Portable> Routes<S> {
     /// Adds the right route to the failures that are about routes.
     pub(crate) fn add_to(&self, mut failure: Failure, shard: ShardId) -> Failure {
         if matches!(failure.kind(), v1::ErrorKind::NotLeader | v1::ErrorKind::WrongEpoch) {
+            // Another replica may lead; but who looks into why this one does not, finds it here.
+            let fault = self.shards.get(shard).and_then(|replica| replica.status().fault);
+            if let Some(fault) = fault.filter(|_| failure.kind() == v1::ErrorKind::NotLeader) {
+                failure.message = format!("shard {shard} has stopped on this node: {fault}; send to another replica");
+            }
             let catalog = self.meta.catalog();
             failure.shard = catalog.shards.get(&shard).map(|place| Box::new(self.shard(&catalog, place)));
             // Who knows the leader need not wait.

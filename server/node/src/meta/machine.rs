@@ -10,7 +10,7 @@ use lentic_raft::{Committed, Fault, Machine, Transfer};
 use lentic_types::{ClusterId, Index, Version};
 use tokio::sync::watch;
 
-use crate::failure::fault;
+use crate::failure::{StoreFailure, fault};
 use crate::transfer::StoreTransfer;
 
 /// What the meta group has applied on this node.
@@ -23,13 +23,14 @@ pub(crate) struct Shown {
 /// The meta group over a store.
 pub(crate) struct MetaMachine<S> {
     store: Arc<S>,
+    failure: StoreFailure,
     meta: Meta,
     shown: watch::Sender<Shown>,
 }
 
 impl<S: Portable> MetaMachine<S> {
     /// The meta group as the store has it, or one before its first entry.
-    pub(crate) fn open(store: Arc<S>, cluster: ClusterId) -> Result<Self, Fault> {
+    pub(crate) fn open(store: Arc<S>, failure: StoreFailure, cluster: ClusterId) -> Result<Self, Fault> {
         let meta = match Meta::load(&*store).map_err(fault)? {
             Some(meta) => meta,
             None => {
@@ -40,7 +41,7 @@ impl<S: Portable> MetaMachine<S> {
             }
         };
         let (shown, _) = watch::channel(Shown { catalog: meta.catalog(), window_end: meta.window_end() });
-        Ok(Self { store, meta, shown })
+        Ok(Self { store, failure, meta, shown })
     }
 
     /// What is applied, from now on.
@@ -76,17 +77,17 @@ impl<S: Portable> Machine for MetaMachine<S> {
             }
         }
         batch.put(Family::Sys, &sys::key(meta::GROUP, SysKind::Replica, &[]), &replica);
-        self.store.write(&batch).map_err(fault)?;
+        self.store.write(&batch).map_err(|error| self.failure.fault(&error))?;
         self.show();
         Ok(replies)
     }
 
     fn durable(&self) -> Result<Index, Fault> {
-        self.store.durable_applied(meta::GROUP).map_err(fault)
+        self.store.durable_applied(meta::GROUP).map_err(|error| self.failure.fault(&error))
     }
 
     fn request_flush(&self) -> Result<(), Fault> {
-        self.store.request_flush().map_err(fault)
+        self.store.request_flush().map_err(|error| self.failure.fault(&error))
     }
 
     fn transfer(&self) -> Arc<dyn Transfer> {

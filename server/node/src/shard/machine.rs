@@ -13,7 +13,7 @@ use lentic_raft::{Committed, Fault, Machine, Transfer};
 use lentic_types::{GroupId, Index, Version};
 
 use super::locked::Locked;
-use crate::failure::fault;
+use crate::failure::{StoreFailure, fault};
 use crate::transfer::StoreTransfer;
 
 /// From this size a run of entries is applied as blocking work: below it, handing the thread over costs more.
@@ -23,6 +23,7 @@ const BLOCKING_BYTES_MIN: usize = 64 << 10;
 pub(crate) struct ShardMachine<S> {
     group: GroupId,
     store: Arc<S>,
+    failure: StoreFailure,
     gc: GcHandle,
     heads: HeadsOptions,
     shard: Shard,
@@ -81,6 +82,7 @@ impl<S: Portable> ShardMachine<S> {
         group: GroupId,
         descriptor: &Descriptor,
         store: Arc<S>,
+        failure: StoreFailure,
         gc: GcHandle,
         heads: HeadsOptions,
     ) -> Result<Self, Fault> {
@@ -97,7 +99,7 @@ impl<S: Portable> ShardMachine<S> {
         };
         gc.stage(group, shard.applied(), Some(shard.gc_rules()));
         let shown = Arc::new(Shown::new(&shard));
-        Ok(Self { group, store, gc, heads, shard, shown })
+        Ok(Self { group, store, failure, gc, heads, shard, shown })
     }
 
     pub(crate) fn shown(&self) -> Arc<Shown> {
@@ -130,7 +132,7 @@ impl<S: Portable> ShardMachine<S> {
             self.store.write(&std::mem::take(&mut batch)).map_err(fault)?;
         }
         batch.put(Family::Sys, &sys::key(self.group, SysKind::Replica, &[]), replica);
-        self.store.write(&batch).map_err(fault)?;
+        self.store.write(&batch).map_err(|error| self.failure.fault(&error))?;
         locks.into_iter().for_each(|changes| self.shown.locked.apply(changes));
         self.shown.show(&self.shard, rules.is_some());
         if let Some((index, rules)) = rules {
@@ -157,11 +159,11 @@ impl<S: Portable> Machine for ShardMachine<S> {
     }
 
     fn durable(&self) -> Result<Index, Fault> {
-        self.store.durable_applied(self.group).map_err(fault)
+        self.store.durable_applied(self.group).map_err(|error| self.failure.fault(&error))
     }
 
     fn request_flush(&self) -> Result<(), Fault> {
-        self.store.request_flush().map_err(fault)
+        self.store.request_flush().map_err(|error| self.failure.fault(&error))
     }
 
     fn transfer(&self) -> Arc<dyn Transfer> {

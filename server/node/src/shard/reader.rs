@@ -157,8 +157,10 @@ impl<S: Portable> Place<S> {
         }
         match self.group.read_index().await {
             Ok(_) => Ok(()),
-            Err(LostLead::NotLeader { .. } | LostLead::NotConfirmed) => Err(failure::not_leader()),
-            Err(LostLead::Stopped(reason)) => Err(failure::internal(format!("the group has stopped: {reason}"))),
+            // Nothing was read: another node may answer it. Why a group has stopped, the gateway adds.
+            Err(LostLead::NotLeader { .. } | LostLead::NotConfirmed | LostLead::Stopped(_)) => {
+                Err(failure::not_leader())
+            }
         }
     }
 

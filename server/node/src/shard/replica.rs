@@ -20,7 +20,7 @@ use super::proposer::Proposer;
 use super::queue::{Proposal, Queue, QueueLimits, Refused};
 use super::reader::{Place, Reader};
 use super::stamps::Stamps;
-use crate::failure;
+use crate::failure::{self, StoreFailure};
 use crate::options::NodeOptions;
 use crate::ticks::TickSource;
 
@@ -47,6 +47,7 @@ pub(crate) struct Shared<S> {
     pub(crate) node: NodeId,
     pub(crate) host: Host,
     pub(crate) store: Arc<S>,
+    pub(crate) failure: StoreFailure,
     pub(crate) gc: GcHandle,
     pub(crate) ticks: TickSource,
     /// Takes the transactions that somebody waits for.
@@ -61,8 +62,15 @@ impl<S: Portable> Replica<S> {
         let descriptor =
             Descriptor { table: place.table, range: place.range.clone(), epoch: place.epoch, watermark: Version::ZERO };
         let (store, heads) = (Arc::clone(&shared.store), shared.options.heads);
-        let machine = ShardMachine::open(group, &descriptor, Arc::clone(&store), shared.gc.clone(), heads)
-            .map_err(|fault| fault.to_string())?;
+        let machine = ShardMachine::open(
+            group,
+            &descriptor,
+            Arc::clone(&store),
+            shared.failure.clone(),
+            shared.gc.clone(),
+            heads,
+        )
+        .map_err(|fault| fault.to_string())?;
         let shown = machine.shown();
         shown.locked.tell(shared.wanted.clone());
         let group = shared.host.start(group, machine).await.map_err(|error| error.to_string())?;
