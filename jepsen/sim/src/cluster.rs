@@ -1,16 +1,14 @@
 //! The simulated cluster: hosts with disks, stores and clocks, and the nodes on them.
 
-use std::collections::BTreeMap;
-use std::ops::AddAssign;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lentic_client::{Client, Options};
-use lentic_engine::gc::GcHandle;
-use lentic_engine::{MemStore, Store as _};
-use lentic_log::{Holder, Log, LogOptions, SimFs};
+use lentic_engine::MemStore;
+use lentic_log::{Holder, Log, LogOptions, SimOp};
 use lentic_net::sim::{Happening, NetCounts, SimKnobs, SimNetwork};
-use lentic_net::{Accept, Address, Network};
+use lentic_net::{Accept, Address, Class, Network};
 use lentic_node::{Identity, Membership, Node, NodeOptions, Seams, join};
 use lentic_raft::Options as RaftOptions;
 use lentic_runtime::{Clock, Random, Scope, SimClock};
@@ -18,9 +16,11 @@ use lentic_types::{ClusterId, GroupId, NodeId};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use crate::counts::FaultCounts;
 use crate::dice::Dice;
-use crate::disk::Pace;
+use crate::host::{Host, Running, SimStore};
 use crate::trace::{Trace, digest};
+use crate::watch::{Watch, Watched};
 
 /// How many hosts, and what they are like.
 #[derive(Clone, Debug)]
@@ -35,129 +35,75 @@ pub struct Shape {
     pub log: LogOptions,
     /// One in how many times a node's task is overtaken by others where it may be; 0: never.
     pub hesitates_one_in: u64,
+    /// By how many millionths a clock may be too fast or too slow.
+    pub drift_ppm_max: u64,
 }
 
 impl Default for Shape {
     fn default() -> Self {
         let log = LogOptions { segment_bytes: 1 << 18, bytes_max: 1 << 20, ..LogOptions::default() };
-        Self { hosts: 3, node: NodeOptions::default(), raft: RaftOptions::default(), log, hesitates_one_in: 0 }
-    }
-}
-
-/// What was done to a cluster, and what came of it: a run that shows nothing has shown nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FaultCounts {
-    /// Nodes that ended where they stood.
-    pub crashes: u64,
-    /// Batches that stores lost by it.
-    pub batches_lost: u64,
-    /// Times a pair of hosts was cut off from each other, and times one direction was cut.
-    pub cuts: u64,
-    /// Jumps of clocks.
-    pub clock_jumps: u64,
-    /// Stores flushed, so that logs were shortened.
-    pub flushes: u64,
-    /// Syncs of more than 10 ms.
-    pub slow_syncs: u64,
-    /// Frames that a cut held back, and dials that it made fail.
-    pub cut_effects: u64,
-    /// Links that broke under way.
-    pub links_broken: u64,
-    /// Frames that took unusually long.
-    pub frames_late: u64,
-    /// Leaders asked to hand over.
-    pub transfers: u64,
-}
-
-impl FaultCounts {
-    /// Each count with its name.
-    #[must_use]
-    pub const fn rows(&self) -> [(&'static str, u64); 10] {
-        [
-            ("crashes", self.crashes),
-            ("batches lost", self.batches_lost),
-            ("cuts", self.cuts),
-            ("clock jumps", self.clock_jumps),
-            ("flushes", self.flushes),
-            ("slow syncs", self.slow_syncs),
-            ("frames held and dials lost by cuts", self.cut_effects),
-            ("links broken", self.links_broken),
-            ("late frames", self.frames_late),
-            ("transfers", self.transfers),
-        ]
-    }
-}
-
-impl AddAssign for FaultCounts {
-    fn add_assign(&mut self, other: Self) {
-        self.crashes += other.crashes;
-        self.batches_lost += other.batches_lost;
-        self.cuts += other.cuts;
-        self.clock_jumps += other.clock_jumps;
-        self.flushes += other.flushes;
-        self.slow_syncs += other.slow_syncs;
-        self.cut_effects += other.cut_effects;
-        self.links_broken += other.links_broken;
-        self.frames_late += other.frames_late;
-        self.transfers += other.transfers;
+        Self {
+            hosts: 3,
+            node: NodeOptions::default(),
+            raft: RaftOptions::default(),
+            log,
+            hesitates_one_in: 0,
+            drift_ppm_max: 0,
+        }
     }
 }
 
 /// The cluster.
-pub struct Cluster {
+pub struct Cluster<S: SimStore = MemStore> {
     dice: Dice,
     trace: Trace,
+    watch: Watch,
     shape: Shape,
     network: SimNetwork,
-    hosts: Vec<Host>,
+    hosts: Vec<Host<S>>,
     clients: Vec<Address>,
     counts: FaultCounts,
-}
-
-struct Host {
-    address: Address,
-    incarnation: [u8; 16],
-    identity: Option<Identity>,
-    peers: BTreeMap<NodeId, Address>,
-    fs: SimFs,
-    pace: Pace,
-    store: Arc<MemStore>,
-    clock: SimClock,
-    running: Option<(Scope, Node<MemStore>)>,
 }
 
 const CLUSTER: ClusterId = ClusterId(*b"a simulated one.");
 const START_UNIX_MS: u64 = 1_800_000_000_000;
 /// Groups whose log is to be let go of, and that wait for it; more are named again later.
 const PRESSED_MAX: usize = 64;
+/// How long a node that is stopped as it should be may take to hand over, and then to close its log, before it is killed.
+const STOPS_WITHIN: Duration = Duration::from_secs(3);
 
 impl Cluster {
-    /// Starts a cluster of the shape.
+    /// Starts a cluster of the shape, with its stores in memory.
     pub async fn start(dice: &Dice, trace: Trace, shape: Shape) -> Self {
+        Self::start_on(dice, trace, shape).await
+    }
+}
+
+impl<S: SimStore> Cluster<S> {
+    /// Starts a cluster of the shape.
+    pub async fn start_on(dice: &Dice, trace: Trace, shape: Shape) -> Self {
         let dice = dice.fork();
         let network = SimNetwork::new(dice.random(), SimKnobs::default());
-        let events = trace.clone();
+        let watch = Watch::start(shape.hosts);
+        let (events, ears) = (trace.clone(), watch.clone());
         network.on_event(move |event| match &event.what {
-            Happening::Delivered(frame) => events.add(format_args!("{event} {:016x}", digest(frame))),
+            Happening::Delivered(frame) => {
+                events.add(format_args!("{event} {:016x}", digest(frame)));
+                if let Some(host) = host_of(&event.from).filter(|_| event.class != Class::Pipe) {
+                    ears.hear(host, frame);
+                }
+            }
             _ => events.add(event),
         });
         let hosts = (1..=shape.hosts).map(|number| {
             let mut incarnation = [0; 16];
             incarnation[..8].copy_from_slice(&dice.random().next_seed().to_be_bytes());
-            Host {
-                address: Address::from(&*format!("n{number}")),
-                incarnation,
-                identity: None,
-                peers: BTreeMap::new(),
-                fs: SimFs::new(),
-                pace: Pace::new(),
-                store: Arc::new(MemStore::new()),
-                clock: SimClock::new(START_UNIX_MS),
-                running: None,
-            }
+            let drift = i64::try_from(dice.between(0..=2 * shape.drift_ppm_max)).unwrap_or(0);
+            let drift = drift - i64::try_from(shape.drift_ppm_max).unwrap_or(0);
+            Host::new(number, incarnation, SimClock::drifting(START_UNIX_MS, drift))
         });
         let (hosts, counts) = (hosts.collect(), FaultCounts::default());
-        let mut cluster = Self { dice, trace, shape, network, hosts, clients: Vec::new(), counts };
+        let mut cluster = Self { dice, trace, watch, shape, network, hosts, clients: Vec::new(), counts };
         for host in 0..cluster.hosts.len() {
             cluster.start_host(host).await;
         }
@@ -170,29 +116,45 @@ impl Cluster {
         self.hosts.len()
     }
 
-    /// Starts the node of a host on what its disk holds; the first time it joins the cluster, or founds it.
+    /// Starts the node of a host on what its disk holds; the first time it joins the cluster, or founds it. On a disk
+    /// that fails it may not start; **on a damaged log it must not**.
+    ///
+    /// # Panics
+    /// If it does not start for another reason, or starts though the log is damaged.
     pub async fn start_host(&mut self, number: usize) {
         if self.is_up(number) {
             return;
         }
-        let seeds: Vec<_> = self.hosts.iter().map(|host| host.address.clone()).collect();
+        let started = self.try_start(number).await;
         let host = &mut self.hosts[number];
+        match (started, &host.damage) {
+            (Ok(running), None) => {
+                self.watch.node_started(number, &running.node, &running.log);
+                host.running = Some(running);
+                self.trace.add(format_args!("n{} started", number + 1));
+            }
+            (Err(reason), Some(damage)) if reason.contains(&damage.file) => {
+                self.counts.damage_refused += 1;
+                self.trace.add(format_args!("n{} does not start: {reason}", number + 1));
+            }
+            (Err(reason), None) if host.disk_fails => {
+                self.counts.starts_failed += 1;
+                self.trace.add(format_args!("n{} does not start: {reason}", number + 1));
+                self.network.crash(&host.address);
+            }
+            (Err(reason), None) => panic!("n{} does not start: {reason}", number + 1),
+            (Err(reason), Some(damage)) => panic!("{} is damaged, and the node says: {reason}", damage.file),
+            (Ok(_), Some(damage)) => panic!("n{} starts though {} is damaged", number + 1, damage.file),
+        }
+    }
+
+    async fn try_start(&mut self, number: usize) -> Result<Running<S>, String> {
         let random = Random::seeded(self.dice.random().next_seed());
-        let scope = Scope::hesitating(random, self.shape.hesitates_one_in);
-        let network = self.network.for_host(&host.address);
-        let founds = number == 0;
-        if founds {
-            host.identity = Some(Identity { cluster: CLUSTER, node: NodeId(1), incarnation: host.incarnation });
-        }
-        let address = host.address.to_string();
-        if host.identity.is_none() {
-            let within = Duration::from_secs(60);
-            let joining = join(Arc::clone(&network), &seeds[..number], host.incarnation, &address, "", within);
-            let joined = scope.run(joining).await.expect("the cluster lets it join");
-            host.identity = Some(joined.identity);
-            host.peers = joined.peers;
-        }
-        let identity = host.identity.clone().expect("it has joined");
+        let scope = Scope::simulated(random, self.shape.hesitates_one_in);
+        let writer_scope = Scope::simulated(Random::seeded(self.dice.random().next_seed()), 0);
+        let network = self.network.for_host(&self.hosts[number].address);
+        let identity = self.identity(number, &scope, &network).await;
+        let host = &mut self.hosts[number];
         let (pressed, mut named) = mpsc::channel::<GroupId>(PRESSED_MAX);
         let on_pressure = Box::new(move |groups: &[Holder]| {
             for Holder { group, .. } in groups {
@@ -201,20 +163,29 @@ impl Cluster {
             }
         });
         let opened = Log::open(Arc::new(host.fs.clone()), identity.cluster, self.shape.log, on_pressure);
-        let (log, writer) = opened.expect("the log opens");
-        scope.spawn(host.pace.clone().write(writer));
+        let (log, writer) = opened.map_err(|error| error.to_string())?;
+        writer_scope.spawn(host.pace.clone().write(writer));
         let seams = Seams {
             scope: scope.clone(),
             clock: Arc::new(host.clock.clone()) as Arc<dyn Clock>,
             network,
-            log,
-            store: Arc::clone(&host.store),
-            gc: GcHandle::new(),
+            log: log.clone(),
+            store: Arc::new(Watched::new(Arc::clone(&host.store), self.watch.clone(), number)),
+            gc: host.gc.clone(),
         };
-        let membership =
-            Membership { identity, address, http_address: String::new(), founds, peers: host.peers.clone() };
-        let node =
-            Node::start(seams, membership, self.shape.node, self.shape.raft.clone()).await.expect("the node starts");
+        let membership = Membership {
+            identity,
+            address: host.address.to_string(),
+            http_address: String::new(),
+            founds: number == 0,
+            peers: host.peers.clone(),
+        };
+        let started = Node::start(seams, membership, self.shape.node, self.shape.raft.clone()).await;
+        let node = started.map_err(|error| {
+            scope.abort();
+            writer_scope.abort();
+            error.to_string()
+        })?;
         let presses = node.clone();
         scope.spawn(async move {
             while let Some(group) = named.recv().await {
@@ -223,8 +194,25 @@ impl Cluster {
         });
         let accept: Arc<dyn Accept> = Arc::new(node.clone());
         self.network.start(&host.address, scope.clone(), accept);
-        host.running = Some((scope, node));
-        self.trace.add(format_args!("n{} started", number + 1));
+        Ok(Running { scope, writer: writer_scope, log, node, stands_still: false })
+    }
+
+    /// Who the node of a host is: the first time it asks the cluster, or founds it.
+    async fn identity(&mut self, number: usize, scope: &Scope, network: &Arc<dyn Network>) -> Identity {
+        let seeds: Vec<_> = self.hosts.iter().map(|host| host.address.clone()).collect();
+        let host = &mut self.hosts[number];
+        if let Some(identity) = &host.identity {
+            return identity.clone();
+        }
+        let founder = Identity { cluster: CLUSTER, node: NodeId(1), incarnation: host.incarnation };
+        if number > 0 {
+            let (within, address) = (Duration::from_secs(60), host.address.to_string());
+            let joining = join(Arc::clone(network), &seeds[..number], host.incarnation, &address, "", within);
+            let joined = scope.run(joining).await.expect("the cluster lets it join");
+            host.peers = joined.peers;
+            host.identity = Some(joined.identity);
+        }
+        host.identity.get_or_insert(founder).clone()
     }
 
     /// A client of the cluster, on a host of its own.
@@ -252,16 +240,104 @@ impl Cluster {
     /// power failure does, what its disk had not synced may be gone too.
     pub fn crash(&mut self, number: usize, power: bool) {
         let host = &mut self.hosts[number];
-        let Some((scope, _)) = host.running.take() else { return };
-        scope.abort();
+        let Some(running) = host.running.take() else { return };
+        self.watch.node_ended(number);
+        running.scope.abort();
+        running.writer.abort();
+        drop(running);
         self.network.crash(&host.address);
         host.fs = if power { host.fs.crash(self.dice.random().next_seed()) } else { host.fs.kill() };
-        let unflushed = host.store.unflushed();
-        let kept = self.dice.place(unflushed + 1);
-        host.store = Arc::new(host.store.crash(kept));
+        let (unflushed, kept) = host.crash_store(&self.dice);
         self.counts.crashes += 1;
         self.counts.batches_lost += u64::try_from(unflushed - kept).unwrap_or(u64::MAX);
         self.trace.add(format_args!("n{} crashed, {} of {unflushed} batches lost", number + 1, unflushed - kept));
+    }
+
+    /// Stops a host's node as it should be: it hands over what it leads, and closes its log and its store. One that does
+    /// not come to an end is killed.
+    pub async fn stop_host(&mut self, number: usize) {
+        let host = &mut self.hosts[number];
+        let Some(Running { scope, writer, node, log, .. }) = host.running.take() else { return };
+        self.watch.node_ended(number);
+        scope.go_on();
+        writer.go_on();
+        let handed_over = timeout(STOPS_WITHIN, scope.run(node.shutdown())).await.is_ok();
+        scope.abort();
+        self.network.crash(&host.address);
+        drop((node, log));
+        let closed = timeout(STOPS_WITHIN, host.pace.close()).await.is_ok();
+        writer.abort();
+        host.store.flush().expect("a store of a simulation does not fail");
+        host.fs = host.fs.kill();
+        host.crash_store(&self.dice);
+        self.counts.stops += u64::from(handed_over && closed);
+        self.trace.add(format_args!("n{} stopped, handed over {handed_over}, closed {closed}", number + 1));
+    }
+
+    /// Lets a host's node stand still, as a stopped process does, until [`Self::go_on`]: time passes, its disk and what
+    /// others send wait.
+    pub fn stand_still(&mut self, number: usize) {
+        if let Some(running) = &mut self.hosts[number].running {
+            running.scope.stand_still();
+            running.writer.stand_still();
+            running.stands_still = true;
+            self.trace.add(format_args!("n{} stands still", number + 1));
+        }
+    }
+
+    /// Ends that a host's node stands still.
+    pub fn go_on(&mut self, number: usize) {
+        if let Some(running) = self.hosts[number].running.as_mut().filter(|running| running.stands_still) {
+            running.stands_still = false;
+            running.scope.go_on();
+            running.writer.go_on();
+            self.counts.pauses += 1;
+            self.trace.add(format_args!("n{} goes on", number + 1));
+        }
+    }
+
+    /// From now on each operation of this kind fails on a host's disk.
+    pub fn fail_disk(&mut self, number: usize, op: SimOp, error: ErrorKind) {
+        let host = &mut self.hosts[number];
+        host.fs.fail(op, self.dice.between(0..=3), error);
+        host.disk_fails = true;
+        self.trace.add(format_args!("n{} {op:?} fails with {error:?}", number + 1));
+    }
+
+    /// From now on a host's disk is full.
+    pub fn fill_disk(&mut self, number: usize) {
+        let host = &mut self.hosts[number];
+        let files = host.fs.names().into_iter().filter_map(|name| host.fs.bytes(&name));
+        host.fs.set_capacity_bytes(files.map(|bytes| bytes.len() as u64).sum());
+        host.disk_fails = true;
+        self.trace.add(format_args!("n{} disk is full", number + 1));
+    }
+
+    /// Ends the nodes whose log has failed, as their processes do by themselves. Of what a failed sync has left in
+    /// memory nothing can be trusted, so the machine starts anew, too.
+    pub fn end_failed(&mut self) {
+        for number in 0..self.hosts.len() {
+            let running = self.hosts[number].running.as_ref();
+            if running.is_some_and(|running| !running.stands_still && running.log.stats().is_err()) {
+                self.counts.disk_ends += 1;
+                self.crash(number, true);
+            }
+        }
+    }
+
+    /// Damages the log of a host whose node does not run: see [`Self::start_host`]. It stays so until [`Self::repair`].
+    pub fn damage(&mut self, number: usize) {
+        let host = &mut self.hosts[number];
+        if host.running.is_none() && host.damage.is_none() && !host.disk_fails {
+            if host.damage(&self.dice, self.shape.log) {
+                self.trace.add(format_args!("n{} log is damaged", number + 1));
+            }
+        }
+    }
+
+    /// Repairs a host's disk.
+    pub fn repair(&mut self, number: usize) {
+        self.hosts[number].repair();
     }
 
     /// Cuts two hosts off from each other, or only the way there; a place behind the hosts names a client.
@@ -318,7 +394,7 @@ impl Cluster {
     /// Lets a host's node go of all of its log that can go: who lags behind it then gets a snapshot.
     pub async fn release_logs(&mut self, number: usize) {
         const WITHIN: Duration = Duration::from_millis(500);
-        if let Some((scope, node)) = &self.hosts[number].running {
+        if let Some(Running { scope, node, .. }) = &self.hosts[number].running {
             // A log that cannot be written now is shortened another time.
             let _ = timeout(WITHIN, scope.run(node.release_logs())).await;
         }
@@ -334,10 +410,14 @@ impl Cluster {
         self.trace.add("all is healed");
         self.network.heal_all();
         self.network.set_knobs(SimKnobs::default());
+        self.end_failed();
         for number in 0..self.hosts.len() {
+            self.go_on(number);
+            self.hosts[number].repair();
             self.hosts[number].pace.set(2_000);
             self.start_host(number).await;
         }
+        self.watch.healed();
     }
 
     /// What was done so far, and what came of it.
@@ -362,14 +442,14 @@ impl Cluster {
 
     /// The node of a host, if it runs.
     #[must_use]
-    pub fn node(&self, number: usize) -> Option<&Node<MemStore>> {
-        self.hosts[number].running.as_ref().map(|(_, node)| node)
+    pub fn node(&self, number: usize) -> Option<&Node<Watched<S>>> {
+        self.hosts[number].running.as_ref().map(|running| &running.node)
     }
 
     /// The store of the host that a node is on.
     #[must_use]
-    pub fn store_of(&self, node: NodeId) -> Option<&MemStore> {
-        let of = |host: &&Host| host.identity.as_ref().is_some_and(|identity| identity.node == node);
+    pub fn store_of(&self, node: NodeId) -> Option<&S> {
+        let of = |host: &&Host<S>| host.identity.as_ref().is_some_and(|identity| identity.node == node);
         self.hosts.iter().find(of).map(|host| &*host.store)
     }
 
@@ -385,4 +465,17 @@ impl Cluster {
             Some(client) => self.clients[client].clone(),
         }
     }
+}
+
+impl<S: SimStore> Drop for Cluster<S> {
+    fn drop(&mut self) {
+        // Who watches the nodes is known to their stores: one of the two must let go.
+        (0..self.hosts.len()).for_each(|host| self.watch.node_ended(host));
+    }
+}
+
+/// The number of the host that has this address.
+fn host_of(address: &Address) -> Option<usize> {
+    let number: usize = address.0.strip_prefix('n')?.parse().ok()?;
+    number.checked_sub(1)
 }

@@ -5,11 +5,16 @@ use std::time::Duration;
 
 use lentic_log::Writer;
 use lentic_runtime::random;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
 /// How long an fdatasync takes. Clones are the same disk's.
 #[derive(Clone, Debug)]
-pub(crate) struct Pace(Arc<Mutex<State>>);
+pub(crate) struct Pace {
+    state: Arc<Mutex<State>>,
+    /// Told when a log is closed.
+    closed: Arc<Notify>,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct State {
@@ -17,12 +22,15 @@ struct State {
     sync_us_max: u64,
     stalls_until: Option<Instant>,
     slow_syncs: u64,
+    /// The log is to be closed.
+    closes: bool,
 }
 
 impl Pace {
     /// A healthy disk.
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Mutex::new(State { sync_us_min: 100, sync_us_max: 2_000, stalls_until: None, slow_syncs: 0 })))
+        let state = State { sync_us_min: 100, sync_us_max: 2_000, stalls_until: None, slow_syncs: 0, closes: false };
+        Self { state: Arc::new(Mutex::new(state)), closed: Arc::default() }
     }
 
     /// From now on each sync takes up to `us_max`.
@@ -47,12 +55,20 @@ impl Pace {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs the log's writer: one gather, one sync.
+    /// Closes the log: what is queued is written first.
+    pub(crate) async fn close(&self) {
+        let closed = self.closed.notified();
+        self.lock().closes = true;
+        closed.await;
+    }
+
+    /// Runs the log's writer until the log is closed: one gather, one sync.
     pub(crate) async fn write(self, mut writer: Writer) {
         const SLOW: Duration = Duration::from_millis(10);
+        self.lock().closes = false;
         loop {
             let began = Instant::now();
             let state = *self.lock();
@@ -61,6 +77,12 @@ impl Pace {
             // A stall may be ended before its time.
             while let Some(until) = self.stall_left() {
                 sleep_until(until.min(Instant::now() + SLOW)).await;
+            }
+            if self.lock().closes {
+                // A log that has failed cannot be closed: then it is as after a crash.
+                let _ = writer.close();
+                self.closed.notify_waiters();
+                return;
             }
             if writer.step() && began.elapsed() >= SLOW {
                 self.lock().slow_syncs += 1;

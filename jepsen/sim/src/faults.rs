@@ -1,19 +1,22 @@
 //! What is done to a cluster, and when.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use lentic_client::{Client, NodeId};
+use lentic_log::SimOp;
 use lentic_net::sim::SimKnobs;
 use tokio::time::{Instant, sleep};
 
 use crate::cluster::Cluster;
 use crate::dice::Dice;
+use crate::host::SimStore;
 
 const HOUR_MS: i64 = 3_600_000;
 
 /// Breaks things for `for_`, one after the other, each kind as often as the dice say. What is broken stays so until the
 /// dice heal it, or [`Cluster::heal_all`].
-pub async fn break_things(cluster: &mut Cluster, dice: &Dice, admin: &Client, for_: Duration) {
+pub async fn break_things<S: SimStore>(cluster: &mut Cluster<S>, dice: &Dice, admin: &Client, for_: Duration) {
     let until = Instant::now() + for_;
     // A seed has a temper: how long it waits, and which kinds it likes.
     let pause_ms_max = dice.between(100..=1_500);
@@ -22,18 +25,26 @@ pub async fn break_things(cluster: &mut Cluster, dice: &Dice, admin: &Client, fo
         sleep(Duration::from_millis(dice.between(10..=pause_ms_max))).await;
         let kind = if kinds.is_empty() { dice.between(0..=KINDS - 1) } else { kinds[dice.place(kinds.len())] };
         break_one(cluster, dice, admin, kind).await;
-        // What is down comes back sooner or later.
+        cluster.end_failed();
+        // What is down comes back sooner or later, and what stands still goes on.
         for host in 0..cluster.hosts() {
-            if !cluster.is_up(host) && dice.one_in(3) {
+            if !dice.one_in(3) {
+                continue;
+            }
+            cluster.go_on(host);
+            if !cluster.is_up(host) {
+                if dice.one_in(2) {
+                    cluster.repair(host);
+                }
                 cluster.start_host(host).await;
             }
         }
     }
 }
 
-const KINDS: u64 = 13;
+const KINDS: u64 = 19;
 
-async fn break_one(cluster: &mut Cluster, dice: &Dice, admin: &Client, kind: u64) {
+async fn break_one<S: SimStore>(cluster: &mut Cluster<S>, dice: &Dice, admin: &Client, kind: u64) {
     let host = dice.place(cluster.hosts());
     let other = (host + 1 + dice.place(cluster.addresses() - 1)) % cluster.addresses();
     match kind {
@@ -78,6 +89,15 @@ async fn break_one(cluster: &mut Cluster, dice: &Dice, admin: &Client, kind: u64
             cluster.release_logs(host).await;
         }
         11 => power_fails_under_slow_disks(cluster, dice).await,
+        12 => cluster.stand_still(host),
+        13 => bridge(cluster, dice),
+        14 => power_fails_for_a_majority(cluster, dice).await,
+        15 => restart_in_turn(cluster, dice).await,
+        16 => disk_fails(cluster, dice, host),
+        17 => {
+            cluster.crash(host, true);
+            cluster.damage(host);
+        }
         _ => {
             // Another leader, asked for: the client finds the group's leader, or gives up soon.
             cluster.note_transfer();
@@ -95,7 +115,7 @@ async fn break_one(cluster: &mut Cluster, dice: &Dice, admin: &Client, kind: u64
 }
 
 /// Power fails everywhere while much is on its way to slow disks: what was answered before it was synced is gone.
-async fn power_fails_under_slow_disks(cluster: &mut Cluster, dice: &Dice) {
+async fn power_fails_under_slow_disks<S: SimStore>(cluster: &mut Cluster<S>, dice: &Dice) {
     for host in 0..cluster.hosts() {
         if !dice.one_in(3) {
             cluster.slow_disk(host, dice.between(20_000..=600_000));
@@ -115,8 +135,51 @@ async fn power_fails_under_slow_disks(cluster: &mut Cluster, dice: &Dice) {
     }
 }
 
+/// Two halves that cannot hear each other, and one host that hears both.
+fn bridge<S: SimStore>(cluster: &mut Cluster<S>, dice: &Dice) {
+    let (hosts, bridge) = (cluster.hosts(), dice.place(cluster.hosts()));
+    let others: Vec<usize> = (1..hosts).map(|step| (bridge + step) % hosts).collect();
+    let (one, other) = others.split_at(others.len() / 2);
+    one.iter().for_each(|from| other.iter().for_each(|to| cluster.cut(*from, *to, false)));
+}
+
+/// More hosts than may be lost lose their power at once; one of the others may have slept through what they did last.
+async fn power_fails_for_a_majority<S: SimStore>(cluster: &mut Cluster<S>, dice: &Dice) {
+    let (hosts, first) = (cluster.hosts(), dice.place(cluster.hosts()));
+    if dice.one_in(2) {
+        cluster.stand_still((first + hosts / 2 + 1) % hosts);
+        sleep(Duration::from_millis(dice.between(50..=1_000))).await;
+    }
+    let majority = (0..=hosts / 2).map(|step| (first + step) % hosts);
+    majority.clone().for_each(|host| cluster.crash(host, true));
+    if dice.one_in(2) {
+        for host in majority {
+            cluster.start_host(host).await;
+        }
+    }
+}
+
+/// Each node is stopped as it should be, and started again, as for a new release.
+async fn restart_in_turn<S: SimStore>(cluster: &mut Cluster<S>, dice: &Dice) {
+    for host in 0..cluster.hosts() {
+        cluster.stop_host(host).await;
+        cluster.start_host(host).await;
+        sleep(Duration::from_millis(dice.between(10..=800))).await;
+    }
+}
+
+/// A disk takes no more: the node on it must end, and answer nothing that is not on the disk.
+fn disk_fails<S: SimStore>(cluster: &mut Cluster<S>, dice: &Dice, host: usize) {
+    match dice.between(0..=3) {
+        0 => cluster.fill_disk(host),
+        1 => cluster.fail_disk(host, SimOp::Write, ErrorKind::Other),
+        2 => cluster.fail_disk(host, SimOp::Write, ErrorKind::StorageFull),
+        _ => cluster.fail_disk(host, SimOp::Sync, ErrorKind::Other),
+    }
+}
+
 /// Asks some shard's leader to hand over.
-async fn transfer(cluster: &Cluster, dice: &Dice, admin: &Client) {
+async fn transfer<S: SimStore>(cluster: &Cluster<S>, dice: &Dice, admin: &Client) {
     let within = Duration::from_millis(300);
     let Ok(Ok(described)) = tokio::time::timeout(within, admin.describe_table(crate::scenario::TABLE)).await else {
         return;

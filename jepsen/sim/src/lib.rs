@@ -8,24 +8,32 @@
 //! |---|---|
 //! | `run.rs` | a thread of its own, a runtime with the seed, a trace |
 //! | `trace.rs`, `dice.rs` | what happened, and what was chosen |
-//! | `cluster.rs`, `disk.rs` | hosts: disk, store, clock, node; what can be done to them |
-//! | `faults.rs` | what is done to them, and when |
+//! | `cluster.rs` | hosts, the network between them, and what can be done to them |
+//! | `host.rs`, `disk.rs` | a host: disk, store, clock, node |
+//! | `faults.rs`, `counts.rs` | what is done to them and when, and what came of it |
+//! | `watch/` | what must hold at every step |
 //! | `scenario.rs` | a seed from its shape to its verdict; what clients do meanwhile is in `lentic_workloads` |
 //! | `sweep.rs` | many seeds, on all cores |
 
 mod cluster;
+mod counts;
 mod dice;
 mod disk;
 mod faults;
+mod host;
 mod run;
 mod scenario;
 mod sweep;
 mod trace;
+mod watch;
 
-pub use cluster::{Cluster, FaultCounts, Shape};
+pub use cluster::{Cluster, Shape};
+pub use counts::FaultCounts;
 pub use dice::Dice;
 pub use faults::break_things;
+pub use host::SimStore;
 pub use run::{Outcome, run};
-pub use scenario::{Report, seed};
-pub use sweep::{Failure, Plan, Sweep, sweep};
+pub use scenario::{Report, seed, seed_on};
+pub use sweep::{Failure, Plan, Sweep, sweep, sweep_on};
 pub use trace::Trace;
+pub use watch::Watched;

@@ -19,9 +19,11 @@ use lentic_workloads::{Pace, Policy, Recorder, Setting, WORKLOADS, Workload, Wor
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::cluster::{Cluster, FaultCounts, Shape};
+use crate::cluster::{Cluster, Shape};
+use crate::counts::FaultCounts;
 use crate::dice::Dice;
 use crate::faults::break_things;
+use crate::host::SimStore;
 use crate::run::{Outcome, run};
 use crate::trace::Trace;
 
@@ -57,14 +59,19 @@ fn operations(world: &World) -> u64 {
 
 /// Runs a seed.
 pub fn seed(seed: u64, keeps_lines: bool) -> Outcome<Report> {
-    run(seed, keeps_lines, scenario)
+    seed_on::<MemStore>(seed, keeps_lines)
 }
 
-async fn scenario(dice: Dice, trace: Trace) -> Report {
+/// Runs a seed with stores of another kind.
+pub fn seed_on<S: SimStore>(seed: u64, keeps_lines: bool) -> Outcome<Report> {
+    run(seed, keeps_lines, scenario::<S>)
+}
+
+async fn scenario<S: SimStore>(dice: Dice, trace: Trace) -> Report {
     let began = Instant::now();
     let (shape, shards) = shape(&dice);
     trace.add(format_args!("{shape:?}, {shards} shards"));
-    let mut cluster = Cluster::start(&dice, trace.clone(), shape).await;
+    let mut cluster = Cluster::<S>::start_on(&dice, trace.clone(), shape).await;
     let clients: Vec<Client> = (0..3).map(|_| cluster.client(options(&dice))).collect();
     let admin = cluster.client(Options { deadline: DEADLINE, ..Options::default() });
     let table = TableOptions { shards: u32::try_from(shards).unwrap_or(1), ..TableOptions::default() };
@@ -144,7 +151,7 @@ fn start(dice: &Dice, world: &World) -> Vec<(&'static Workload, JoinHandle<()>)>
 }
 
 /// Where the groups of all nodes are: the first thing to look at when nothing goes on.
-fn standing(cluster: &Cluster) -> String {
+fn standing<S: SimStore>(cluster: &Cluster<S>) -> String {
     let mut text = String::new();
     for host in 0..cluster.hosts() {
         for (name, status) in cluster.node(host).map(Node::groups).unwrap_or_default() {
@@ -161,7 +168,7 @@ fn standing(cluster: &Cluster) -> String {
 }
 
 /// All replicas of each shard come to the same state, and no node needs a person.
-async fn converge(cluster: &Cluster, admin: &Client, healed: Instant) {
+async fn converge<S: SimStore>(cluster: &Cluster<S>, admin: &Client, healed: Instant) {
     let described = admin.describe_table(TABLE).await.expect("the table is known");
     loop {
         let differs = described.shards.iter().find_map(|shard| difference(cluster, shard));
@@ -183,7 +190,7 @@ async fn converge(cluster: &Cluster, admin: &Client, healed: Instant) {
 }
 
 /// What two replicas of a shard have different.
-fn difference(cluster: &Cluster, shard: &ShardDescription) -> Option<String> {
+fn difference<S: SimStore>(cluster: &Cluster<S>, shard: &ShardDescription) -> Option<String> {
     let state = |node: &NodeId| entries(cluster.store_of(*node).expect("a replica is on some host"), shard);
     let (first, others) = shard.replicas.split_first().expect("a shard has replicas");
     let expected = state(first);
@@ -200,7 +207,7 @@ fn difference(cluster: &Cluster, shard: &ShardDescription) -> Option<String> {
 }
 
 /// A transaction that some replica of a shard has open, or a lock.
-fn held(cluster: &Cluster, shard: &ShardDescription) -> Option<String> {
+fn held<S: SimStore>(cluster: &Cluster<S>, shard: &ShardDescription) -> Option<String> {
     let open = sys::key(GroupId::from(shard.shard), SysKind::Txn, &[]);
     let locks = spans_of(shard).into_iter().find(|span| span.family == Family::Lock).expect("a shard has locks");
     shard.replicas.iter().find_map(|node| {
@@ -221,7 +228,7 @@ fn spans_of(shard: &ShardDescription) -> Vec<Span> {
 }
 
 /// All that a store has of a shard, but for where replication stands.
-fn entries(store: &MemStore, shard: &ShardDescription) -> Entries {
+fn entries<S: SimStore>(store: &S, shard: &ShardDescription) -> Entries {
     let replica = sys::key(GroupId::from(shard.shard), SysKind::Replica, &[]);
     let mut entries = Vec::new();
     for span in spans_of(shard) {

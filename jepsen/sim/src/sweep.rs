@@ -5,8 +5,11 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::cluster::FaultCounts;
-use crate::scenario::{Report, seed};
+use lentic_engine::MemStore;
+
+use crate::counts::FaultCounts;
+use crate::host::SimStore;
+use crate::scenario::{Report, seed_on};
 
 /// Which seeds, and how.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +62,11 @@ impl Failure {
 
 /// Runs seeds; `told` hears of each that fails at once.
 pub fn sweep(plan: Plan, told: impl Fn(&Failure) + Sync) -> Sweep {
+    sweep_on::<MemStore>(plan, told)
+}
+
+/// The same with stores of another kind.
+pub fn sweep_on<S: SimStore>(plan: Plan, told: impl Fn(&Failure) + Sync) -> Sweep {
     let (next, began) = (AtomicU64::new(plan.from), Instant::now());
     let sum = Mutex::new(Sweep::default());
     let threads = thread::available_parallelism().map_or(1, usize::from);
@@ -70,7 +78,7 @@ pub fn sweep(plan: Plan, told: impl Fn(&Failure) + Sync) -> Sweep {
                     if number >= plan.from.saturating_add(plan.count) {
                         return;
                     }
-                    match judge(number, plan.twice) {
+                    match judge::<S>(number, plan.twice) {
                         Ok(report) => sum.lock().unwrap_or_else(PoisonError::into_inner).add(&report),
                         Err(reason) => {
                             let failure = Failure { seed: number, reason };
@@ -91,11 +99,11 @@ pub fn sweep(plan: Plan, told: impl Fn(&Failure) + Sync) -> Sweep {
     sum
 }
 
-fn judge(number: u64, twice: bool) -> Result<Report, String> {
-    let first = seed(number, false);
+fn judge<S: SimStore>(number: u64, twice: bool) -> Result<Report, String> {
+    let first = seed_on::<S>(number, false);
     let report = first.value?;
     if twice {
-        let second = seed(number, false);
+        let second = seed_on::<S>(number, false);
         second.value.map_err(|reason| format!("passed, and failed when it was run again: {reason}"))?;
         if first.digest != second.digest {
             return Err(format!("two runs differ: {:?} and {:?}", first.digest, second.digest));

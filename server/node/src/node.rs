@@ -221,6 +221,14 @@ impl<S: Portable> Node<S> {
         [meta].into_iter().chain(shards).collect()
     }
 
+    /// Looks at the groups of this node, as they look from here.
+    pub fn each_group(&self, mut look: impl FnMut(GroupId, &Status)) {
+        look(meta::GROUP, &self.gateway.meta.group.watch().borrow());
+        for replica in self.gateway.shards.all() {
+            look(GroupId::from(replica.shard), &replica.group.watch().borrow());
+        }
+    }
+
     /// The log names a group that holds it: flush the store, then let go of what is durable.
     pub async fn release_log(&self, group: GroupId) {
         upkeep::release(&self.gateway, group, true).await;

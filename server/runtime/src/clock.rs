@@ -23,11 +23,12 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that goes with tokio's time, and jumps when told. Clones are the same clock.
+/// A clock that goes with tokio's time, faster or slower, and jumps when told. Clones are the same clock.
 #[derive(Clone, Debug)]
 pub struct SimClock {
     started: Instant,
     unix_ms_at_start: i64,
+    drift_ppm: i64,
     offset_ms: Arc<AtomicI64>,
 }
 
@@ -35,8 +36,14 @@ impl SimClock {
     /// A clock that shows `unix_ms` now.
     #[must_use]
     pub fn new(unix_ms: u64) -> Self {
+        Self::drifting(unix_ms, 0)
+    }
+
+    /// A clock that shows `unix_ms` now, and gains so many millionths, or loses them if `ppm` is negative.
+    #[must_use]
+    pub fn drifting(unix_ms: u64, ppm: i64) -> Self {
         let unix_ms_at_start = i64::try_from(unix_ms).unwrap_or(i64::MAX);
-        Self { started: Instant::now(), unix_ms_at_start, offset_ms: Arc::default() }
+        Self { started: Instant::now(), unix_ms_at_start, drift_ppm: ppm, offset_ms: Arc::default() }
     }
 
     /// Sets the clock forward, or back if `ms` is negative.
@@ -48,7 +55,8 @@ impl SimClock {
 impl Clock for SimClock {
     fn unix_ms(&self) -> u64 {
         let elapsed = i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX);
-        let ms = self.unix_ms_at_start.saturating_add(elapsed).saturating_add(self.offset_ms.load(Ordering::Relaxed));
+        let drifted = elapsed.saturating_add(elapsed.saturating_mul(self.drift_ppm) / 1_000_000);
+        let ms = self.unix_ms_at_start.saturating_add(drifted).saturating_add(self.offset_ms.load(Ordering::Relaxed));
         u64::try_from(ms).unwrap_or(0)
     }
 }
@@ -67,5 +75,8 @@ mod tests {
         assert_eq!(clock.unix_ms(), 0, "a clock does not show a time before 1970");
         clock.jump(3_000);
         assert_eq!(clock.unix_ms(), 2_020);
+        let slow = SimClock::drifting(1_000, -100_000);
+        tokio::time::advance(Duration::from_millis(20)).await;
+        assert_eq!(slow.unix_ms(), 1_018);
     }
 }

@@ -1,7 +1,9 @@
 //! The tasks of one node.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::task::{AbortHandle, JoinHandle};
@@ -23,6 +25,15 @@ struct Inner {
     /// One in how many times a task hesitates; never, if it is 0.
     hesitates_one_in: u64,
     tasks: Mutex<Tasks>,
+    /// Only a simulation's scope can stand still.
+    stop: Option<Mutex<Stop>>,
+}
+
+/// Whether a scope stands still, and whom to wake when it goes on.
+#[derive(Debug, Default)]
+struct Stop {
+    stands: bool,
+    waiting: Vec<Waker>,
 }
 
 #[derive(Debug, Default)]
@@ -39,13 +50,19 @@ impl Scope {
     /// A scope without tasks.
     #[must_use]
     pub fn new(random: Random) -> Self {
-        Self::hesitating(random, 0)
+        Self(Arc::new(Inner { random, hesitates_one_in: 0, tasks: Mutex::default(), stop: None }))
     }
 
-    /// A scope without tasks, in which one in `one_in` calls of [`hesitate`] takes a while: for simulations.
+    /// A scope without tasks for simulations: one in `one_in` calls of [`hesitate`] takes a while, or none if it is 0,
+    /// and it can be made to [stand still](Self::stand_still).
     #[must_use]
-    pub fn hesitating(random: Random, one_in: u64) -> Self {
-        Self(Arc::new(Inner { random, hesitates_one_in: one_in, tasks: Mutex::default() }))
+    pub fn simulated(random: Random, one_in: u64) -> Self {
+        Self(Arc::new(Inner {
+            random,
+            hesitates_one_in: one_in,
+            tasks: Mutex::default(),
+            stop: Some(Mutex::default()),
+        }))
     }
 
     /// The scope of the task that asks.
@@ -66,7 +83,12 @@ impl Scope {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let handle = tokio::spawn(CURRENT.scope(self.clone(), task));
+        let handle = match self.0.stop {
+            None => tokio::spawn(CURRENT.scope(self.clone(), task)),
+            Some(_) => {
+                tokio::spawn(CURRENT.scope(self.clone(), Stoppable { scope: self.clone(), task: Box::pin(task) }))
+            }
+        };
         let mut tasks = self.tasks();
         if tasks.aborted {
             handle.abort();
@@ -94,8 +116,54 @@ impl Scope {
         running.iter().for_each(AbortHandle::abort);
     }
 
+    /// Lets no task of the scope go on until [`Self::go_on`], as a stopped process does: time passes, timers run out, what
+    /// others send waits. Only in a simulation's scope.
+    pub fn stand_still(&self) {
+        if let Some(mut stop) = self.stop() {
+            stop.stands = true;
+        }
+    }
+
+    /// Ends that [it stands still](Self::stand_still).
+    pub fn go_on(&self) {
+        let waiting = self.stop().map(|mut stop| {
+            stop.stands = false;
+            std::mem::take(&mut stop.waiting)
+        });
+        waiting.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    /// Whether a task may not go on; then it is woken when it may.
+    fn stops(&self, waker: &Waker) -> bool {
+        self.stop().filter(|stop| stop.stands).is_some_and(|mut stop| {
+            stop.waiting.push(waker.clone());
+            true
+        })
+    }
+
+    fn stop(&self) -> Option<MutexGuard<'_, Stop>> {
+        self.0.stop.as_ref().map(|stop| stop.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn tasks(&self) -> MutexGuard<'_, Tasks> {
         self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A task of a scope that can stand still.
+struct Stoppable<F> {
+    scope: Scope,
+    task: Pin<Box<F>>,
+}
+
+impl<F: Future> Future for Stoppable<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        match self.scope.stops(context.waker()) {
+            true => Poll::Pending,
+            false => self.task.as_mut().poll(context),
+        }
     }
 }
 
@@ -113,7 +181,7 @@ where
 
 /// Marks a place where a busy machine may let a task wait while others go on, and where that must do no harm. In
 /// production it does nothing. In a simulation every task that can run does so before time passes: there, in a
-/// [hesitating](Scope::hesitating) scope, it sometimes sleeps.
+/// [simulated](Scope::simulated) scope, it sometimes sleeps.
 pub async fn hesitate() {
     let pause = CURRENT.try_with(|Scope(inner)| {
         let one_in = inner.hesitates_one_in;
@@ -171,7 +239,32 @@ mod tests {
             began.elapsed()
         };
         assert!(took(Scope::new(Random::seeded(1))).await.is_zero());
-        assert!(!took(Scope::hesitating(Random::seeded(1), 1)).await.is_zero());
+        assert!(!took(Scope::simulated(Random::seeded(1), 1)).await.is_zero());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_scope_that_stands_still_goes_on_where_it_stood() {
+        let scope = Scope::simulated(Random::seeded(1), 0);
+        let began = tokio::time::Instant::now();
+        let task = scope.spawn(async move {
+            let inner = spawn(async {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                tokio::time::Instant::now()
+            });
+            inner.await.unwrap()
+        });
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        scope.stand_still();
+        let late = scope.spawn(async { tokio::time::Instant::now() });
+        tokio::time::sleep(Duration::from_millis(95)).await;
+        assert!(!task.is_finished() && !late.is_finished(), "its time is over, and nobody looks");
+        scope.go_on();
+        assert_eq!(task.await.unwrap() - began, Duration::from_millis(100));
+        assert_eq!(late.await.unwrap() - began, Duration::from_millis(100));
+        scope.stand_still();
+        let stopped = scope.spawn(async {});
+        scope.abort();
+        assert!(stopped.await.unwrap_err().is_cancelled(), "what stands still can be ended");
     }
 
     #[tokio::test]

@@ -95,7 +95,7 @@ pub(crate) const EDGES: &[Edge] = &[
     edge("lentic-sim", "lentic-machine", Reach::Product, "which part of a store a shard is"),
     edge("lentic-sim", "lentic-net", Reach::Product, "the simulated network"),
     edge("lentic-sim", "lentic-node", Reach::Product, "the nodes of a simulation are the real ones"),
-    edge("lentic-sim", "lentic-proto", Reach::Tests, "callers that keep no routes"),
+    edge("lentic-sim", "lentic-proto", Reach::Product, "what nodes say to each other is looked at"),
     edge("lentic-sim", "lentic-raft", Reach::Product, "knobs of replication"),
     edge("lentic-sim", "lentic-runtime", Reach::Product, "tasks, clocks and random numbers of simulated hosts"),
     edge("lentic-sim", "lentic-types", Reach::Product, "ids and versions"),

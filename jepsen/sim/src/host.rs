@@ -1,0 +1,162 @@
+//! A simulated host: a disk, a store, a clock, and the node on them while it runs.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lentic_engine::gc::GcHandle;
+use lentic_engine::{Family, MemStore, Portable};
+use lentic_log::{Log, LogOptions, SimFs, SimOp};
+use lentic_net::Address;
+use lentic_node::{Identity, Node};
+use lentic_runtime::{Scope, SimClock};
+use lentic_types::NodeId;
+
+use crate::dice::Dice;
+use crate::disk::Pace;
+use crate::watch::Watched;
+
+/// A store that a simulated host can have.
+pub trait SimStore: Portable {
+    /// An empty one.
+    fn fresh(gc: &GcHandle) -> Self;
+    /// How many batches a crash could lose now.
+    fn unflushed(&self) -> usize;
+    /// What a process finds after a crash that kept the first `batches` of those not yet flushed, or fewer. This one is
+    /// not used any more.
+    #[must_use]
+    fn crash(&self, batches: usize, gc: &GcHandle) -> Self;
+    /// Every entry of `family`, in key order.
+    fn entries(&self, family: Family) -> Vec<(Vec<u8>, Vec<u8>)>;
+}
+
+impl SimStore for MemStore {
+    fn fresh(_: &GcHandle) -> Self {
+        Self::new()
+    }
+
+    fn unflushed(&self) -> usize {
+        self.unflushed()
+    }
+
+    fn crash(&self, batches: usize, _: &GcHandle) -> Self {
+        self.crash(batches)
+    }
+
+    fn entries(&self, family: Family) -> Vec<(Vec<u8>, Vec<u8>)> {
+        self.entries(family)
+    }
+}
+
+/// A host.
+pub(crate) struct Host<S: Portable> {
+    pub(crate) address: Address,
+    pub(crate) incarnation: [u8; 16],
+    pub(crate) identity: Option<Identity>,
+    pub(crate) peers: BTreeMap<NodeId, Address>,
+    pub(crate) fs: SimFs,
+    pub(crate) pace: Pace,
+    pub(crate) store: Arc<S>,
+    pub(crate) gc: GcHandle,
+    pub(crate) clock: SimClock,
+    pub(crate) running: Option<Running<S>>,
+    pub(crate) damage: Option<Damage>,
+    pub(crate) disk_fails: bool,
+}
+
+/// A node that runs.
+pub(crate) struct Running<S: Portable> {
+    pub(crate) scope: Scope,
+    /// The log's writer: it outlives the node that stops as it should.
+    pub(crate) writer: Scope,
+    pub(crate) log: Log,
+    pub(crate) node: Node<Watched<S>>,
+    pub(crate) stands_still: bool,
+}
+
+/// A damaged log, and what it was before.
+pub(crate) struct Damage {
+    pub(crate) file: String,
+    pub(crate) undamaged: SimFs,
+}
+
+impl<S: SimStore> Host<S> {
+    pub(crate) fn new(number: usize, incarnation: [u8; 16], clock: SimClock) -> Self {
+        let gc = GcHandle::new();
+        Self {
+            address: Address::from(&*format!("n{number}")),
+            incarnation,
+            identity: None,
+            peers: BTreeMap::new(),
+            fs: SimFs::new(),
+            pace: Pace::new(),
+            store: Arc::new(S::fresh(&gc)),
+            gc,
+            clock,
+            running: None,
+            damage: None,
+            disk_fails: false,
+        }
+    }
+
+    /// The store goes back to what a crash left of it. Returns how many batches it had not flushed, and how many of them
+    /// are there.
+    pub(crate) fn crash_store(&mut self, dice: &Dice) -> (usize, usize) {
+        let unflushed = self.store.unflushed();
+        let kept = dice.place(unflushed + 1);
+        self.gc = GcHandle::new();
+        self.store = Arc::new(self.store.crash(kept, &self.gc));
+        (unflushed, kept)
+    }
+
+    /// Ends what is wrong with the disk: another one is in its place, with what was there before it failed.
+    pub(crate) fn repair(&mut self) {
+        self.fs.heal();
+        self.disk_fails = false;
+        if let Some(Damage { undamaged, .. }) = self.damage.take() {
+            self.fs = undamaged;
+        }
+    }
+
+    /// Flips bits of a byte in a closed segment of the log, if there is one. Nobody may have the log open.
+    pub(crate) fn damage(&mut self, dice: &Dice, options: LogOptions) -> bool {
+        let Some(cluster) = self.identity.as_ref().map(|identity| identity.cluster) else { return false };
+        let undamaged = self.fs.copy();
+        // What an opening reads to the end is in use; the last of it may have a torn end.
+        let reads = Arc::new(Mutex::new(BTreeMap::<String, u64>::new()));
+        let (tried, counted) = (self.fs.copy(), Arc::clone(&reads));
+        tried.set_hook(move |op, name| {
+            if op == SimOp::Read {
+                *counted.lock().unwrap_or_else(PoisonError::into_inner).entry(name.to_owned()).or_default() += 1;
+            }
+        });
+        if Log::open(Arc::new(tried), cluster, options, Box::new(|_| ())).is_err() {
+            return false;
+        }
+        let reads = reads.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut used: Vec<&String> = reads.iter().filter(|(_, reads)| **reads > 1).map(|(name, _)| name).collect();
+        used.pop();
+        let Some(file) = used.get(dice.place(used.len())).copied().cloned() else { return false };
+        let gathers = gathers(&undamaged.bytes(&file).unwrap_or_default());
+        // Behind the last gather there may be those of an earlier life of the file.
+        let Some((offset, bytes)) = gathers.get(dice.place(gathers.len() / 2 + 1)) else { return false };
+        let mask = u8::try_from(dice.between(1..=255)).unwrap_or(1);
+        self.fs.flip(&file, offset + dice.place(*bytes), mask);
+        self.damage = Some(Damage { file, undamaged });
+        true
+    }
+}
+
+/// Where in a segment gathers are, and how long with their records: see the log's `format`.
+fn gathers(segment: &[u8]) -> Vec<(usize, usize)> {
+    const BLOCK_BYTES: usize = 4_096;
+    const HEADER_BYTES: usize = 20;
+    let mut found = Vec::new();
+    let mut offset = BLOCK_BYTES;
+    while let Some(header) = segment.get(offset..offset + HEADER_BYTES).filter(|header| header.starts_with(b"GTHR")) {
+        let Some(records) = header[12..16].first_chunk().map(|bytes| u32::from_be_bytes(*bytes)) else { break };
+        let bytes = HEADER_BYTES + usize::try_from(records).unwrap_or(usize::MAX / 2);
+        found.push((offset, bytes));
+        offset += bytes.next_multiple_of(BLOCK_BYTES);
+    }
+    found
+}
