@@ -36,9 +36,12 @@ pub(crate) fn test(root: &Path) -> bool {
     with_packages(root, |packages| stage::run("test", root, &[fast_tests(), heavy_tests(packages)]))
 }
 
-/// Simulated clusters: seeds of `lentic-sim`, which knows the words.
+/// Simulated clusters: seeds of `lentic-sim`, which knows the words; with `--rocks` on RocksDB.
 pub(crate) fn sim(root: &Path, words: &[&str]) -> bool {
-    let line = format!("run --quiet -p lentic-sim --bin lentic-sim -- {}", words.join(" "));
+    const ROCKS: &str = "--rocks";
+    let program = if words.contains(&ROCKS) { "lentic-sim-rocks" } else { "lentic-sim" };
+    let words: Vec<_> = words.iter().copied().filter(|word| *word != ROCKS).collect();
+    let line = format!("run --quiet -p {program} --bin {program} -- {}", words.join(" "));
     stage::run("sim", root, &[Stage::cargo("sim", &line)])
 }
 

@@ -30,6 +30,7 @@ usage: cargo xtask CHORE
                       runs simulated clusters, one a seed, and says which fail; --meta runs each twice and compares
   sim --seed S [--lines]
                       runs one seed twice and compares; --lines prints what happened
+                      with --rocks, either has its stores on RocksDB, where digests of snapshots differ
   mutants [NAME ...]  plants bugs in the product, and says which seed, or which run of real processes, catches each
   jepsen --workload W --faults F [--time S] [--seed N]
                       workloads beside faults on real processes; `jepsen` alone tells of suites, cases and measurements

@@ -21,9 +21,13 @@ const MUTANTS: &[(&str, &str)] = &[
     ("no-rule-r", "a read at a version does not raise the floor of later stamps"),
     ("no-read-index", "a read asks no quorum whether this node still leads"),
     ("no-vote-sync", "a vote is answered before it is synced"),
+    ("vote-for-older-log", "a voter takes every candidate's log for longer than its own"),
+    ("ack-on-failed-disk", "entries that the disk has failed to keep are acknowledged"),
+    ("damage-served", "the log does not look at the checksums of its records"),
     ("ack-before-sync", "the log acknowledges entries before they are synced"),
     ("no-answers", "an answer is not kept for retries"),
     ("answers-not-loaded", "a replica that starts has forgotten the answers"),
+    ("age-not-loaded", "a replica that starts has forgotten how old its shard is"),
     ("answers-not-in-snapshot", "a replica snapshot leaves the answers out"),
     ("applied-not-atomic", "data and applied index are two batches"),
     ("lossy-snapshot", "a replica snapshot leaves out all but its first file"),
@@ -37,6 +41,7 @@ const MUTANTS: &[(&str, &str)] = &[
     ("reads-not-validated", "a commit does not look whether the keys that were read have changed"),
     ("no-read-locks", "a prepared transaction does not hold what it has read"),
     ("read-past-locks", "a read does not wait for a transaction that holds its key"),
+    ("no-sweep", "nobody ends the transactions of a coordinator that is gone"),
     ("locks-not-loaded", "a replica that starts has forgotten the locks"),
 ];
 

@@ -247,10 +247,10 @@ impl<S: SimStore> Cluster<S> {
         drop(running);
         self.network.crash(&host.address);
         host.fs = if power { host.fs.crash(self.dice.random().next_seed()) } else { host.fs.kill() };
-        let (unflushed, kept) = host.crash_store(&self.dice);
+        let lost = host.crash_store(&self.dice);
         self.counts.crashes += 1;
-        self.counts.batches_lost += u64::try_from(unflushed - kept).unwrap_or(u64::MAX);
-        self.trace.add(format_args!("n{} crashed, {} of {unflushed} batches lost", number + 1, unflushed - kept));
+        self.counts.batches_lost += u64::try_from(lost).unwrap_or(u64::MAX);
+        self.trace.add(format_args!("n{} crashed, {lost} batches lost", number + 1));
     }
 
     /// Stops a host's node as it should be: it hands over what it leads, and closes its log and its store. One that does
@@ -328,10 +328,9 @@ impl<S: SimStore> Cluster<S> {
     /// Damages the log of a host whose node does not run: see [`Self::start_host`]. It stays so until [`Self::repair`].
     pub fn damage(&mut self, number: usize) {
         let host = &mut self.hosts[number];
-        if host.running.is_none() && host.damage.is_none() && !host.disk_fails {
-            if host.damage(&self.dice, self.shape.log) {
-                self.trace.add(format_args!("n{} log is damaged", number + 1));
-            }
+        let may_be = host.running.is_none() && host.damage.is_none() && !host.disk_fails;
+        if may_be && host.damage(&self.dice, self.shape.log) {
+            self.trace.add(format_args!("n{} log is damaged", number + 1));
         }
     }
 

@@ -16,15 +16,12 @@ use crate::disk::Pace;
 use crate::watch::Watched;
 
 /// A store that a simulated host can have.
-pub trait SimStore: Portable {
+pub trait SimStore: Portable + Sized {
     /// An empty one.
     fn fresh(gc: &GcHandle) -> Self;
-    /// How many batches a crash could lose now.
-    fn unflushed(&self) -> usize;
-    /// What a process finds after a crash that kept the first `batches` of those not yet flushed, or fewer. This one is
-    /// not used any more.
-    #[must_use]
-    fn crash(&self, batches: usize, gc: &GcHandle) -> Self;
+    /// What a process finds after a crash: the store at some point since its last flush, and how many batches are gone.
+    /// This one is not used any more.
+    fn crash(&self, dice: &Dice, gc: &GcHandle) -> (Self, usize);
     /// Every entry of `family`, in key order.
     fn entries(&self, family: Family) -> Vec<(Vec<u8>, Vec<u8>)>;
 }
@@ -34,12 +31,10 @@ impl SimStore for MemStore {
         Self::new()
     }
 
-    fn unflushed(&self) -> usize {
-        self.unflushed()
-    }
-
-    fn crash(&self, batches: usize, _: &GcHandle) -> Self {
-        self.crash(batches)
+    fn crash(&self, dice: &Dice, _: &GcHandle) -> (Self, usize) {
+        let unflushed = self.unflushed();
+        let kept = dice.place(unflushed + 1);
+        (self.crash(kept), unflushed - kept)
     }
 
     fn entries(&self, family: Family) -> Vec<(Vec<u8>, Vec<u8>)> {
@@ -98,14 +93,12 @@ impl<S: SimStore> Host<S> {
         }
     }
 
-    /// The store goes back to what a crash left of it. Returns how many batches it had not flushed, and how many of them
-    /// are there.
-    pub(crate) fn crash_store(&mut self, dice: &Dice) -> (usize, usize) {
-        let unflushed = self.store.unflushed();
-        let kept = dice.place(unflushed + 1);
+    /// The store goes back to what a crash left of it. Returns how many batches are gone.
+    pub(crate) fn crash_store(&mut self, dice: &Dice) -> usize {
         self.gc = GcHandle::new();
-        self.store = Arc::new(self.store.crash(kept, &self.gc));
-        (unflushed, kept)
+        let (store, lost) = self.store.crash(dice, &self.gc);
+        self.store = Arc::new(store);
+        lost
     }
 
     /// Ends what is wrong with the disk: another one is in its place, with what was there before it failed.

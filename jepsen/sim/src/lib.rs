@@ -13,9 +13,10 @@
 //! | `faults.rs`, `counts.rs` | what is done to them and when, and what came of it |
 //! | `watch/` | what must hold at every step |
 //! | `scenario.rs` | a seed from its shape to its verdict; what clients do meanwhile is in `lentic_workloads` |
-//! | `sweep.rs` | many seeds, on all cores |
+//! | `sweep.rs`, `command.rs` | many seeds, on all cores, and how they are asked for |
 
 mod cluster;
+mod command;
 mod counts;
 mod dice;
 mod disk;
@@ -28,6 +29,7 @@ mod trace;
 mod watch;
 
 pub use cluster::{Cluster, Shape};
+pub use command::command;
 pub use counts::FaultCounts;
 pub use dice::Dice;
 pub use faults::break_things;

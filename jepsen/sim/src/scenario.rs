@@ -130,7 +130,25 @@ fn shape(dice: &Dice) -> (Shape, u64) {
     }
     shape.hesitates_one_in = [0, 0, 4, 20][dice.place(4)];
     shape.node.upkeep_every = Duration::from_millis([100, 1_000][dice.place(2)]);
+    odd_knobs(&mut shape, dice);
     (shape, [1, 2, 3, 4, 8][dice.place(9) / 2])
+}
+
+/// Knobs that nobody would choose: small rooms, which are full, and large ones, which never are.
+fn odd_knobs(shape: &mut Shape, dice: &Dice) {
+    let Shape { node, raft, log, .. } = shape;
+    log.segment_bytes = [16 << 10, 64 << 10, 256 << 10][dice.place(3)];
+    log.bytes_max = u64::from(log.segment_bytes) * [2, 4, 100][dice.place(3)];
+    log.gather_bytes_max = [1, 4 << 10, 4 << 20][dice.place(3)];
+    log.cache_bytes_max = [0, 8 << 10, 64 << 20][dice.place(3)];
+    raft.append_bytes_max = [1, 4 << 10, 1 << 20][dice.place(3)];
+    node.entry_bytes_max = [256, 4 << 10, 1 << 20][dice.place(3)];
+    node.heads.bytes_max = [0, 1 << 10, node.heads.bytes_max][dice.place(3)];
+    node.pipe_requests_max = [2, 4_096][dice.place(2)];
+    let (heartbeat, election_min, election_max) = [(100, 300, 600), (50, 150, 300), (100, 400, 900)][dice.place(3)];
+    raft.heartbeat = Duration::from_millis(heartbeat);
+    (raft.election_min, raft.election_max) = (Duration::from_millis(election_min), Duration::from_millis(election_max));
+    shape.drift_ppm_max = [0, 500, 100_000][dice.place(3)];
 }
 
 fn options(dice: &Dice) -> Options {

@@ -57,6 +57,7 @@ impl Shard {
         let Some(value) = view.get(Family::Sys, &key)? else { return Ok(None) };
         let descriptor = decode_descriptor(&value).map_err(|reason| StoreError::damaged(Family::Sys, &key, reason))?;
         let Stamp { newest, horizon, age_ms } = load_stamp(view, group)?;
+        let age_ms = if lentic_types::mutant!("age-not-loaded") { 0 } else { age_ms };
         let answers = load_answers(view, group, Answers::empty(horizon, age_ms))?;
         let locks = open_txns::load(view, group, &descriptor)?;
         Ok(Some(Self {

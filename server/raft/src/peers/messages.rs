@@ -125,7 +125,12 @@ pub(crate) fn ballot_to_wire(request: &VoteRequest) -> wire::Ballot {
 }
 
 pub(crate) fn ballot_from_wire(ballot: wire::Ballot) -> Result<VoteRequest, Malformed> {
-    let mut request = VoteRequest::new(vote_from_wire(ballot.vote)?, ballot.last.map(id_from_wire));
+    let vote = vote_from_wire(ballot.vote)?;
+    let mut last = ballot.last.map(id_from_wire);
+    if lentic_types::mutant!("vote-for-older-log") {
+        last = Some(log_id(vote.leader_id.term.saturating_sub(1), u64::MAX - 1));
+    }
+    let mut request = VoteRequest::new(vote, last);
     request.leadership_transfer = ballot.transfer;
     Ok(request)
 }
