@@ -468,8 +468,12 @@ impl<S: SimStore> Cluster<S> {
 
 impl<S: SimStore> Drop for Cluster<S> {
     fn drop(&mut self) {
-        // Who watches the nodes is known to their stores: one of the two must let go.
-        (0..self.hosts.len()).for_each(|host| self.watch.node_ended(host));
+        // Who watches the nodes is known to their stores, and nodes know the network that knows them: one of each two must
+        // let go, or they stay in memory for ever.
+        for number in 0..self.hosts.len() {
+            self.watch.node_ended(number);
+            self.network.crash(&self.hosts[number].address);
+        }
     }
 }
 
