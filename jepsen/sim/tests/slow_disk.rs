@@ -16,7 +16,7 @@ async fn three_nodes(dice: &Dice, trace: Trace) -> (Cluster, Client) {
     let mut cluster = Cluster::start(dice, trace, Shape::default()).await;
     let client = cluster.client(Options::default());
     client.create_table("t", TableOptions { shards: SHARDS, ..TableOptions::default() }).await.expect("it is made");
-    let groups = usize::try_from(SHARDS).unwrap() + 1;
+    let groups = usize::try_from(SHARDS).expect("a few") + 1;
     let all_have_three = |cluster: &Cluster| {
         (0..3).all(|host| {
             let found = cluster.node(host).expect("it runs").groups();
@@ -36,7 +36,7 @@ async fn three_nodes(dice: &Dice, trace: Trace) -> (Cluster, Client) {
 async fn write(client: &Client, for_: Duration) -> Vec<Duration> {
     let (table, began, mut took) = (client.table("t"), Instant::now(), Vec::new());
     while began.elapsed() < for_ {
-        let number = u8::try_from(took.len() % 256).unwrap();
+        let number = u8::try_from(took.len() % 256).expect("it is below 256");
         let sent = Instant::now();
         table.put(vec![number.wrapping_mul(101), 0], "value").await.expect("it is put");
         took.push(sent.elapsed());
