@@ -20,9 +20,9 @@ use super::states::States;
 const LOOKS_EVERY: Duration = Duration::from_millis(5);
 /// Entries compared at one look, in bytes.
 const COMPARED_BYTES_MAX: usize = 1 << 20;
-/// How long a transaction may be open when nothing is broken: until its prepare is old, and then until a leader looks,
-/// asks the other shards, and has ended it.
-const OPEN_MAX: Duration = Duration::from_millis(PREPARE_MS_MAX + 2_000);
+/// How long a transaction may be open when nothing is broken: until its prepare is old, and then until its shard and the
+/// others have leaders, one of them looks, asks the others, and has ended it.
+const OPEN_MAX: Duration = Duration::from_millis(PREPARE_MS_MAX + 5_000);
 
 /// Looks at a cluster. Clones are the same.
 pub(crate) struct Watch(Arc<Mutex<Inner>>);
