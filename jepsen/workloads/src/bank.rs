@@ -8,11 +8,11 @@
 //! It is moved by merges that are sent at once, by transactions that look for funds first, and by callers who are gone
 //! before the answer. All accounts are read at one version: by their keys, or by scans; and later once more.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use lentic_client::{Error, MergeOperator, Snapshot, Transaction, Txn, Value, Version, WriteBatch};
 use tokio::time::sleep;
-
-use std::time::Duration;
 
 use crate::tally::Style;
 use crate::tasks::Tasks;

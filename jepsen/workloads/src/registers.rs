@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use lentic_check::registers::{Event, Operation, check};
-use lentic_client::{Client, Error, KeyRange, Value, WriteBatch};
+use lentic_client::{Client, Error, ErrorKind, KeyRange, Value, WriteBatch};
 use lentic_runtime::blocking;
 
 use crate::tally::Style;
@@ -189,9 +189,7 @@ impl Register {
         let step = self.step(Style::Conditional, "cas").value(serde_json::json!([from, to]));
         let (done, answered) = match world.write(step, world.table().write(batch)).await {
             Done::Ok(_) => (Some(true), Some(world.moment())),
-            Done::Refused(error) if error.kind() == lentic_client::ErrorKind::ConditionFailed => {
-                (Some(false), Some(world.moment()))
-            }
+            Done::Refused(error) if error.kind() == ErrorKind::ConditionFailed => (Some(false), Some(world.moment())),
             Done::Refused(_) => return from,
             Done::Unknown => (None, None),
         };

@@ -10,11 +10,13 @@
 //! answers get lost. A list is used for so many tokens, then it is judged and another takes its place.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
-use lentic_client::{Error, MergeOperator, Transaction, Value, Version, WriteBatch};
-use tokio::time::{Duration, sleep};
+use lentic_client::{Error, MergeOperator, Transaction, Value, WriteBatch};
+use tokio::time::{sleep, timeout};
 
 use crate::tally::Style;
 use crate::tasks::Tasks;
@@ -27,7 +29,7 @@ const CALLERS: u64 = 3;
 /// Tokens of a list.
 const TOKENS: u64 = 90;
 /// The time between two leaders that are asked to hand over, at most.
-const HANDS_OVER_MS: std::ops::RangeInclusive<u64> = 200..=1_500;
+const HANDS_OVER_MS: RangeInclusive<u64> = 200..=1_500;
 
 /// What is known of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,10 +79,11 @@ async fn hand_over(world: World) {
         let work = async {
             let shards = client.describe_table(world.table_name()).await?.shards;
             let shard = shards[world.below(shards.len())].shard;
+            world.recorder().nemesis("transfer", &format!("shard {shard}"));
             client.transfer_leader(shard, None).await
         };
         // Whether it took effect shows in what callers see, and a cluster that hangs has enough to do.
-        let _ = tokio::time::timeout(Duration::from_millis(*HANDS_OVER_MS.end()), work).await;
+        let _ = timeout(Duration::from_millis(*HANDS_OVER_MS.end()), work).await;
     }
 }
 
@@ -146,7 +149,7 @@ impl Lists {
             client.table(world.table_name()).write(batch).await
         };
         let known = match world.write(step.in_shards(shards), work).await {
-            Done::Ok(Version(_)) => Token::Acknowledged,
+            Done::Ok(_) => Token::Acknowledged,
             Done::Unknown => Token::Unknown,
             Done::Refused(_) => Token::Refused,
         };

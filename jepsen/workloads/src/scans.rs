@@ -137,7 +137,7 @@ async fn gets(world: &World, at: Version) -> Option<Vec<Row>> {
         .flat_map(|shard| (0..KEYS).filter(move |number| number % world.shards() == shard))
         .map(|number| world.key(number, &name(number)))
         .collect();
-    let work = async { get_all(world, keys, at).await };
+    let work = get_all(world, keys, at);
     let step = Step::read(NAME, &format!("all keys at {at}"));
     world.run(step, work, |rows| Value::from(rows.len())).await.ok()
 }

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use lentic_client::{Error, ErrorKind, Version, WriteBatch};
+use lentic_client::{Error, Version, WriteBatch};
 use serde_json::Value;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -214,10 +214,7 @@ impl Ledger {
         let row = match done {
             Done::Ok(_) => Row::Acknowledged,
             Done::Unknown => Row::Unknown,
-            Done::Refused(error) => {
-                assert!(error.kind() != ErrorKind::ConditionFailed || matches!(write, Write::Twin(..)));
-                Row::Refused
-            }
+            Done::Refused(_) => Row::Refused,
         };
         match write {
             Write::Put(key) | Write::Insert(key) => drop(self.rows.insert(key, row)),

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use lentic_client::{Error, Transaction, Version, WriteBatch};
+use lentic_client::{Transaction, Version, WriteBatch};
 
 use crate::tally::Style;
 use crate::tasks::Tasks;
@@ -70,7 +70,7 @@ async fn write(world: &World, answered: &Answered) -> Option<Version> {
     let places = if world.one_in(2) || next == shard { vec![shard] } else { vec![shard, next] };
     let batch = places.iter().fold(WriteBatch::new(), |batch, place| batch.put(key(world, *place), "tick"));
     let (client, step) = (world.client(), Step::new(NAME, Style::OneShot, "write", format!("{NAME}/{places:?}")));
-    let work = async { commit(world, &client, batch).await };
+    let work = client.commit(Transaction::new().with(world.table_name(), batch));
     let Done::Ok(version) = world.write(step.in_shards(places.clone()), work).await else { return None };
     let mut written = answered.written.lock().unwrap_or_else(PoisonError::into_inner);
     written.resize_with(world.shards(), BTreeSet::new);
@@ -79,8 +79,4 @@ async fn write(world: &World, answered: &Answered) -> Option<Version> {
         assert!(is_new, "{NAME}: two writes in shard {place} were answered with version {version}");
     }
     Some(version)
-}
-
-async fn commit(world: &World, client: &lentic_client::Client, batch: WriteBatch) -> Result<Version, Error> {
-    client.commit(Transaction::new().with(world.table_name(), batch)).await
 }

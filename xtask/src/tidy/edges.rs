@@ -83,7 +83,6 @@ pub(crate) const EDGES: &[Edge] = &[
     edge("lentic-sim-rocks", "lentic-rocks", Reach::Product, "the store"),
     edge("lentic-sim-rocks", "lentic-engine", Reach::Product, "what a store is"),
     edge("lentic-sim-rocks", "lentic-types", Reach::Product, "groups and indexes"),
-    edge("lentic-sim", "lentic-check", Reach::Product, "what clients were answered is checked there"),
     edge("lentic-jepsen", "lentic-check", Reach::Product, "what clients were answered is checked there"),
     edge("lentic-jepsen", "lentic-client", Reach::Product, "its clients are the real ones"),
     edge("lentic-jepsen", "lentic-net", Reach::Product, "links to nodes of callers who are no such clients"),

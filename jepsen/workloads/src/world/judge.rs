@@ -9,6 +9,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use bytes::Bytes;
 use lentic_client::{Error, ErrorKind, Transaction, Version, WriteBatch};
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -154,7 +155,7 @@ impl World {
     ///
     /// # Panics
     /// If it fails as it may not.
-    pub(crate) async fn open(&self, workload: &'static str, rows: Vec<(bytes::Bytes, Vec<u8>)>) -> bool {
+    pub(crate) async fn open(&self, workload: &'static str, rows: Vec<(Bytes, Vec<u8>)>) -> bool {
         let batch = rows
             .into_iter()
             .fold(WriteBatch::new(), |batch, (key, value)| batch.if_absent(key.clone()).put(key, value));
