@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use lentic_client::{Client, ClusterStatus, NodeId, Options, ShardId, TableOptions};
 
-use lentic_faults::disk::Disk;
-use lentic_faults::net::{Network, Ports};
+use lentic_faults::disk::{self, Disk};
+use lentic_faults::net::{self, Network, Ports};
 use lentic_faults::process::Preload;
 
-use crate::nemesis::Needs;
+use crate::nemesis::{Fault, Needs};
 use crate::node::{Node, Place};
 use crate::place::{HTTP_PORT, PORT, Places};
 use crate::wait::until;
@@ -133,6 +133,23 @@ impl Cluster {
     #[must_use]
     pub fn network(&self) -> &Network {
         self.network.as_deref().expect("who hurts links has asked for such a network")
+    }
+
+    /// Why a fault is not possible on this ground.
+    pub(crate) fn lacks(&self, fault: Fault) -> Option<String> {
+        let plain_disk = || {
+            let disk = self.nodes.iter().find_map(Node::disk_kind)?;
+            matches!(disk, disk::Kind::Plain { .. }).then(|| disk.to_string())
+        };
+        let plain_network = || {
+            let network = self.network.as_deref()?.kind();
+            matches!(network, net::Kind::Loopback { .. }).then(|| network.to_string())
+        };
+        match fault {
+            Fault::DiskFull | Fault::PowerOne | Fault::PowerMajority | Fault::PowerAll => plain_disk(),
+            Fault::Loss => plain_network(),
+            _ => None,
+        }
     }
 
     /// What the nodes stand on, and what was tried of it before the first one was started.
@@ -310,13 +327,17 @@ async fn places(settings: &Settings, network: Option<&Arc<Network>>, probed: &mu
         });
     }
     let first = places.first_mut().expect("a cluster has a node");
-    if let Some(disk) = &mut first.disk {
-        probed.push(disk.kind().to_string());
-        probed.extend(disk.probe().unwrap_or_else(|error| panic!("faults of disks have no effect: {error}")));
-    }
     if first.calls.is_some() {
         Preload::probe().unwrap_or_else(|reason| panic!("faults of system calls have no effect: {reason}"));
         probed.push("a library between the processes and the kernel; each of its faults was tried".to_owned());
+    }
+    if let Some(disk) = &mut first.disk {
+        let kind = disk.kind();
+        probed.push(kind.to_string());
+        if matches!(kind, disk::Kind::Plain { .. }) {
+            return places;
+        }
+        probed.extend(disk.probe().unwrap_or_else(|error| panic!("faults of disks have no effect: {error}")));
     }
     places
 }

@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lentic_faults::disk::Disk;
+use lentic_faults::disk::{self, Disk};
 use lentic_faults::net::Network;
 use lentic_faults::process::Preload;
 use rustix::process::{Pid, Signal, kill_process};
@@ -125,6 +125,11 @@ impl Node {
     /// The disk that its data is on, if that is its own.
     pub const fn disk(&mut self) -> Option<&mut Disk> {
         self.place.disk.as_mut()
+    }
+
+    /// What that disk is.
+    pub(crate) fn disk_kind(&self) -> Option<disk::Kind> {
+        self.place.disk.as_ref().map(Disk::kind)
     }
 
     /// What stands between it and the kernel, if anything does.

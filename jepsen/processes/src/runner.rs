@@ -67,6 +67,8 @@ pub struct Run {
     /// Whether logs and stores are small, so that they turn over fast: segments are closed, tables written, logs let go,
     /// followers sent snapshots.
     pub is_small: bool,
+    /// Whether faults that this machine does not allow are left out; the report says so.
+    pub takes_less: bool,
 }
 
 /// What a run came to.
@@ -130,6 +132,7 @@ async fn perform(stand: Stand, run: Run, recorder: Recorder) -> Report {
     let knobs = if run.is_small { SMALL } else { &[] };
     let settings = crate::cluster::Settings { ground, ..stand.settings(&run.name, run.nodes, knobs) };
     let mut cluster = Cluster::start(&settings).await;
+    let (faults, lacking) = possible(&run, &cluster);
     let world = world(&cluster, &run, &recorder, Random::seeded(random.next_seed())).await;
     let admin = cluster.client(Options { deadline: DEADLINE, ..Options::default() }).await;
     let mut workloads = JoinSet::new();
@@ -139,7 +142,7 @@ async fn perform(stand: Stand, run: Run, recorder: Recorder) -> Report {
     let names: Vec<&'static str> = run.workloads.iter().map(|workload| workload.name).collect();
     world.until_committed(&[], recorder.now(), END_WITHIN).await;
 
-    let schedule = Schedule { faults: run.faults.clone(), time: run.time };
+    let schedule = Schedule { faults, time: run.time };
     let mut arena = Arena { cluster: &mut cluster, table: TABLE, admin: &admin, recorder: &recorder, dice: &dice };
     let done = tokio::select! {
         done = schedule.run(&mut arena, &world, &names) => done,
@@ -154,7 +157,8 @@ async fn perform(stand: Stand, run: Run, recorder: Recorder) -> Report {
     let alike = read_alike(&cluster, &admin, TABLE).await;
     cluster.check_well();
 
-    let report = report(&run, &cluster, &world, &done, &alike);
+    let mut report = report(&run, &cluster, &world, &done, &alike);
+    lacking.iter().for_each(|words| report.add("NOT DONE", words));
     let timeline = timeline(&run, &cluster, &world, &done, length);
     write(&settings.home.join("timeline.svg"), &timeline.svg());
     for workload in &names {
@@ -166,6 +170,17 @@ async fn perform(stand: Stand, run: Run, recorder: Recorder) -> Report {
         );
     }
     report
+}
+
+/// The faults that can be struck on this ground, and those that cannot, with the reason.
+///
+/// # Panics
+/// If there are such and the run takes nothing less than what it names.
+fn possible(run: &Run, cluster: &Cluster) -> (Vec<Fault>, Vec<String>) {
+    let lacks = |fault: &Fault| cluster.lacks(*fault).map(|reason| format!("{fault}: {reason}"));
+    let lacking: Vec<String> = run.faults.iter().filter_map(lacks).collect();
+    assert!(lacking.is_empty() || run.takes_less, "faults that this machine does not allow: {}", lacking.join("; "));
+    (run.faults.iter().copied().filter(|fault| lacks(fault).is_none()).collect(), lacking)
 }
 
 /// The words of a workload that has ended before it was told to.

@@ -51,6 +51,7 @@ pub fn short(name: &str, seed: u64) -> Run {
         nodes: 3,
         shards: 6,
         is_small: *is_small,
+        takes_less: true,
     }
 }
 
@@ -66,7 +67,17 @@ pub fn long(seed: u64) -> Vec<Run> {
         let nodes = if usize::try_from(number).unwrap_or(0) % FIVE_NODES_EVERY == 3 { 5 } else { 3 };
         // Each size half of the times, and always for what damages files that are closed.
         let is_small = number % 2 == 1 || faults.contains(&Fault::Damage);
-        Run { name, workloads, faults, time: LONG_TIME, seed: seed + number, nodes, shards: 6, is_small }
+        Run {
+            name,
+            workloads,
+            faults,
+            time: LONG_TIME,
+            seed: seed + number,
+            nodes,
+            shards: 6,
+            is_small,
+            takes_less: false,
+        }
     };
     runs.map(run).collect()
 }

@@ -110,6 +110,7 @@ fn parse(words: &[&str]) -> Result<Asked, String> {
             nodes: usize::try_from(nodes).expect("a few"),
             shards: u32::try_from(shards).expect("a few"),
             is_small,
+            takes_less: false,
         }])),
         (None, None, Some("short")) => Ok(Asked::Runs(short_names().map(|name| short(name, seed)).collect())),
         (None, None, Some("long")) => Ok(Asked::Runs(long(seed))),
