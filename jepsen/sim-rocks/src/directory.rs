@@ -4,6 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A directory of this process alone.
 #[derive(Debug)]
@@ -13,19 +14,26 @@ impl Directory {
     /// A new, empty one.
     pub(crate) fn new() -> Self {
         let parent = std::env::temp_dir();
-        for number in 0_u64.. {
-            let path = parent.join(format!("lentic-sim-rocks-{}-{number}", process::id()));
+        loop {
+            // Never the name of an earlier one: that may still be open, and is removed by its name.
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+            let path = parent.join(format!("lentic-sim-rocks-{}-{now}", process::id()));
             match fs::create_dir(&path) {
                 Ok(()) => return Self(path),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => panic!("a directory {} can be made: {error}", path.display()),
             }
         }
-        unreachable!("there are more numbers than directories")
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// Removes it, and what is in it: who has a file of it open may go on reading it.
+    pub(crate) fn remove(&self) {
+        // What cannot be removed is for the system to clear.
+        let _ = fs::remove_dir_all(&self.0);
     }
 
     /// A copy of all files and directories.
@@ -38,8 +46,7 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        // What cannot be removed is for the system to clear.
-        let _ = fs::remove_dir_all(&self.0);
+        self.remove();
     }
 }
 
@@ -51,7 +58,10 @@ fn copy_all(from: &Path, to: &Path) {
             fs::create_dir(&target).expect("a new directory");
             copy_all(&entry.path(), &target);
         } else {
-            fs::copy(entry.path(), target).expect("the file can be copied: nothing removes files by itself");
+            let copied = fs::copy(entry.path(), target);
+            // RocksDB removes in the background what it does not need any more.
+            let gone = copied.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound);
+            assert!(gone || copied.is_ok(), "a file of the store cannot be copied: {copied:?}");
         }
     }
 }

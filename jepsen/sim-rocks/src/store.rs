@@ -49,6 +49,10 @@ impl SimStore for SimRocks {
         (Self::open(self.directory.copy(), gc), self.unflushed.load(Ordering::Relaxed))
     }
 
+    fn discard(&self) {
+        self.directory.remove();
+    }
+
     fn entries(&self, family: Family) -> Vec<(Vec<u8>, Vec<u8>)> {
         let all = Bounds::Range { lower: Vec::new(), upper: None };
         let mut cursor = self.store.cursor(family, all).expect("the store can be read");

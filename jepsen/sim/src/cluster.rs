@@ -473,6 +473,7 @@ impl<S: SimStore> Drop for Cluster<S> {
         for number in 0..self.hosts.len() {
             self.watch.node_ended(number);
             self.network.crash(&self.hosts[number].address);
+            self.hosts[number].store.discard();
         }
     }
 }

@@ -20,8 +20,9 @@ pub trait SimStore: Portable + Sized {
     /// An empty one.
     fn fresh(gc: &GcHandle) -> Self;
     /// What a process finds after a crash: the store at some point since its last flush, and how many batches are gone.
-    /// This one is not used any more.
     fn crash(&self, dice: &Dice, gc: &GcHandle) -> (Self, usize);
+    /// This one is not used any more, though what has crashed may still hold it: what it keeps outside of memory goes.
+    fn discard(&self);
     /// Every entry of `family`, in key order.
     fn entries(&self, family: Family) -> Vec<(Vec<u8>, Vec<u8>)>;
 }
@@ -36,6 +37,8 @@ impl SimStore for MemStore {
         let kept = dice.place(unflushed + 1);
         (self.crash(kept), unflushed - kept)
     }
+
+    fn discard(&self) {}
 
     fn entries(&self, family: Family) -> Vec<(Vec<u8>, Vec<u8>)> {
         self.entries(family)
@@ -97,6 +100,7 @@ impl<S: SimStore> Host<S> {
     pub(crate) fn crash_store(&mut self, dice: &Dice) -> usize {
         self.gc = GcHandle::new();
         let (store, lost) = self.store.crash(dice, &self.gc);
+        self.store.discard();
         self.store = Arc::new(store);
         lost
     }
