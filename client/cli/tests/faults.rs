@@ -19,7 +19,7 @@ use lentic_jepsen::{Cluster, Report, Stand, Verdict};
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// The longest that a case may take.
-const CASE_MAX: Duration = Duration::from_secs(300);
+const CASE_MAX: Duration = Duration::from_secs(600);
 
 /// What chance follows from: a minute of every fault is the same minute each time, as far as processes are.
 const SEED: u64 = 1;

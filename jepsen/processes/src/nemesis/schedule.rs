@@ -9,7 +9,7 @@ use super::Fault;
 use super::struck::{Arena, Struck};
 
 /// How long a cluster may take to go on once a fault is mended: nodes start, elect, and end what others left behind.
-const RESUMES_WITHIN: Duration = Duration::from_secs(30);
+const RESUMES_WITHIN: Duration = Duration::from_secs(90);
 /// How long it is left alone between two faults.
 const CALM_MS: std::ops::RangeInclusive<u64> = 500..=2_500;
 /// How long a fault holds, in most cases.
