@@ -37,7 +37,7 @@ Exit codes:
   3    no node was reached
   4    the cluster refused it, and it had no effect; or a node that was to run cannot
   5    the outcome is unknown; read before writing again
-  6    a node had to end: its disk failed or is full, or nobody could connect any more; it says what to do
+  6    a node had to end: its disk failed or is full, or nobody could connect any more
   130  interrupted
   141  nobody reads stdout any more";
 
