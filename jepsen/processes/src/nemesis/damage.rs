@@ -49,9 +49,7 @@ pub(super) async fn mend(arena: &mut Arena<'_>, place: usize, wound: Wound) -> S
     let found = match node.ended() {
         Some(status) => {
             assert!(!status.success(), "{} says that all is well, and {damaged}", node.name());
-            let tail = node.log_tail();
-            let number = name.trim_start_matches('0').split('.').next().unwrap_or(&name);
-            assert!(tail.contains(&name) || tail.contains(number), "{} ended and does not name {name}", node.name());
+            assert!(node.log_tail().contains(&name), "{} ended and does not name {name}", node.name());
             "the node refused it"
         }
         None if node.log_tail().contains(&name) => "the node found it and went on without what it was part of",
