@@ -138,6 +138,9 @@ impl<S: SimStore> Cluster<S> {
                 self.trace.add(format_args!("n{} does not start: {reason}", number + 1));
             }
             (Err(reason), None) if host.disk_fails => {
+                if self.dice.one_in(2) {
+                    host.fs = host.fs.crash(self.dice.random().next_seed());
+                }
                 self.counts.starts_failed += 1;
                 self.trace.add(format_args!("n{} does not start: {reason}", number + 1));
                 self.network.crash(&host.address);
@@ -313,14 +316,15 @@ impl<S: SimStore> Cluster<S> {
         self.trace.add(format_args!("n{} disk is full", number + 1));
     }
 
-    /// Ends the nodes whose log has failed, as their processes do by themselves. Of what a failed sync has left in
-    /// memory nothing can be trusted, so the machine starts anew, too.
+    /// Ends the nodes whose log has failed, as their processes do by themselves. What a failed sync has left in memory is
+    /// not on disk, and still read by the next process; now and then the machine starts anew, too.
     pub fn end_failed(&mut self) {
         for number in 0..self.hosts.len() {
             let running = self.hosts[number].running.as_ref();
             if running.is_some_and(|running| !running.stands_still && running.log.stats().is_err()) {
                 self.counts.disk_ends += 1;
-                self.crash(number, true);
+                let power = self.dice.one_in(2);
+                self.crash(number, power);
             }
         }
     }

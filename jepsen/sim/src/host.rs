@@ -133,27 +133,20 @@ impl<S: SimStore> Host<S> {
         let mut used: Vec<&String> = reads.iter().filter(|(_, reads)| **reads > 1).map(|(name, _)| name).collect();
         used.pop();
         let Some(file) = used.get(dice.place(used.len())).copied().cloned() else { return false };
-        let gathers = gathers(&undamaged.bytes(&file).unwrap_or_default());
-        // Behind the last gather there may be those of an earlier life of the file.
-        let Some((offset, bytes)) = gathers.get(dice.place(gathers.len() / 2 + 1)) else { return false };
+        let Some((offset, bytes)) = first_gather(&undamaged.bytes(&file).unwrap_or_default()) else { return false };
         let mask = u8::try_from(dice.between(1..=255)).unwrap_or(1);
-        self.fs.flip(&file, offset + dice.place(*bytes), mask);
+        self.fs.flip(&file, offset + dice.place(bytes), mask);
         self.damage = Some(Damage { file, undamaged });
         true
     }
 }
 
-/// Where in a segment gathers are, and how long with their records: see the log's `format`.
-fn gathers(segment: &[u8]) -> Vec<(usize, usize)> {
+/// Where the first gather of a segment is, and how long it is with its records: see the log's `format`. Behind it there may
+/// be those of an earlier life of the file.
+fn first_gather(segment: &[u8]) -> Option<(usize, usize)> {
     const BLOCK_BYTES: usize = 4_096;
     const HEADER_BYTES: usize = 20;
-    let mut found = Vec::new();
-    let mut offset = BLOCK_BYTES;
-    while let Some(header) = segment.get(offset..offset + HEADER_BYTES).filter(|header| header.starts_with(b"GTHR")) {
-        let Some(records) = header[12..16].first_chunk().map(|bytes| u32::from_be_bytes(*bytes)) else { break };
-        let bytes = HEADER_BYTES + usize::try_from(records).unwrap_or(usize::MAX / 2);
-        found.push((offset, bytes));
-        offset += bytes.next_multiple_of(BLOCK_BYTES);
-    }
-    found
+    let header = segment.get(BLOCK_BYTES..BLOCK_BYTES + HEADER_BYTES).filter(|header| header.starts_with(b"GTHR"))?;
+    let records = u32::from_be_bytes(*header[12..16].first_chunk()?);
+    Some((BLOCK_BYTES, HEADER_BYTES + usize::try_from(records).ok()?))
 }

@@ -71,12 +71,13 @@ async fn scenario<S: SimStore>(dice: Dice, trace: Trace) -> Report {
     let began = Instant::now();
     let (shape, shards) = shape(&dice);
     trace.add(format_args!("{shape:?}, {shards} shards"));
+    let pace = pace(&shape);
     let mut cluster = Cluster::<S>::start_on(&dice, trace.clone(), shape).await;
     let clients: Vec<Client> = (0..3).map(|_| cluster.client(options(&dice))).collect();
     let admin = cluster.client(Options { deadline: DEADLINE, ..Options::default() });
     let table = TableOptions { shards: u32::try_from(shards).unwrap_or(1), ..TableOptions::default() };
     admin.create_table(TABLE, table).await.expect("the table is made");
-    let world = world(&dice, clients, &admin).await;
+    let world = world(&dice, clients, &admin, pace).await;
     let workloads = start(&dice, &world);
 
     break_things(&mut cluster, &dice.fork(), &admin, Duration::from_millis(dice.between(FAULTS_MS))).await;
@@ -106,7 +107,7 @@ async fn scenario<S: SimStore>(dice: Dice, trace: Trace) -> Report {
 }
 
 /// What workloads share.
-async fn world(dice: &Dice, clients: Vec<Client>, admin: &Client) -> World {
+async fn world(dice: &Dice, clients: Vec<Client>, admin: &Client, pace: Pace) -> World {
     let shards = admin.describe_table(TABLE).await.expect("the table is known").shards;
     World::new(Setting {
         clients,
@@ -115,7 +116,7 @@ async fn world(dice: &Dice, clients: Vec<Client>, admin: &Client) -> World {
         random: Random::seeded(dice.random().next_seed()),
         recorder: Recorder::in_memory(),
         policy: Policy::Strict { serves_within: SERVES_WITHIN },
-        pace: Pace::SIMULATED,
+        pace,
     })
 }
 
@@ -149,6 +150,14 @@ fn odd_knobs(shape: &mut Shape, dice: &Dice) {
     raft.heartbeat = Duration::from_millis(heartbeat);
     (raft.election_min, raft.election_max) = (Duration::from_millis(election_min), Duration::from_millis(election_max));
     shape.drift_ppm_max = [0, 500, 100_000][dice.place(3)];
+}
+
+/// How fast clients are: a log that syncs for each record has some hundred of them a second, for all groups.
+fn pace(shape: &Shape) -> Pace {
+    match shape.log.gather_bytes_max {
+        1 => Pace::SIMULATED.slower(3),
+        _ => Pace::SIMULATED,
+    }
 }
 
 fn options(dice: &Dice) -> Options {

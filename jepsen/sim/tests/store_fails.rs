@@ -1,8 +1,8 @@
-//! A node whose store cannot be written any more, as on a full disk.
+//! A node whose store cannot be written any more, as on a full disk, or read, as from a damaged one.
 
 use std::time::Duration;
 
-use lentic_client::{Options, TableOptions};
+use lentic_client::{KeyRange, Options, TableOptions};
 use lentic_net::{Class, Link};
 use lentic_proto::v1::pipe_request::Request;
 use lentic_proto::v1::pipe_response::Response;
@@ -81,6 +81,41 @@ fn others_take_over_and_it_says_why_it_does_not_serve() {
             assert!(failure.message.contains("no space left"), "{failure:?}");
             let leader = failure.shard.expect("it names the shard").leader;
             assert_ne!(leader, Some(node.id().0), "it names itself");
+        });
+        assert_eq!(outcome.value, Ok(()), "seed {seed}");
+    }
+}
+
+#[test]
+fn what_one_node_cannot_read_another_answers() {
+    for seed in 1..=5 {
+        let outcome = run(seed, false, |dice, trace| async move {
+            let mut cluster = Cluster::start(&dice, trace, Shape::default()).await;
+            let client = cluster.client(Options::default());
+            client.create_table("t", TableOptions::default()).await.expect("the table is made");
+            let table = client.table("t");
+            table.put("key", "value").await.expect("it is put");
+            timeout(Duration::from_secs(60), settles(&cluster)).await.expect("every group has three members");
+            let shard = client.describe_table("t").await.expect("it is known").shards.remove(0);
+            let host = leader_of(&cluster, &format!("shard {}", shard.shard)).expect("it has a leader");
+            let node = cluster.node(host).expect("it runs").clone();
+            cluster.store_of(node.id()).expect("it has a store").fail_reads("checksum mismatch in 000123.sst");
+
+            let began = Instant::now();
+            let reads = async { (table.get("key").await, table.scan(KeyRange::all()).start().next().await) };
+            let ends = async {
+                while node.store_failure().is_none() {
+                    sleep(Duration::from_millis(50)).await;
+                }
+                // As its process does.
+                cluster.crash(host, false);
+            };
+            let ((found, row), ()) = tokio::join!(reads, ends);
+            assert_eq!(found.expect("another answers").map(|value| value.value), Some("value".into()));
+            assert_eq!(row.map(|row| row.expect("another answers").key), Some("key".into()));
+            assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
+            let failure = node.store_failure().unwrap();
+            assert!(failure.contains("000123.sst") && failure.contains("must stop"), "{failure}");
         });
         assert_eq!(outcome.value, Ok(()), "seed {seed}");
     }

@@ -33,6 +33,8 @@ struct State {
     interrupt_install: bool,
     /// Why nothing can be written any more.
     failed: Option<StoreError>,
+    /// Why nothing can be read any more.
+    unreadable: Option<StoreError>,
 }
 
 impl State {
@@ -90,6 +92,11 @@ impl MemStore {
         self.lock().failed = Some(StoreError::Failed(reason.to_owned()));
     }
 
+    /// From now on nothing can be read, as from blocks that are damaged.
+    pub fn fail_reads(&self, reason: &str) {
+        self.lock().unreadable = Some(StoreError::Failed(reason.to_owned()));
+    }
+
     /// Every entry of `family`, in key order.
     #[must_use]
     pub fn entries(&self, family: Family) -> Vec<(Vec<u8>, Vec<u8>)> {
@@ -99,6 +106,11 @@ impl MemStore {
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn readable(&self) -> Result<RwLockReadGuard<'_, State>, StoreError> {
+        let state = self.read();
+        state.unreadable.clone().map_or(Ok(state), Err)
     }
 
     fn lock(&self) -> RwLockWriteGuard<'_, State> {
@@ -123,11 +135,12 @@ impl View for MemStore {
     type Cursor<'a> = MemCursor;
 
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.read().families[family as usize].get(key).cloned())
+        Ok(self.readable()?.families[family as usize].get(key).cloned())
     }
 
     fn cursor(&self, family: Family, bounds: Bounds) -> Result<MemCursor, StoreError> {
-        Ok(MemCursor { entries: Arc::clone(&self.read().families[family as usize]), bounds, place: None, prefix: None })
+        let entries = Arc::clone(&self.readable()?.families[family as usize]);
+        Ok(MemCursor { entries, bounds, place: None, prefix: None })
     }
 }
 

@@ -11,7 +11,9 @@
 //!    was given up by an earlier opening.
 //! 2. Read each segment once, oldest first, and replay its records into the groups. The end of each is in the link of
 //!    the next; the end of the last is its last good gather ([`scan`](crate::scan)).
-//! 3. Sync the last segment: what was read may have been in the kernel's memory only.
+//! 3. Write the last good gather once more, as it is, and sync: what was read may have been in the kernel's memory only.
+//!    A sync alone does not do after one that failed, for the kernel may take the pages for written since. Gathers before
+//!    it are on disk, for a log whose sync has failed writes no more.
 //! 4. Begin a new segment whose link says where the last one ends. **Nothing is ever written behind a torn end**, so what
 //!    was torn cannot come back later: the link decides for ever. If anything fails before the link is durable, the next
 //!    opening starts over with the same bytes.
@@ -23,7 +25,7 @@ use crate::format::{BLOCK_BYTES, HeaderError, Link, Record, SegmentHeader, Seque
 use crate::fs::{DirLock, Fs, LockError};
 use crate::group::{Group, Kept, Location, Purged};
 use crate::limits::LogOptions;
-use crate::scan::{End, ScanError, scan};
+use crate::scan::{End, ScanError, Scanned, scan};
 use crate::segment::{Directory, Failed, Segment};
 use crate::writer::Tail;
 use bytes::Bytes;
@@ -70,7 +72,7 @@ pub(crate) fn recover(fs: Arc<dyn Fs>, cluster: ClusterId, options: &LogOptions)
 
     let sequence = opened.last_key_value().map_or(Sequence(1), |(newest, _)| newest.next());
     let previous = match &last {
-        Some(last) => last.sync(&directory)?,
+        Some(last) => last.prove(&directory)?,
         None => None,
     };
     let segment = directory.begin(sequence, options.capacity_for(0), previous)?;
@@ -80,7 +82,7 @@ pub(crate) fn recover(fs: Arc<dyn Fs>, cluster: ClusterId, options: &LogOptions)
     let mut segments: BTreeMap<_, _> = kept.filter(|(sequence, _)| needed(sequence)).collect();
     if let Some(last) = last {
         segments.remove(&last.segment.sequence);
-        if last.any {
+        if last.scanned.any {
             segments.insert(last.segment.sequence, last.cut(&directory)?);
         }
     }
@@ -144,20 +146,22 @@ fn chain(opened: &BTreeMap<Sequence, Opened>) -> Vec<&Opened> {
 struct Last {
     segment: Arc<Segment>,
     previous: Option<Link>,
-    end: u32,
-    /// Whether it holds any record.
-    any: bool,
+    scanned: Scanned,
 }
 
 impl Last {
     /// Makes durable what was read, and says what the next segment links to. A segment without records is passed over,
     /// so that a node that starts again and again does not collect files.
-    fn sync(&self, directory: &Directory) -> Result<Option<Link>, OpenError> {
+    fn prove(&self, directory: &Directory) -> Result<Option<Link>, OpenError> {
         let Segment { sequence, ref file, .. } = *self.segment;
-        let synced = file.sync_data();
-        synced.map_err(|source| OpenError::Io { action: "syncing", path: directory.path(sequence), source })?;
-        Ok(match self.any {
-            true => Some(Link { sequence, end: self.end }),
+        let failed = |action| move |source| OpenError::Io { action, path: directory.path(sequence), source };
+        let Scanned { last, end, any } = self.scanned;
+        let mut gather = vec![0; (end - last) as usize];
+        file.read_at(&mut gather, u64::from(last)).map_err(failed("reading"))?;
+        file.write_at(&gather, u64::from(last)).map_err(failed("writing"))?;
+        file.sync_data().map_err(failed("syncing"))?;
+        Ok(match any {
+            true => Some(Link { sequence, end }),
             false => self.previous,
         })
     }
@@ -165,9 +169,9 @@ impl Last {
     /// Frees the space behind the end, which is never written.
     fn cut(&self, directory: &Directory) -> Result<Arc<Segment>, OpenError> {
         let Segment { sequence, seed, ref file, .. } = *self.segment;
-        let cut = file.cut(u64::from(self.end));
+        let cut = file.cut(u64::from(self.scanned.end));
         cut.map_err(|source| OpenError::Io { action: "cutting", path: directory.path(sequence), source })?;
-        Ok(Arc::new(Segment { sequence, seed, file: Arc::clone(file), bytes: self.end }))
+        Ok(Arc::new(Segment { sequence, seed, file: Arc::clone(file), bytes: self.scanned.end }))
     }
 }
 
@@ -190,11 +194,11 @@ fn replay_chain(directory: &Directory, chain: &[&Opened], replay: &mut Replay) -
             return Err(OpenError::Damaged { path: path(), offset: u64::from(segment.bytes), what });
         }
         let scanned = scan(segment, end, |record, offset| replay.apply(record, segment.sequence, offset));
-        let (end, any) = scanned.map_err(|error| match error {
+        let scanned = scanned.map_err(|error| match error {
             ScanError::Io(source) => OpenError::Io { action: "reading", path: path(), source },
             ScanError::Damaged { offset, what } => OpenError::Damaged { path: path(), offset: u64::from(offset), what },
         })?;
-        last = Some(Last { segment: Arc::clone(segment), previous: opened.header.previous, end, any });
+        last = Some(Last { segment: Arc::clone(segment), previous: opened.header.previous, scanned });
     }
     Ok(last)
 }

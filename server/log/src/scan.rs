@@ -63,42 +63,52 @@ pub(crate) enum End {
     Open,
 }
 
-/// Passes every record of the segment to `apply`, in order, with its offset. Returns the end, and whether there was any
-/// record. `apply` refuses a record by saying why.
+/// What a scan found.
+#[derive(Clone, Copy)]
+pub(crate) struct Scanned {
+    /// Where the last gather begins; the end, if there is none.
+    pub(crate) last: u32,
+    /// Where the last gather ends.
+    pub(crate) end: u32,
+    /// Whether there is any record.
+    pub(crate) any: bool,
+}
+
+/// Passes every record of the segment to `apply`, in order, with its offset. `apply` refuses a record by saying why.
 pub(crate) fn scan(
     segment: &Segment,
     end: End,
     mut apply: impl FnMut(Record<'_>, u32) -> Result<(), String>,
-) -> Result<(u32, bool), ScanError> {
+) -> Result<Scanned, ScanError> {
     let limit = match end {
         End::Known(end) => end,
         End::Open => segment.bytes,
     };
     let mut window = Window { file: &*segment.file, length: segment.bytes, start: 0, bytes: Vec::new() };
-    let (mut offset, mut any) = (BLOCK_BYTES, false);
-    while offset < limit {
-        match gather(&mut window, segment, offset, limit)? {
+    let mut scanned = Scanned { last: BLOCK_BYTES, end: BLOCK_BYTES, any: false };
+    while scanned.end < limit {
+        match gather(&mut window, segment, scanned.end, limit)? {
             Gather::Good { records, next } => {
                 for (record, offset) in records {
-                    any = true;
+                    scanned.any = true;
                     apply(record, offset).map_err(|what| ScanError::Damaged { offset, what })?;
                 }
-                offset = next;
+                (scanned.last, scanned.end) = (scanned.end, next);
             }
             Gather::Foreign { offset, what } => return Err(ScanError::Damaged { offset, what }),
             Gather::Bad { offset: bad, what } => {
                 let durable = match end {
                     End::Known(_) => Some("the next segment begins after it".to_owned()),
-                    End::Open => later_gather(&mut window, segment, offset)?,
+                    End::Open => later_gather(&mut window, segment, scanned.end)?,
                 };
                 return match durable {
                     Some(proof) => Err(ScanError::Damaged { offset: bad, what: format!("{what}, and {proof}") }),
-                    None => Ok((offset, any)),
+                    None => Ok(scanned),
                 };
             }
         }
     }
-    Ok((offset, any))
+    Ok(scanned)
 }
 
 enum Gather<'a> {

@@ -52,11 +52,13 @@ pub(crate) struct Directory {
     fs: Arc<dyn Fs>,
     cluster: ClusterId,
     spares: BTreeSet<String>,
+    /// Spares of an earlier process, whose last sync may have failed: of these, not even the length is known to be on disk.
+    found: BTreeSet<String>,
 }
 
 impl Directory {
-    pub(crate) fn new(fs: Arc<dyn Fs>, cluster: ClusterId, spares: BTreeSet<String>) -> Self {
-        Self { fs, cluster, spares }
+    pub(crate) fn new(fs: Arc<dyn Fs>, cluster: ClusterId, found: BTreeSet<String>) -> Self {
+        Self { fs, cluster, spares: BTreeSet::new(), found }
     }
 
     pub(crate) fn fs(&self) -> &Arc<dyn Fs> {
@@ -80,15 +82,21 @@ impl Directory {
         previous: Option<Link>,
     ) -> Result<Arc<Segment>, Failed> {
         let spare = self.spares.pop_first();
-        let name = spare.clone().unwrap_or_else(|| sequence.spare_name());
+        let found = if spare.is_none() { self.found.pop_first() } else { None };
+        let name = spare.clone().or_else(|| found.clone()).unwrap_or_else(|| sequence.spare_name());
         let failed = |action| {
             let path = self.fs.path(&name);
             move |source| Failed { action, path, source }
         };
-        let file = match spare {
+        let file = match spare.or_else(|| found.clone()) {
             Some(_) => self.fs.open(&name).map_err(failed("opening"))?,
             None => self.fs.create(&name).map_err(failed("creating"))?,
         };
+        if found.is_some() {
+            // It may still have the name of a segment on disk.
+            self.fs.sync_dir().map_err(failed("syncing the directory of"))?;
+            file.cut(0).map_err(failed("cutting"))?;
+        }
         let header = SegmentHeader { cluster: self.cluster, sequence, capacity, previous };
         file.allocate(u64::from(capacity)).map_err(failed("reserving space for"))?;
         file.write_at(&header.encode(), 0).map_err(failed("writing"))?;
@@ -104,7 +112,7 @@ impl Directory {
         for segment in segments {
             let name = segment.sequence.file_name();
             let keep = segment.bytes == segment_bytes
-                && self.spares.len() < SPARES_MAX
+                && self.spares.len() + self.found.len() < SPARES_MAX
                 // Nobody can find the segment any more, so a count of one stays one.
                 && Arc::strong_count(&segment) == 1;
             let failed = |source| Failed { action: "giving back", path: self.fs.path(&name), source };

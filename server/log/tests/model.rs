@@ -45,17 +45,17 @@ enum Action {
         group: u64,
         bytes_max: usize,
     },
-    /// The operation of this kind after some more fails, and the power goes soon after.
+    /// The operation of this kind after some more fails, and soon after the power goes, or only the process ends.
     Fail {
         op: SimOp,
         after: u64,
-        seed: u64,
+        power: Option<u64>,
     },
     /// As above, but it fails while the log is being opened.
     FailOpening {
         op: SimOp,
         after: u64,
-        seed: u64,
+        power: Option<u64>,
     },
     Crash {
         seed: u64,
@@ -81,8 +81,8 @@ fn action() -> impl Strategy<Value = Action> {
         8 => Just(Action::Step),
         4 => Just(Action::Run),
         4 => (group(), 0usize..5_000).prop_map(|(group, bytes_max)| Action::Read { group, bytes_max }),
-        1 => (op(), 0u64..6, any::<u64>()).prop_map(|(op, after, seed)| Action::Fail { op, after, seed }),
-        1 => (op(), 0u64..4, any::<u64>()).prop_map(|(op, after, seed)| Action::FailOpening { op, after, seed }),
+        2 => (op(), 0u64..6, any::<Option<u64>>()).prop_map(|(op, after, power)| Action::Fail { op, after, power }),
+        2 => (op(), 0u64..4, any::<Option<u64>>()).prop_map(|(op, after, power)| Action::FailOpening { op, after, power }),
         2 => any::<u64>().prop_map(|seed| Action::Crash { seed }),
         2 => (op(), 0u64..4).prop_map(|(op, after)| Action::Kill { op, after }),
         1 => Just(Action::Close),
@@ -146,6 +146,14 @@ struct Run {
 
 fn open(fs: &SimFs, options: LogOptions) -> Result<(Log, Writer), lentic_log::OpenError> {
     Log::open(Arc::new(fs.clone()), CLUSTER, options, Box::new(|_| ()))
+}
+
+/// Ends a life: the power goes, and what this seed says is kept, or only the process ends.
+fn end(fs: &SimFs, power: Option<u64>) -> SimFs {
+    match power {
+        Some(seed) => fs.crash(seed),
+        None => fs.kill(),
+    }
 }
 
 /// Everything the log shows, through its public face.
@@ -249,17 +257,17 @@ impl Run {
             }
             Action::Run => while self.step() {},
             Action::Read { group, bytes_max } => self.read(group, bytes_max),
-            Action::Fail { op, after, seed } => {
+            Action::Fail { op, after, power } => {
                 self.fs.fail(op, after, ErrorKind::Other);
                 while self.step() {}
-                self.reopen(self.fs.crash(seed));
+                self.reopen(end(&self.fs, power));
             }
-            Action::FailOpening { op, after, seed } => {
+            Action::FailOpening { op, after, power } => {
                 let fs = self.fs.kill();
                 fs.fail(op, after, ErrorKind::Other);
-                // It may fail or, if it needs fewer operations, succeed: either way the power goes.
+                // It may fail or, if it needs fewer operations, succeed: either way this life ends.
                 let _ = open(&fs, self.options);
-                self.reopen(fs.crash(seed));
+                self.reopen(end(&fs, power));
             }
             Action::Crash { seed } => self.reopen(self.fs.crash(seed)),
             Action::Kill { op, after } => self.kill(op, after),

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use lentic_engine::StoreError;
+use lentic_engine::{ReadError, StoreError};
 use lentic_machine::Refusal;
 use lentic_machine::shard::Token;
 use lentic_proto::v1::Failure;
@@ -96,8 +96,8 @@ pub(crate) fn internal(message: impl Into<String>) -> Failure {
     Failure::new(ErrorKind::Internal, message.into())
 }
 
-/// The first failure of the node's store. A group that met one has stopped, and so will every other: whoever runs the
-/// node should end it.
+/// The first failure of the node's store. A group that met one has stopped, and so will every other, and what a reader met
+/// others will meet: whoever runs the node should end it, for others lead then.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StoreFailure(Arc<OnceLock<String>>);
 
@@ -107,12 +107,21 @@ impl StoreFailure {
         self.0.get().cloned()
     }
 
-    /// Notes it. Damage to some key is no failure of the whole store.
+    /// Notes what a group met that has stopped for it. Damage to some key is no failure of the whole store.
     pub(crate) fn note(&self, error: &StoreError) {
         if matches!(error, StoreError::Failed(_)) {
             // The first says what it was; those after it follow from it.
             let _ = self.0.set(error.to_string());
         }
+    }
+
+    /// Notes that a read failed, be it for the disk or for damage to what is on it, and says so to the reader: it is no
+    /// answer, and another replica has one.
+    pub(crate) fn of_read(&self, ReadError::Store(error): &ReadError) -> Failure {
+        let _ = self.0.set(error.to_string());
+        let mut failure = not_leader();
+        failure.message = format!("this node cannot read what it has: {error}; another replica can");
+        failure
     }
 
     /// The fault that it is for a group.

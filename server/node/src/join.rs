@@ -12,7 +12,7 @@ use lentic_types::{ClusterId, NodeId};
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
-use crate::gateway::Forwarder;
+use crate::gateway::{Forwarder, Lane};
 use crate::node::Identity;
 
 /// How long one node of the cluster may take to answer.
@@ -60,7 +60,7 @@ pub async fn join(
                 address: address.to_owned(),
                 http_address: http_address.to_owned(),
             });
-            match forwarder.ask(seed, request, deadline.min(Instant::now() + ANSWER_WITHIN)).await {
+            match forwarder.ask(seed, Lane::NeverWaits, request, deadline.min(Instant::now() + ANSWER_WITHIN)).await {
                 Ok(Response::Join(joined)) => {
                     let Ok(cluster) = <[u8; 16]>::try_from(&joined.cluster[..]) else { continue };
                     let identity = Identity { cluster: ClusterId(cluster), node: NodeId(joined.node), incarnation };

@@ -149,7 +149,7 @@ impl Shard {
         context: &mut Context<'_, '_, V>,
     ) -> Result<Outcome, Fatal> {
         // Whoever ends a transaction is no client: its answer is not kept, and it asks for no client's answer.
-        let key = request.key.filter(|_| request.action.is_of_client());
+        let key = request.key.filter(|_| !request.action.is_ending());
         if let Some(answer) = key.as_ref().and_then(|key| self.answers.find(key)) {
             let is_forgotten = answer == Outcome::Refused(Refusal::AnswerForgotten);
             context.stats.refused += u64::from(is_forgotten);

@@ -60,9 +60,11 @@ pub enum Action {
 }
 
 impl Action {
-    /// Whether a client asks for it, and may ask again.
-    pub(super) const fn is_of_client(&self) -> bool {
-        !matches!(self, Self::Decide(_) | Self::Resolve(_) | Self::Status(_))
+    /// Whether it brings a transaction to its end: nodes ask for it, not clients. Nothing that it does waits for a key, and
+    /// others wait for the keys that it frees: it goes before all else.
+    #[must_use]
+    pub const fn is_ending(&self) -> bool {
+        matches!(self, Self::Decide(_) | Self::Resolve(_) | Self::Status(_))
     }
 }
 

@@ -14,6 +14,7 @@ use lentic_types::{ErrorKind, NodeId, ShardId};
 use tokio::time::{Instant, sleep};
 
 use super::Gateway;
+use super::forward::Lane;
 use super::pipe::Caller;
 use crate::failure;
 use crate::ticks::last_of;
@@ -103,7 +104,7 @@ impl<S: Portable> Gateway<S> {
                 self.answer_as_meta(request.clone()).await
             } else {
                 match self.meta_address() {
-                    Some(address) => self.forwarder.ask(&address, request.clone(), deadline).await,
+                    Some(address) => self.forwarder.ask(&address, Lane::NeverWaits, request.clone(), deadline).await,
                     None => Err(failure::not_leader()),
                 }
             };

@@ -30,7 +30,17 @@ pub(crate) struct Forwarder {
     network: Arc<dyn Network>,
     /// What is said of this process to others.
     hello: Hello,
-    pipes: Mutex<BTreeMap<Address, Arc<Pipe>>>,
+    pipes: Mutex<BTreeMap<(Address, Lane), Arc<Pipe>>>,
+}
+
+/// Which pipe a request takes. A pipe carries a bounded number at once, so that what frees keys must not queue in it behind
+/// those who wait for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Lane {
+    /// Requests that may wait for a transaction's keys.
+    MayWait,
+    /// Requests that never do: the ends of transactions, and what is about the cluster.
+    NeverWaits,
 }
 
 /// A pipe to another node.
@@ -82,11 +92,12 @@ impl Forwarder {
     pub(crate) async fn ask(
         &self,
         address: &Address,
+        lane: Lane,
         request: Request,
         deadline: Instant,
     ) -> Result<Response, Failure> {
         let asked = timeout_at(deadline, async {
-            let pipe = self.pipe(address).await?;
+            let pipe = self.pipe(address, lane).await?;
             let id = pipe.next.fetch_add(1, Ordering::Relaxed);
             let (reply, answer) = oneshot::channel();
             match pipe.open().as_mut() {
@@ -113,8 +124,9 @@ impl Forwarder {
             .unwrap_or_else(|_| Err(failure::unknown("the deadline passed; the request may have had its effect")))
     }
 
-    async fn pipe(&self, address: &Address) -> Result<Arc<Pipe>, Failure> {
-        if let Some(pipe) = self.pipes().get(address).filter(|pipe| !pipe.is_gone()) {
+    async fn pipe(&self, address: &Address, lane: Lane) -> Result<Arc<Pipe>, Failure> {
+        let place = (address.clone(), lane);
+        if let Some(pipe) = self.pipes().get(&place).filter(|pipe| !pipe.is_gone()) {
             return Ok(Arc::clone(pipe));
         }
         let unreachable = |_| failure::not_leader();
@@ -131,11 +143,11 @@ impl Forwarder {
         let pipe =
             Arc::new(Pipe { sender: link.sender, next: AtomicU64::new(1), open: Mutex::new(Some(BTreeMap::new())) });
         spawn(receive(Arc::clone(&pipe), link.receiver));
-        self.pipes().insert(address.clone(), Arc::clone(&pipe));
+        self.pipes().insert(place, Arc::clone(&pipe));
         Ok(pipe)
     }
 
-    fn pipes(&self) -> MutexGuard<'_, BTreeMap<Address, Arc<Pipe>>> {
+    fn pipes(&self) -> MutexGuard<'_, BTreeMap<(Address, Lane), Arc<Pipe>>> {
         self.pipes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

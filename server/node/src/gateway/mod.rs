@@ -16,7 +16,7 @@ mod unary;
 
 pub(crate) use answers::Budget;
 pub(crate) use calls::Calls;
-pub(crate) use forward::Forwarder;
+pub(crate) use forward::{Forwarder, Lane};
 pub(crate) use guarded::Guarded;
 pub(crate) use pauses::Pauses;
 pub(crate) use routes::Routes;

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
 use super::Gateway;
+use super::forward::Lane;
 use super::kv::MULTI_GET_KEYS_MAX;
 use super::pauses::Pauses;
 use super::pipe::Caller;
@@ -160,7 +161,7 @@ impl<S: Portable> Gateway<S> {
             return self.answer_here(request, deadline).await;
         }
         match self.leader_of(place, hint) {
-            Some(address) => self.forwarder.ask(&address, request, deadline).await,
+            Some(address) => self.forwarder.ask(&address, Lane::MayWait, request, deadline).await,
             None => Err(failure::not_leader()),
         }
     }

@@ -8,7 +8,7 @@ use lentic_engine::gc::GcHandle;
 use lentic_engine::keys::sys::{self, SysKind};
 use lentic_engine::{Batch, Family, MaskSet, Portable};
 use lentic_machine::shard::{Descriptor, HeadsOptions};
-use lentic_machine::{Command, Event, Outcome, Overlay, Shard};
+use lentic_machine::{Command, Event, Fatal, Outcome, Overlay, Shard};
 use lentic_raft::{Committed, Fault, Machine, Transfer};
 use lentic_types::{GroupId, Index, Version};
 
@@ -115,7 +115,12 @@ impl<S: Portable> ShardMachine<S> {
                 Some(bytes) => Command::decode(bytes).map_err(fault)?,
                 None => Command { epoch: self.shard.descriptor().epoch, requests: Vec::new() },
             };
-            let applied = self.shard.apply(entry.index, &command, &overlay).map_err(fault)?;
+            let applied = self.shard.apply(entry.index, &command, &overlay).map_err(|fatal| {
+                if let Fatal::Store(error) = &fatal {
+                    self.failure.note(error);
+                }
+                fault(fatal)
+            })?;
             overlay.batch().absorb(applied.batch);
             if entry.command.is_some() {
                 replies.push(applied.replies);

@@ -111,9 +111,12 @@ pub(crate) struct Queue {
 
 #[derive(Debug, Default)]
 struct State {
+    /// What ends transactions: it goes before all others, for they may wait for its keys, and beside them its number is
+    /// bounded by theirs.
+    endings: VecDeque<Proposal>,
     waiting: VecDeque<Proposal>,
-    /// Those that were blocked, by the age of their transactions: they go before all others, or those that come later
-    /// would take the keys from them again and again.
+    /// Those that were blocked, by the age of their transactions: they go before those that wait, which would take the
+    /// keys from them again and again.
     again: BTreeMap<(TxnId, u64), Proposal>,
     agains: u64,
     bytes: usize,
@@ -126,17 +129,20 @@ struct State {
 }
 
 impl State {
-    fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.again.is_empty()
+    fn len(&self) -> usize {
+        self.endings.len() + self.again.len() + self.waiting.len()
     }
 
     /// The next request.
     fn front(&self) -> Option<&Proposal> {
-        self.again.first_key_value().map(|(_, proposal)| proposal).or_else(|| self.waiting.front())
+        let again = || self.again.first_key_value().map(|(_, proposal)| proposal);
+        self.endings.front().or_else(again).or_else(|| self.waiting.front())
     }
 
     fn pop_front(&mut self) -> Option<Proposal> {
-        let next = self.again.pop_first().map(|(_, proposal)| proposal).or_else(|| self.waiting.pop_front())?;
+        let ending = self.endings.pop_front();
+        let next = ending.or_else(|| self.again.pop_first().map(|(_, proposal)| proposal));
+        let next = next.or_else(|| self.waiting.pop_front())?;
         self.bytes -= next.cost.bytes;
         self.pressing -= usize::from(!next.rides);
         Some(next)
@@ -164,8 +170,9 @@ impl Queue {
         if !state.open {
             return Err(Box::new((proposal, Refused::NotLeader)));
         }
+        let is_ending = proposal.action.is_ending();
         // One request of any size is taken when nothing waits.
-        if state.bytes > 0 && state.bytes + proposal.cost.bytes > limits.waiting_bytes_max {
+        if !is_ending && state.bytes > 0 && state.bytes + proposal.cost.bytes > limits.waiting_bytes_max {
             return Err(Box::new((proposal, Refused::Full)));
         }
         state.bytes += proposal.cost.bytes;
@@ -173,7 +180,10 @@ impl Queue {
             true => drop(state.rides_until.get_or_insert_with(|| Instant::now() + RIDES_WITHIN)),
             false => state.pressing += 1,
         }
-        state.waiting.push_back(proposal);
+        match is_ending {
+            true => state.endings.push_back(proposal),
+            false => state.waiting.push_back(proposal),
+        }
         drop(state);
         self.filled.notify_one();
         Ok(())
@@ -229,7 +239,7 @@ impl Queue {
 
     fn take(&self, limits: &QueueLimits, bytes_min: usize) -> Taken {
         let mut state = self.lock();
-        if state.bytes < bytes_min || state.is_empty() {
+        if state.bytes < bytes_min || state.len() == 0 {
             return Taken::None;
         }
         if let Some(at) = state.rides_until.filter(|at| state.pressing == 0 && *at > Instant::now()) {
@@ -245,7 +255,7 @@ impl Queue {
             }
             gathered.push(state.pop_front().expect("there is a front"));
         }
-        if state.pressing == state.waiting.len() + state.again.len() {
+        if state.pressing == state.len() {
             state.rides_until = None;
         }
         Taken::Some(gathered)
@@ -261,8 +271,8 @@ impl Queue {
         let mut state = self.lock();
         state.open = false;
         (state.bytes, state.pressing, state.rides_until) = (0, 0, None);
-        let again = std::mem::take(&mut state.again);
-        again.into_values().chain(std::mem::take(&mut state.waiting)).collect()
+        let (endings, again) = (std::mem::take(&mut state.endings), std::mem::take(&mut state.again));
+        endings.into_iter().chain(again.into_values()).chain(std::mem::take(&mut state.waiting)).collect()
     }
 
     /// Whether requests are let in.
@@ -346,6 +356,20 @@ mod tests {
         assert_eq!(gathered.iter().map(begun).collect::<Vec<_>>(), [3, 7, 0, 0]);
         assert!(queue.close().is_empty());
         assert!(queue.offer_again(prepare(1)).is_err(), "nobody leads here");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_ends_a_transaction_goes_before_all_and_has_always_room() {
+        let limits = QueueLimits { waiting_bytes_max: 20, ..LIMITS };
+        let queue = open_queue(&[false, false]);
+        assert!(queue.offer(proposal(false), &limits).is_err(), "it is full");
+        let txn =
+            TxnRef { id: TxnId::default(), anchor: Anchor { table: TableId(1), key: "a".into() }, until: Version::MAX };
+        let ending = Proposal { action: Action::Status(txn), ..proposal(false) };
+        assert!(queue.offer(ending, &limits).is_ok());
+        let gathered = queue.gather(&LIMITS, || true).await;
+        let endings: Vec<bool> = gathered.iter().map(|proposal| proposal.action.is_ending()).collect();
+        assert_eq!(endings, [true, false, false]);
     }
 
     #[tokio::test(start_paused = true)]

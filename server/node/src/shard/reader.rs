@@ -20,7 +20,7 @@ use super::locked::Locked;
 use super::machine::{Rules, ShardMachine, Shown};
 use super::queue::Queue;
 use super::stamps::Stamps;
-use crate::failure;
+use crate::failure::{self, StoreFailure};
 use crate::ticks::{TickSource, last_of};
 
 /// Point reads that wait for a round; beyond it a caller is asked to come again.
@@ -44,6 +44,7 @@ impl<S: Portable> Clone for Reader<S> {
 pub(crate) struct Place<S: Portable> {
     pub(crate) group: Group<ShardMachine<S>>,
     pub(crate) store: Arc<S>,
+    pub(crate) failure: StoreFailure,
     pub(crate) shown: Arc<Shown>,
     pub(crate) queue: Arc<Queue>,
     pub(crate) stamps: Arc<Stamps>,
@@ -222,7 +223,7 @@ impl<S: Portable> Place<S> {
         let mut stats = ReadStats::default();
         let found =
             if keys < BLOCKING_KEYS_MIN { read(&read_at, &mut stats) } else { blocking(|| read(&read_at, &mut stats)) };
-        found.map_err(|error| failure::internal(error.to_string()))
+        found.map_err(|error| self.failure.of_read(&error))
     }
 
     /// Answers point reads with the newest values.

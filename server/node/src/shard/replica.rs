@@ -37,6 +37,7 @@ pub(crate) struct Replica<S: Portable> {
     pub(crate) group: Group<ShardMachine<S>>,
     pub(crate) reader: Reader<S>,
     pub(super) store: Arc<S>,
+    pub(super) failure: StoreFailure,
     pub(super) shown: Arc<Shown>,
     queue: Arc<Queue>,
     limits: QueueLimits,
@@ -101,12 +102,14 @@ impl<S: Portable> Replica<S> {
         let reader = Reader::start(Place {
             group: group.clone(),
             store: Arc::clone(&store),
+            failure: shared.failure.clone(),
             shown: Arc::clone(&shown),
             queue: Arc::clone(&queue),
             stamps,
             ticks: shared.ticks.clone(),
         });
-        Ok(Self { shard: place.shard, group, reader, store, shown, queue, limits })
+        let failure = shared.failure.clone();
+        Ok(Self { shard: place.shard, group, reader, store, failure, shown, queue, limits })
     }
 
     /// Queues a request, or refuses it before any work is done.

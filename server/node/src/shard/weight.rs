@@ -63,7 +63,7 @@ impl<S: Portable> Replica<S> {
                 let left = limits::VALIDATED_RECORDS_MAX.saturating_sub(stats.records);
                 let page = ScanLimits { steps_max: left + 1, ..ScanLimits::default() };
                 let page = blocking(|| at.scan(&*self.store, &range, Direction::Forward, &page, &mut stats));
-                let page = page.map_err(|error| Heavy::Failed(failure::internal(error.to_string())))?;
+                let page = page.map_err(|error| Heavy::Failed(self.failure.of_read(&error)))?;
                 if stats.records > limits::VALIDATED_RECORDS_MAX {
                     return Err(Heavy::Failed(failure::too_large_to_validate()));
                 }
@@ -82,7 +82,7 @@ impl<S: Portable> Replica<S> {
             let left = limits::DELETE_RANGE_RECORDS_MAX.saturating_sub(stats.records);
             let page = ScanLimits { steps_max: left + 1, ..ScanLimits::default() };
             let page = at.scan(&*self.store, &range, Direction::Forward, &page, stats);
-            let page = page.map_err(|error| failure::internal(error.to_string()))?;
+            let page = page.map_err(|error| self.failure.of_read(&error))?;
             if stats.records > limits::DELETE_RANGE_RECORDS_MAX {
                 return Ok(false);
             }

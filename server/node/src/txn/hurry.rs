@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Lane};
 
 /// Transactions that wait to be asked for; more are not needed so soon.
 pub(crate) const WANTED_MAX: usize = 64;
@@ -28,7 +28,7 @@ pub(crate) async fn hurry<S: Portable>(gateway: &Gateway<S>, mut wanted: mpsc::R
             let route = Some(v1::Route::to(place.shard, place.epoch));
             let request = pipe_request::Request::Step(v1::StepRequest { route, step: bytes::Bytes::new() });
             // It goes on without, a little later.
-            let _ = gateway.forwarder.ask(&address, request, Instant::now() + WITHIN).await;
+            let _ = gateway.forwarder.ask(&address, Lane::NeverWaits, request, Instant::now() + WITHIN).await;
         }
     }
 }

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::convert::{HEAD_BYTES, OPERATION_BYTES};
 use crate::failure;
-use crate::gateway::{Gateway, Pauses};
+use crate::gateway::{Gateway, Lane, Pauses};
 use crate::shard::queue::{Cost, Proposal, Reply};
 use crate::shard::replica::Replica;
 use crate::shard::weight::Heavy;
@@ -76,7 +76,8 @@ impl<S: Portable> Gateway<S> {
         let route = Some(v1::Route::to(place.shard, place.epoch));
         let bytes = bytes.get_or_insert_with(|| step.action.to_step(step.key.as_ref())).clone();
         let request = pipe_request::Request::Step(v1::StepRequest { route, step: bytes });
-        match self.forwarder.ask(&address, request, deadline).await? {
+        let lane = if step.action.is_ending() { Lane::NeverWaits } else { Lane::MayWait };
+        match self.forwarder.ask(&address, lane, request, deadline).await? {
             Response::Step(response) => Outcome::from_told(&response.told)
                 .map_err(|error| failure::internal(format!("a node answered a step by what is none: {error}"))),
             _ => Err(failure::internal("a step was answered by something else")),
