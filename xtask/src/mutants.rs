@@ -43,6 +43,9 @@ const MUTANTS: &[(&str, &str)] = &[
     ("read-past-locks", "a read does not wait for a transaction that holds its key"),
     ("no-sweep", "nobody ends the transactions of a coordinator that is gone"),
     ("locks-not-loaded", "a replica that starts has forgotten the locks"),
+    ("take-not-atomic", "a range is taken in the anchor's shard alone"),
+    ("mask-ignored", "reads of keys do not look at what rollbacks hide, and scans do"),
+    ("fences-not-loaded", "a replica that starts has forgotten who owns what"),
 ];
 
 /// The mutants that only real processes can see: the name, what is wrong with it, and the words for `lentic-jepsen`.

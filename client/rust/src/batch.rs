@@ -6,6 +6,7 @@ use lentic_proto::v1::{self, operation};
 use lentic_types::{KeyRange, Version};
 
 use crate::merge::MergeOperator;
+use crate::owners::Fence;
 
 /// Conditions and operations that take effect together or not at all, in the order in which they were added: a later
 /// operation sees the earlier ones. Conditions are judged before all operations.
@@ -112,10 +113,11 @@ impl WriteBatch {
         self
     }
 
-    /// Names the token under which the writer owns the keys' range.
+    /// Shows the fence under which the writer owns the keys: [`Table::acquire`](crate::Table::acquire). Without it, or with
+    /// an older one, it fails as `Fenced`, and so it does with one for keys that nobody owns.
     #[must_use]
-    pub fn fence(mut self, token: u64) -> Self {
-        self.fence = Some(token);
+    pub fn fence(mut self, fence: impl Into<Fence>) -> Self {
+        self.fence = Some(fence.into().0);
         self
     }
 

@@ -6,6 +6,7 @@
 mod conditions;
 mod limits;
 mod merges;
+mod owners;
 mod points;
 mod promises;
 mod scans;
@@ -89,6 +90,11 @@ cases! {
     txns::snapshots_stand_still,
     txns::a_handle_commits_once,
     txns::what_is_required_is_judged_at_commit,
+    owners::only_the_owner_writes,
+    owners::owners_are_told,
+    owners::a_job_goes_back_to_its_checkpoints,
+    owners::what_cannot_be_restored_is_refused,
+    owners::one_of_those_who_race_is_the_owner,
 }
 
 /// Runs every case, all at the same time: they have nothing in common but the cluster.

@@ -24,6 +24,7 @@
 //! | `client`, `table`, `admin` | what a caller sees |
 //! | `embedded` | a node in this process, behind the feature of that name |
 //! | `batch`, `merge`, `scan`, `error`, `options` | its words |
+//! | `owners` | who writes where, checkpoints, and the way back |
 //! | `transaction`, `txn`, `snapshot` | what takes effect together, and what is read at one version |
 //! | `write`, `read`, `batcher` | from an operation to requests of single shards |
 //! | `call`, `progress`, `backoff` | one request until it is answered |
@@ -49,6 +50,7 @@ mod flight;
 mod merge;
 mod nodes;
 mod options;
+mod owners;
 mod pipe;
 mod progress;
 mod read;
@@ -74,6 +76,7 @@ pub use lentic_serve::config as node_config;
 pub use lentic_types::{ClusterId, Epoch, ErrorKind, KeyRange, NodeId, Retry, ShardId, TableId, Version};
 pub use merge::{MergeOperator, decode_set, encode_set};
 pub use options::Options;
+pub use owners::{Checkpoint, Fence, Owned, Owners, Take};
 pub use read::Value;
 pub use routes::prefix_range;
 pub use scan::{Row, Scan, ScanBuilder};

@@ -26,6 +26,7 @@
 //! | `orphans.rs` | who dies in a commit leaves nothing by halves, and keeps nobody for long |
 //! | `retries.rs` | what is sent again takes effect once |
 //! | `scans.rs` | a version reads the same for everybody, later too |
+//! | `owners.rs` | who was replaced writes no more, and checkpoints are found again in all shards at once |
 //! | `world.rs`, `world/` | what workloads share: clients, keys, choices, and how an operation is judged |
 //! | `pace.rs` | how fast all of it is |
 //! | `recorder.rs`, `tally.rs`, `outage.rs` | what is kept of it: a history, counts, times |
@@ -38,6 +39,7 @@ mod lists;
 mod monotonic;
 mod orphans;
 mod outage;
+mod owners;
 mod pace;
 mod predicate;
 mod recorder;
@@ -99,6 +101,7 @@ pub const WORKLOADS: &[Workload] = &[
     workload!(orphans::orphans, NAME, "who dies in a commit leaves nothing by halves, and keeps nobody for long"),
     workload!(retries::retries, NAME, "what is sent again takes effect once"),
     workload!(scans::scans, NAME, "a version reads the same for everybody, later too"),
+    workload!(owners::owners, NAME, "who was replaced writes no more, and checkpoints are found again"),
 ];
 
 /// The workload of a name.

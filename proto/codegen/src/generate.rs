@@ -9,6 +9,7 @@ use protox::Compiler;
 const PUBLIC: &[&str] = &[
     "lentic/v1/common.proto",
     "lentic/v1/kv.proto",
+    "lentic/v1/owners.proto",
     "lentic/v1/tables.proto",
     "lentic/v1/cluster.proto",
     "lentic/v1/pipe.proto",

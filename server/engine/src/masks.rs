@@ -67,22 +67,27 @@ impl MaskSet {
         Self { masks: Vec::new(), pieces: BTreeMap::new() }
     }
 
-    /// Adds a mask. Masks are added in the order of their ends: each is a commit of the same shard.
+    /// Adds a mask. Those that share keys are added in the order of their ends: a range is rolled back by one at a time.
     ///
     /// # Panics
-    /// If the mask is empty or not newer than all others.
+    /// If the mask is empty, or not newer than all others that share a key with it.
     pub fn add(&mut self, mask: Mask) {
         assert!(mask.from < mask.end, "a rollback goes back");
-        assert!(self.masks.last().is_none_or(|last| last.end < mask.end), "masks are added in commit order");
         self.cut_at(mask.range.start().clone());
         if let Some(end) = mask.range.end() {
             self.cut_at(end.clone());
         }
         let end = mask.range.end().map_or(Bound::Unbounded, |end| Bound::Excluded(end.clone()));
         for (_, intervals) in self.pieces.range_mut((Bound::Included(mask.range.start().clone()), end)) {
+            assert!(
+                intervals.first().is_none_or(|last| last.end < mask.end),
+                "masks of a key are added in commit order"
+            );
             intervals.insert(0, Interval { from: mask.from, end: mask.end });
         }
-        self.masks.push(mask);
+        let order = |mask: &Mask| (mask.end, mask.range.start().clone());
+        let place = self.masks.partition_point(|other| order(other) < order(&mask));
+        self.masks.insert(place, mask);
     }
 
     /// Makes `key` the start of a piece.
@@ -204,7 +209,7 @@ mod tests {
                 let end = (start < end).then(|| vec![end]);
                 let range = KeyRange::new(vec![start], end).unwrap();
                 let mask = Mask { range, from: Version(from), end: Version(from + length) };
-                if masks.iter().all(|other| other.end != mask.end) {
+                if masks.iter().all(|other| other.end != mask.end || !other.range.overlaps(&mask.range)) {
                     masks.push(mask);
                 }
             }
@@ -220,6 +225,22 @@ mod tests {
             None => version <= at,
             Some(last) => (last.end.0 <= version && version <= at) || is_visible(masks, key, version, last.from.0),
         }
+    }
+
+    #[test]
+    fn those_of_different_keys_come_in_any_order() {
+        let all = [mask("a", Some("c"), 10, 30), mask("c", Some("e"), 10, 30), mask("e", None, 5, 20)];
+        let mut set = MaskSet::new();
+        all.iter().rev().cloned().for_each(|mask| set.add(mask));
+        assert_eq!(set, all.iter().cloned().collect());
+        assert_eq!(set.masks().iter().map(|mask| mask.end.0).collect::<Vec<_>>(), [20, 30, 30]);
+    }
+
+    #[test]
+    #[should_panic(expected = "in commit order")]
+    fn those_of_a_key_come_in_the_order_of_their_ends() {
+        let mut set = MaskSet::from_iter([mask("a", None, 10, 30)]);
+        set.add(mask("b", Some("c"), 5, 20));
     }
 
     proptest! {

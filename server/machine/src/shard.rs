@@ -3,7 +3,7 @@
 //! | file | idea |
 //! |---|---|
 //! | `apply` | the switch: from an entry to its effects |
-//! | `write`, `acquire`, `release`, `rollback`, `watermark` | one command each |
+//! | `write`, `take`, `release`, `watermark` | one command each |
 //! | `prepare`, `decide`, `resolve`, `status` | a transaction's commands, one each |
 //! | `conditions`, `merge` | what a write may ask for before and while it is applied |
 //! | `command`, `outcome` | what goes in and what comes out, with their bytes in `codec` |
@@ -15,7 +15,6 @@
 //!
 //! Commands to come have their place beside these: split and merge with the changes of shape.
 
-mod acquire;
 mod answers;
 mod apply;
 mod codec;
@@ -31,10 +30,10 @@ mod outcome;
 mod prepare;
 mod release;
 mod resolve;
-mod rollback;
 mod spans;
 mod state;
 mod status;
+mod take;
 mod watermark;
 mod write;
 
@@ -42,10 +41,10 @@ pub use answers::RequestKey;
 pub use apply::{Applied, Event, Fatal, LockChanges, Stats};
 pub(crate) use codec::{decode_range, encode_range};
 pub use command::{
-    Acquire, Action, Anchor, Command, Condition, Decide, Expected, Operation, Participant, Prepare, RangeRead, Release,
-    Request, Resolve, Rollback, TxnRef, Write,
+    Action, Anchor, Back, Command, Condition, Decide, Expected, Operation, Participant, Prepare, RangeRead, Release,
+    Request, Resolve, Take, TxnRef, Write,
 };
-pub use fences::{Fence, Fences, Token};
+pub use fences::{Fence, Fences, Token, owned};
 pub use heads::HeadsOptions;
 pub use locks::{Lock, Locks, Mode, OpenTxn};
 pub use outcome::{Decision, Outcome, Prepared, Refusal, TxnStatus, decision_of};

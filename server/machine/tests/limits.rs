@@ -3,8 +3,7 @@
 use lentic_engine::keys::sys::{self, SysKind};
 use lentic_engine::{Batch, Family, MemStore, Store};
 use lentic_machine::shard::{
-    Acquire, Action, Anchor, Descriptor, HeadsOptions, Operation, Prepare, RangeRead, RequestKey, Rollback, TxnRef,
-    Write,
+    Action, Anchor, Back, Descriptor, HeadsOptions, Operation, Prepare, RangeRead, RequestKey, Take, TxnRef, Write,
 };
 use lentic_machine::{Command, Outcome, Refusal, Request, Shard, invariants};
 use lentic_types::codec::{put_bytes, put_varint};
@@ -62,7 +61,7 @@ fn range(number: usize) -> KeyRange {
 }
 
 fn acquire(range: KeyRange) -> Action {
-    Action::Acquire(Acquire { range, owner: "job".into(), force: false })
+    Action::Take(Take { range, owner: "job".into(), force: false, back: Vec::new() })
 }
 
 fn is_too_large(outcome: &Outcome) -> bool {
@@ -94,9 +93,9 @@ fn a_shard_full_of_fences_still_lets_owners_take_over() {
     ]);
     assert!(is_too_large(&told[0]), "one more");
     assert!(is_too_large(&told[1]), "two more, of one cut in two");
-    assert!(matches!(told[2], Outcome::Acquired { .. }), "the same range again");
-    assert!(matches!(told[3], Outcome::Acquired { .. }), "one in place of two");
-    assert!(matches!(told[4], Outcome::Acquired { .. }), "the room that was made");
+    assert!(matches!(told[2], Outcome::Taken { .. }), "the same range again");
+    assert!(matches!(told[3], Outcome::Taken { .. }), "one in place of two");
+    assert!(matches!(told[4], Outcome::Taken { .. }), "the room that was made");
     assert!(is_too_large(&told[5]));
     assert_eq!(replica.shard.fences().len(), FENCES_MAX);
 }
@@ -108,10 +107,11 @@ fn a_shard_full_of_masks_refuses_a_rollback_without_a_trace() {
             batch.put(Family::Sys, &sys::key(GROUP, SysKind::Mask, &end.to_be_bytes()), b"\x01\x00\x00");
         }
     });
-    let rollback =
-        || Action::Rollback(Rollback { range: KeyRange::all(), to: Version(1), owner: "job".into(), force: false });
+    let back = vec![Back { range: KeyRange::all(), to: Version(1) }];
+    let take = Take { range: KeyRange::all(), owner: "job".into(), force: false, back };
+    let rollback = || Action::Take(take.clone());
     let told = replica.apply([rollback(), rollback()]);
-    assert!(matches!(told[0], Outcome::RolledBack { .. }));
+    assert!(matches!(told[0], Outcome::Taken { .. }));
     assert!(is_too_large(&told[1]));
     assert_eq!(replica.shard.masks().masks().len(), MASKS_MAX);
     assert!(replica.shard.fences().iter().all(|fence| fence.token.0 == Version(5001)), "the first one's");
@@ -142,7 +142,7 @@ fn txn(number: u64, until: Version) -> TxnRef {
 fn prepare(number: u64, keys: &[&str]) -> Action {
     let delete = |key: &&str| Operation::Delete { key: key.as_bytes().to_vec().into() };
     let part = Write { operations: keys.iter().map(delete).collect(), ..Write::default() };
-    Action::Prepare(Prepare { txn: txn(number, Version(9_000)), participants: vec![], parts: vec![part] })
+    Action::Prepare(Prepare { txn: txn(number, Version(9_000)), participants: vec![], parts: vec![part], take: None })
 }
 
 fn is_full(outcome: &Outcome) -> bool {
@@ -154,9 +154,9 @@ fn a_shard_full_of_locks_has_prepares_wait() {
     let mut replica = Replica::new(|batch| {
         // One that has locked all but two, as if it had come in parts.
         let TxnRef { id, .. } = txn(1, Version(0));
-        let mut value = vec![0x01];
+        let mut value = vec![0x02];
         value.extend_from_slice(&id.to_bytes());
-        value.extend_from_slice(b"\xa8\x46\x09\x01a\x88\x27\x00\x00\x00\x00\x00\x00");
+        value.extend_from_slice(b"\xa8\x46\x09\x01a\x88\x27\x00\x00\x00\x00\x00\x00\x00");
         batch.put(Family::Sys, &sys::key(GROUP, SysKind::Txn, &id.to_bytes()), &value);
         for number in 0..LOCKS_MAX - 2 {
             let put_key =
@@ -191,7 +191,12 @@ fn a_shard_that_holds_many_ranges_has_prepares_wait() {
         ..Write::default()
     };
     let prepare = |number, part| {
-        Action::Prepare(Prepare { txn: txn(number, Version(9_000)), participants: vec![], parts: vec![part] })
+        Action::Prepare(Prepare {
+            txn: txn(number, Version(9_000)),
+            participants: vec![],
+            parts: vec![part],
+            take: None,
+        })
     };
     let most = HELD_RANGES_MAX - RANGES_MAX - 1;
     let told = replica.apply([
@@ -219,8 +224,9 @@ fn a_transaction_of_too_many_ranges_is_refused() {
         ranges: vec![RangeRead { range: range(9_000), since: Version(5_000) }],
         ..Write::default()
     };
-    let prepare =
-        |part| Action::Prepare(Prepare { txn: txn(1, Version(9_000)), participants: vec![], parts: vec![part] });
+    let prepare = |part| {
+        Action::Prepare(Prepare { txn: txn(1, Version(9_000)), participants: vec![], parts: vec![part], take: None })
+    };
     let told = replica.apply([prepare(part(RANGES_MAX)), prepare(part(RANGES_MAX - 1))]);
     assert!(matches!(told[0], Outcome::Refused(Refusal::Invalid(_))), "it could never be held");
     assert!(matches!(told[1], Outcome::Prepared(_)));
@@ -236,7 +242,7 @@ fn a_shard_that_keeps_too_many_ends_in_mind_refuses_what_could_be_one_of_them() 
         }
     });
     let new = |number| txn(ENDED_MAX as u64 + number, Version(90_000));
-    let prepare = |txn| Action::Prepare(Prepare { txn, participants: vec![], parts: vec![] });
+    let prepare = |txn| Action::Prepare(Prepare { txn, participants: vec![], parts: vec![], take: None });
     let until = |number, until| TxnRef { until: Version(until), ..new(number) };
     // Two too many: the two go of which a prepare can come for the shortest time.
     replica.apply([Action::Status(new(0)), Action::Status(new(1))]);
@@ -268,8 +274,9 @@ fn a_transaction_of_too_many_keys_is_refused() {
         });
         Write { conditions: conditions.collect(), ..Write::default() }
     };
-    let prepare =
-        |number, parts| Action::Prepare(Prepare { txn: txn(number, Version(9_000)), participants: vec![], parts });
+    let prepare = |number, parts| {
+        Action::Prepare(Prepare { txn: txn(number, Version(9_000)), participants: vec![], parts, take: None })
+    };
     let told = replica.apply([
         prepare(1, vec![part(TXN_KEYS_MAX / 2), part(TXN_KEYS_MAX / 2 + 1)]),
         prepare(1, vec![part(TXN_KEYS_MAX / 2), part(TXN_KEYS_MAX / 2)]),
@@ -294,7 +301,12 @@ fn delete_ranges_of_a_transaction_do_not_lock_more_than_it_may() {
                 .expect("in order"),
         };
         let part = Write { operations: (0..ranges).map(delete).collect(), ..Write::default() };
-        Action::Prepare(Prepare { txn: txn(number, Version(9_000)), participants: vec![], parts: vec![part] })
+        Action::Prepare(Prepare {
+            txn: txn(number, Version(9_000)),
+            participants: vec![],
+            parts: vec![part],
+            take: None,
+        })
     };
     let told = replica.apply([prepare(1, ranges), prepare(2, ranges - 1)]);
     assert_eq!(told[0], Outcome::Refused(Refusal::TooLarge { position: 10 }));

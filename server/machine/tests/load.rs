@@ -4,8 +4,8 @@ use lentic_engine::keys::sys::{self, SysKind};
 use lentic_engine::{Batch, Family, MemStore, Store, StoreError};
 use lentic_machine::Shard;
 use lentic_machine::shard::{
-    Acquire, Action, Anchor, Descriptor, HeadsOptions, Operation, Participant, Prepare, RangeRead, RequestKey,
-    Rollback, Token, TxnRef, Write,
+    Action, Anchor, Back, Descriptor, HeadsOptions, Operation, Participant, Prepare, RangeRead, RequestKey, Take,
+    Token, TxnRef, Write,
 };
 use lentic_machine::{Command, Request};
 use lentic_types::{ClientId, Epoch, GroupId, Index, KeyRange, NodeId, TableId, TxnId, Version};
@@ -37,11 +37,11 @@ fn store() -> MemStore {
     let part = Write { ranges: vec![read], operations: vec![put_e], ..Write::default() };
     let participants = vec![Participant { table: TableId(7), range: range.clone() }];
     let actions = [
-        Action::Acquire(Acquire { range: range.clone(), owner: owner.clone(), force: false }),
-        Action::Rollback(Rollback { range, to: Version(10), owner, force: false }),
+        Action::Take(Take { range: range.clone(), owner: owner.clone(), force: false, back: Vec::new() }),
+        Action::Take(Take { back: vec![Back { range: range.clone(), to: Version(10) }], range, owner, force: false }),
         Action::Write(write),
         Action::RaiseWatermark(Version(5)),
-        Action::Prepare(Prepare { txn: txn(1), participants, parts: vec![part] }),
+        Action::Prepare(Prepare { txn: txn(1), participants, parts: vec![part], take: None }),
         Action::Status(txn(2)),
     ];
     let requests = (1u64..).zip(actions).map(|(sequence, action)| Request {

@@ -64,7 +64,7 @@ pub(crate) fn transaction(request: v1::TransactRequest) -> Result<(Option<Reques
     Ok((key, parts))
 }
 
-fn request_key(key: &v1::RequestKey) -> Result<RequestKey, Failure> {
+pub(crate) fn request_key(key: &v1::RequestKey) -> Result<RequestKey, Failure> {
     if key.issued == 0 {
         return Err(failure::invalid("the key's `issued` is 0; give the newest version known when it was made"));
     }

@@ -12,6 +12,7 @@ use lentic_machine::meta;
 use lentic_net::{Accept, Address, BoxFuture, Class, Link, Network};
 use lentic_proto::v1::cluster_server::ClusterServer;
 use lentic_proto::v1::kv_server::KvServer;
+use lentic_proto::v1::owners_server::OwnersServer;
 use lentic_proto::v1::tables_server::TablesServer;
 use lentic_raft::{Group, Host, Machine, Options as RaftOptions, Status};
 use lentic_runtime::{Clock, Scope, spawn};
@@ -169,6 +170,7 @@ impl<S: Portable> Node<S> {
         let kv = KvServer::new(self.gateway.clone()).max_decoding_message_size(bytes_max);
         tonic::service::Routes::new(Guarded(kv))
             .add_service(Guarded(TablesServer::new(self.gateway.clone())))
+            .add_service(Guarded(OwnersServer::new(self.gateway.clone())))
             .add_service(Guarded(ClusterServer::new(self.gateway.clone())))
     }
 

@@ -63,6 +63,8 @@ pub const SCAN_STEPS_MAX: u64 = 1_000_000;
 pub const MASKS_MAX: usize = 4_096;
 /// Most owned ranges of one shard.
 pub const FENCES_MAX: usize = 4_096;
+/// Most ranges that go back with one taking of a range: as many tasks may become one.
+pub const BACK_RANGES_MAX: usize = 1_024;
 /// Longest name of an owner in bytes.
 pub const OWNER_BYTES_MAX: usize = 256;
 /// Answers kept per client for idempotent retries. A client keeps its newest sequence less than this above what it has

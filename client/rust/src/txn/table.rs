@@ -13,6 +13,7 @@ use super::Txn;
 use crate::batch::{self, WriteBatch};
 use crate::error::Error;
 use crate::merge::MergeOperator;
+use crate::owners::Fence;
 use crate::read::Value;
 use crate::routes::prefix_range;
 use crate::scan::{Row, Scan};
@@ -122,9 +123,9 @@ impl TxnTable {
         self.merge(key, MergeOperator::AddI64, addend.to_be_bytes().to_vec())
     }
 
-    /// Names the token under which the writer owns the range of all keys that it writes in this table.
-    pub fn fence(&self, token: u64) -> Result<(), Error> {
-        self.txn.with_buffer(&self.name, |buffer| buffer.fence = Some(token))
+    /// Shows the fence under which the writer owns all keys that it writes in this table.
+    pub fn fence(&self, fence: impl Into<Fence>) -> Result<(), Error> {
+        self.txn.with_buffer(&self.name, |buffer| buffer.fence = Some(fence.into().0))
     }
 
     /// Requires the conditions of a batch that has nothing else, as in `require(WriteBatch::new().if_absent("lock"))`. They

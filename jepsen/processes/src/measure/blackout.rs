@@ -15,7 +15,12 @@ const FILL_BYTES: usize = 1 << 30;
 const VALUE_BYTES: usize = 1 << 20;
 const FILLED: &str = "filled";
 /// A log that holds them, and stores that do not let go of them before.
-const KNOBS: &[&str] = &["log.segment_bytes=67108864", "log.bytes_max=3221225472", "store.memtable_bytes=1610612736"];
+const KNOBS: &[&str] = &[
+    "log.segment_bytes=67108864",
+    "log.bytes_max=3221225472",
+    "store.memtable_bytes=1610612736",
+    "store.memtables_bytes_max=3221225472",
+];
 const SEGMENT_MIB: f64 = 64.0;
 const DISK_BYTES: u64 = 8 << 30;
 

@@ -44,14 +44,16 @@ fn needed<'a>(measure: &'a Measure, faults: &'a [Fault]) -> Needed<'a> {
 async fn failover(stand: &Stand, measure: &Measure, fault: Fault) -> Report {
     let mut field = Field::start(stand, needed(measure, &[fault])).await;
     let (mut firsts, mut gaps, mut meta) = (Distribution::default(), Distribution::default(), 0);
-    let (mut before, mut during) = (Vec::new(), Vec::new());
+    // Of rounds in which the node led the meta group, and of the others: without the oracle no shard can commit.
+    let mut latencies = [(Vec::new(), Vec::new()), (Vec::new(), Vec::new())];
     for round in 0..TIMES {
         field.cluster.well("a fault").await;
         field.spread(&[]).await;
         let victim = round % NODES;
         let led = field.led_by(victim).await;
         let others: Vec<usize> = (0..field.shards()).filter(|shard| !led.contains(shard)).collect();
-        meta += usize::from(field.cluster.leaders().await.meta == victim);
+        let leads_meta = field.cluster.leaders().await.meta == victim;
+        meta += usize::from(leads_meta);
         let calm = field.recorder.now();
         sleep(CALM).await;
         let struck = field.strike(fault, vec![victim]).await;
@@ -63,6 +65,7 @@ async fn failover(stand: &Stand, measure: &Measure, fault: Fault) -> Report {
             firsts.add(field.first_after(*shard, from));
             gaps.add(field.gap(*shard, from, to));
         }
+        let (before, during) = &mut latencies[usize::from(leads_meta)];
         before.extend(field.latencies(&others, calm, from));
         during.extend(field.latencies(&others, from, to));
         field.mend(struck).await;
@@ -73,7 +76,9 @@ async fn failover(stand: &Stand, measure: &Measure, fault: Fault) -> Report {
     report.add("faults", format!("{TIMES}, {meta} of them of the meta group's leader"));
     report.add("from the fault to the first write of a shard that the node led", &firsts);
     report.add("longest time without an acknowledgement of such a shard", &gaps);
+    let [(before, during), (before_meta, during_meta)] = latencies;
     report.add("latency of writes to other shards, p99", compared(before, during));
+    report.add("the same when the node led the meta group, and so the oracle", compared(before_meta, during_meta));
     field.end(report).await
 }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use lentic_engine::gc::GcRules;
 use lentic_engine::{Batch, ReadError, ReadStats, StoreError, View};
-use lentic_types::{Index, Limits, TxnId, Version};
+use lentic_types::{Index, KeyRange, Limits, TxnId, Version};
 
 use super::answers::RequestKey;
 use super::command::{Action, Command, Request, TxnRef};
@@ -43,9 +43,13 @@ pub struct LockChanges {
     pub opened: Vec<(TxnRef, Version)>,
     /// Who locked which key to change it, and from which version on it may commit. They came before any of `gone` went.
     pub placed: Vec<(TxnId, Bytes, Version)>,
+    /// Who may take which range.
+    pub taking: Vec<(TxnId, KeyRange)>,
+    /// Who may take which range back to an older version, and from which version on.
+    pub going_back: Vec<(TxnId, KeyRange, Version)>,
     /// Whose lock on which key is gone: what was decided is done there.
     pub gone: Vec<(TxnId, Bytes)>,
-    /// Transactions whose decision is known now: they block nobody any more.
+    /// Transactions whose decision is known now: they block nobody any more, and what they take is taken.
     pub decided: Vec<TxnId>,
     /// Transactions that are done with here.
     pub ended: Vec<TxnId>,
@@ -190,9 +194,8 @@ impl Shard {
         let version = request.version;
         match &request.action {
             Action::Write(write) => write::apply(self, version, write, context),
-            Action::Acquire(acquire) => Ok(super::acquire::apply(self, version, acquire, context)),
+            Action::Take(take) => Ok(super::take::apply(self, version, take, context)),
             Action::Release(release) => Ok(super::release::apply(self, *release, context)),
-            Action::Rollback(rollback) => Ok(super::rollback::apply(self, version, rollback, context)),
             Action::RaiseWatermark(to) => Ok(super::watermark::apply(self, version, *to, context)),
             Action::Decline(refusal) => Ok(refusal.clone().into()),
             Action::Prepare(prepare) => super::prepare::apply(self, request, prepare, context),

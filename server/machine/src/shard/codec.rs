@@ -5,12 +5,12 @@
 //! request    version key action
 //! key        00 | 01 client sequence acked-below issued
 //! action     01 fence n condition* n operation*          write
-//!            02 range owner force                        acquire
 //!            03 token                                    release
-//!            04 range to owner force                     rollback
 //!            05 version                                  raise watermark
 //!            07 fence n condition* n range-read* n operation*       write with ranges
 //!            08 txn n participant* n part*               prepare
+//!            0d txn n participant* take                  prepare of a take
+//!            0e take
 //!            09 txn decision                             decide
 //!            0a txn decision                             resolve
 //!            0b txn                                      status
@@ -18,18 +18,21 @@
 //! part       fence n condition* n range-read* n operation*
 //! range-read range version
 //! txn        id (24 bytes) until anchor-table anchor-key
+//! take       range owner force n (range version)*       the last: what goes back, and where to
 //! fence      00 | 01 token
 //! condition  tag key …     01 exists, 02 absent, 03 version is (version), 04 value is (value), 05 unchanged since (version)
 //! operation  tag …         01 put (key value), 02 put until (key value expiry), 03 delete (key), 04 delete range (range),
 //!                          05 merge (key operator operand), 06 merge until (key operator operand expiry)
 //! range      00 start | 01 start end
-//! outcome    01 version    committed         02 token     acquired       03          released
-//!            04 token      rolled back       05 version   raised
+//! outcome    01 version    committed         02 token     taken          03          released
+//!            05 version    raised
 //!            10 position found               condition failed; found: 00 | 01 version
 //!            11 fence                        fenced        12 owner      owned        13 position   wrong kind
 //!            14 position   too large         15 version   too old        16 version   too new
 //!            17 position   conflict
 //! ```
+//!
+//! The actions 02 and 04 and the outcome 04 were those of taking a range without and with going back, and stay taken.
 //!
 //! What only travels between nodes and is never kept (`codec/steps.rs`) has tags from 0x20 on.
 //!
@@ -44,8 +47,8 @@ use lentic_types::{ClientId, Epoch, Expiry, KeyRange, Version};
 
 use super::answers::RequestKey;
 use super::command::{
-    Acquire, Action, Command, Condition, Decide, Expected, Operation, Prepare, RangeRead, Release, Request, Resolve,
-    Rollback, Write,
+    Action, Back, Command, Condition, Decide, Expected, Operation, Prepare, RangeRead, Release, Request, Resolve, Take,
+    Write,
 };
 use super::fences::Token;
 use super::open_txns::{
@@ -103,22 +106,13 @@ impl Action {
                 out.push(0x07);
                 write.encode_part(out);
             }
-            Self::Acquire(Acquire { range, owner, force }) => {
-                out.push(0x02);
-                encode_range(out, range);
-                put_bytes(out, owner);
-                out.push(u8::from(*force));
+            Self::Take(take) => {
+                out.push(0x0e);
+                encode_take(out, take);
             }
             Self::Release(Release { token }) => {
                 out.push(0x03);
                 put_varint(out, token.0.0);
-            }
-            Self::Rollback(Rollback { range, to, owner, force }) => {
-                out.push(0x04);
-                encode_range(out, range);
-                put_varint(out, to.0);
-                put_bytes(out, owner);
-                out.push(u8::from(*force));
             }
             Self::RaiseWatermark(to) => {
                 out.push(0x05);
@@ -128,7 +122,13 @@ impl Action {
                 out.push(0x0c);
                 refusal.encode(out);
             }
-            Self::Prepare(Prepare { txn, participants, parts }) => {
+            Self::Prepare(Prepare { txn, participants, take: Some(take), parts: _ }) => {
+                out.push(0x0d);
+                encode_ref(out, txn);
+                encode_participants(out, participants);
+                encode_take(out, take);
+            }
+            Self::Prepare(Prepare { txn, participants, parts, take: None }) => {
                 out.push(0x08);
                 encode_ref(out, txn);
                 encode_participants(out, participants);
@@ -259,6 +259,18 @@ pub(crate) fn decode_range(reader: &mut Reader<'_>) -> Result<KeyRange, DecodeEr
     KeyRange::new(start, end).map_err(|_| DecodeError::Invalid { field: "range" })
 }
 
+/// Appends what is to be taken.
+pub(super) fn encode_take(out: &mut Vec<u8>, Take { range, owner, force, back }: &Take) {
+    encode_range(out, range);
+    put_bytes(out, owner);
+    out.push(u8::from(*force));
+    put_varint(out, back.len() as u64);
+    for Back { range, to } in back {
+        encode_range(out, range);
+        put_varint(out, to.0);
+    }
+}
+
 fn encode_token(out: &mut Vec<u8>, token: Option<Token>) {
     out.push(u8::from(token.is_some()));
     token.iter().for_each(|token| put_varint(out, token.0.0));
@@ -318,16 +330,7 @@ impl<'a> Decoder<'a> {
                 ranges: Vec::new(),
                 operations: self.list(2, "operations", Self::operation)?,
             }),
-            0x02 => {
-                let (range, owner) = (decode_range(&mut self.reader)?, self.bytes("owner")?);
-                Action::Acquire(Acquire { range, owner, force: self.reader.bool("force")? })
-            }
             0x03 => Action::Release(Release { token: Token(self.version("token")?) }),
-            0x04 => {
-                let (range, to) = (decode_range(&mut self.reader)?, self.version("rollback version")?);
-                let owner = self.bytes("owner")?;
-                Action::Rollback(Rollback { range, to, owner, force: self.reader.bool("force")? })
-            }
             0x05 => Action::RaiseWatermark(self.version("watermark")?),
             0x07 => match self.part()? {
                 part if part.ranges.is_empty() => return Err(DecodeError::Invalid { field: "write with ranges" }),
@@ -337,7 +340,15 @@ impl<'a> Decoder<'a> {
                 txn: decode_ref(&mut self.reader)?,
                 participants: decode_participants(&mut self.reader)?,
                 parts: self.list(4, "parts of transaction", Self::part)?,
+                take: None,
             }),
+            0x0d => Action::Prepare(Prepare {
+                txn: decode_ref(&mut self.reader)?,
+                participants: decode_participants(&mut self.reader)?,
+                parts: Vec::new(),
+                take: Some(Box::new(self.take()?)),
+            }),
+            0x0e => Action::Take(self.take()?),
             0x09 => Action::Decide(Decide { txn: decode_ref(&mut self.reader)?, decision: self.decision()? }),
             0x0a => Action::Resolve(Resolve { txn: decode_ref(&mut self.reader)?, decision: self.decision()? }),
             0x0b => Action::Status(decode_ref(&mut self.reader)?),
@@ -347,6 +358,16 @@ impl<'a> Decoder<'a> {
             }
             tag => return Err(DecodeError::UnknownTag { field: "action", tag }),
         })
+    }
+
+    pub(super) fn take(&mut self) -> Result<Take, DecodeError> {
+        let (range, owner) = (decode_range(&mut self.reader)?, self.bytes("owner")?);
+        let force = self.reader.bool("force")?;
+        Ok(Take { range, owner, force, back: self.list(3, "ranges that go back", Self::back)? })
+    }
+
+    fn back(&mut self) -> Result<Back, DecodeError> {
+        Ok(Back { range: decode_range(&mut self.reader)?, to: self.version("version to go back to")? })
     }
 
     fn part(&mut self) -> Result<Write, DecodeError> {
@@ -413,9 +434,8 @@ impl Outcome {
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         let (tag, number) = match self {
             Self::Committed { version } => (0x01, version.0),
-            Self::Acquired { token } => (0x02, token.0.0),
+            Self::Taken { token } => (0x02, token.0.0),
             Self::Released => return out.push(0x03),
-            Self::RolledBack { token } => (0x04, token.0.0),
             Self::Raised { watermark } => (0x05, watermark.0),
             Self::Refused(refusal) => return refusal.encode(out),
             Self::Prepared(_) | Self::Decided(_) | Self::Resolved | Self::Status(_) => {
@@ -435,9 +455,8 @@ impl Outcome {
         let mut version = || Ok(Version(reader.varint("version of outcome")?));
         match tag {
             0x01 => Ok(Self::Committed { version: version()? }),
-            0x02 => Ok(Self::Acquired { token: Token(version()?) }),
+            0x02 => Ok(Self::Taken { token: Token(version()?) }),
             0x03 => Ok(Self::Released),
-            0x04 => Ok(Self::RolledBack { token: Token(version()?) }),
             0x05 => Ok(Self::Raised { watermark: version()? }),
             tag => Err(DecodeError::UnknownTag { field: "outcome", tag }),
         }

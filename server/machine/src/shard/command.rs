@@ -38,12 +38,10 @@ pub struct Request {
 pub enum Action {
     /// Change keys.
     Write(Write),
-    /// Become the only writer of a range.
-    Acquire(Acquire),
+    /// Become the only writer of a range, and perhaps go back in parts of it.
+    Take(Take),
     /// Give a range up.
     Release(Release),
-    /// Go back to a version of a range, and become its only writer.
-    Rollback(Rollback),
     /// Let go of versions below this one.
     RaiseWatermark(Version),
     /// Do nothing: the request was refused elsewhere, for a reason that this shard's replicas cannot judge alike. Unless a
@@ -128,6 +126,8 @@ pub struct Prepare {
     pub participants: Vec<Participant>,
     /// What is read, and what is to be done on commit; each part with its writer's token.
     pub parts: Vec<Write>,
+    /// A range to take on commit, and then there are no parts.
+    pub take: Option<Box<Take>>,
 }
 
 /// Records at the anchor what becomes of a transaction. The first to do so decides; others are told.
@@ -263,15 +263,58 @@ pub enum Operation {
     },
 }
 
-/// Makes `owner` the only writer of a range.
+/// Makes `owner` the only writer of a range, and hides in parts of it what was written after a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Acquire {
+pub struct Take {
     /// The range, within the shard.
     pub range: KeyRange,
     /// The owner's name: a job's, not a task's, so that a new attempt may take over from the old one.
     pub owner: Bytes,
     /// Whether to take over from another owner.
     pub force: bool,
+    /// What goes back: within the range, in key order, disjoint.
+    pub back: Vec<Back>,
+}
+
+/// A range that goes back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Back {
+    /// The range.
+    pub range: KeyRange,
+    /// The newest version that stays visible.
+    pub to: Version,
+}
+
+impl Take {
+    /// The oldest version that a part of it goes back to.
+    pub(super) fn oldest(&self) -> Option<Version> {
+        self.back.iter().map(|back| back.to).min()
+    }
+
+    /// The same, holding no other memory than its own: a slice of an entry would hold all of it.
+    pub(super) fn owned(mut self) -> Self {
+        self.owner = Bytes::copy_from_slice(&self.owner);
+        self
+    }
+
+    fn check(&self, node: &Limits) -> Result<(), Refusal> {
+        check_range(&self.range, node)?;
+        if self.owner.is_empty() || self.owner.len() > limits::OWNER_BYTES_MAX {
+            return Err(Refusal::Invalid("owner names have 1 to 256 bytes"));
+        }
+        if self.back.len() > limits::BACK_RANGES_MAX {
+            return Err(Refusal::Invalid("too many ranges go back at once; restore them in groups"));
+        }
+        self.back.iter().try_for_each(|back| check_range(&back.range, node))?;
+        let is_inside = self.back.iter().all(|back| self.range.covers(&back.range));
+        let is_before = |pair: &[Back]| pair[0].range.end().is_some_and(|end| end <= pair[1].range.start());
+        if !is_inside || !self.back.windows(2).all(is_before) {
+            return Err(Refusal::Invalid(
+                "what goes back lies in the range that is taken, in key order, without overlap",
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// Gives up what was acquired under a token.
@@ -279,19 +322,6 @@ pub struct Acquire {
 pub struct Release {
     /// The token.
     pub token: Token,
-}
-
-/// Hides what was written to a range after a version, and makes `owner` its only writer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rollback {
-    /// The range, within the shard.
-    pub range: KeyRange,
-    /// The newest version that stays visible.
-    pub to: Version,
-    /// The owner's name, as in [`Acquire`].
-    pub owner: Bytes,
-    /// Whether to take over from another owner.
-    pub force: bool,
 }
 
 impl Request {
@@ -303,13 +333,7 @@ impl Request {
         }
         match &self.action {
             Action::Write(write) => write.check(node, 0),
-            Action::Acquire(Acquire { range, owner, .. }) | Action::Rollback(Rollback { range, owner, .. }) => {
-                check_range(range, node)?;
-                if owner.is_empty() || owner.len() > limits::OWNER_BYTES_MAX {
-                    return Err(Refusal::Invalid("owner names have 1 to 256 bytes"));
-                }
-                Ok(())
-            }
+            Action::Take(take) => take.check(node),
             Action::Prepare(prepare) => prepare.check(node, self.version),
             Action::Release(_) | Action::RaiseWatermark(_) | Action::Decline(_) => Ok(()),
             Action::Decide(Decide { txn, .. }) | Action::Resolve(Resolve { txn, .. }) | Action::Status(txn) => {
@@ -340,6 +364,12 @@ impl Prepare {
         }
         if self.txn.until.ms() > stamp.ms().saturating_add(limits::TXN_MS_MAX) {
             return Err(Refusal::Invalid("a transaction would have to be kept in mind for too long"));
+        }
+        if let Some(take) = &self.take {
+            if !self.parts.is_empty() {
+                return Err(Refusal::Invalid("a transaction that takes a range does nothing else"));
+            }
+            take.check(node)?;
         }
         let mut before = 0;
         for part in &self.parts {

@@ -5,7 +5,11 @@ use std::fmt;
 use std::ops::Bound;
 
 use bytes::Bytes;
-use lentic_types::{KeyRange, Version};
+use lentic_engine::keys::sys::{self, SysKind};
+use lentic_engine::{Cursor as _, Family, StoreError, View};
+use lentic_types::{GroupId, KeyRange, Version};
+
+use super::state::decode_fence;
 
 /// Proves ownership of a range: the version of the command that gave it, so tokens rise and no two are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -116,6 +120,40 @@ impl Fences {
         self.by_start.retain(|_, fence| fence.token != token);
         self.len() < before
     }
+}
+
+/// The fences of a shard that share keys with `range`, in key order, from its store: at most so many bytes of names and
+/// keys, and then what is left of the range.
+///
+/// # Errors
+/// The store failed or is damaged.
+pub fn owned<V: View>(
+    view: &V,
+    group: GroupId,
+    range: &KeyRange,
+    bytes_max: usize,
+) -> Result<(Vec<Fence>, Option<KeyRange>), StoreError> {
+    let prefix_bytes = sys::key(group, SysKind::Fence, &[]).len();
+    let mut cursor = view.cursor(Family::Sys, sys::bounds(group, SysKind::Fence))?;
+    cursor.seek(&[])?;
+    let (mut found, mut bytes) = (Vec::new(), 0);
+    while let Some((key, value)) = cursor.entry() {
+        let damaged = |reason| StoreError::damaged(Family::Sys, key, reason);
+        let fence = decode_fence(&key[prefix_bytes..], value).map_err(damaged)?;
+        if range.end().is_some_and(|end| fence.range.start() >= end) {
+            break;
+        }
+        if fence.range.overlaps(range) {
+            if bytes > bytes_max {
+                let start = fence.range.start().clone().max(range.start().clone());
+                return Ok((found, KeyRange::new(start, range.end().cloned()).ok()));
+            }
+            bytes += key.len() + value.len();
+            found.push(fence);
+        }
+        cursor.next()?;
+    }
+    Ok((found, None))
 }
 
 impl FromIterator<Fence> for Fences {

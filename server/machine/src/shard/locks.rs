@@ -26,7 +26,7 @@ use lentic_types::limits::ENDED_MAX;
 use lentic_types::{Expiry, KeyRange, TxnId, Version};
 
 use super::answers::RequestKey;
-use super::command::{Operation, Participant, TxnRef};
+use super::command::{Operation, Participant, Take, TxnRef};
 use super::outcome::Decision;
 
 /// What a transaction does with a key.
@@ -102,6 +102,8 @@ pub struct OpenTxn {
     pub participants: Vec<Participant>,
     /// Ranges whose reads were validated: nothing in them may change.
     pub ranges: Vec<KeyRange>,
+    /// What it takes: nobody may read or change anything in it before that is decided.
+    pub take: Option<Take>,
     /// What was decided, if it is known here.
     pub decision: Option<Decision>,
     /// At its anchor: all participants know the decision.
@@ -115,6 +117,8 @@ pub struct Locks {
     open: BTreeMap<TxnId, Held>,
     /// Ranges of open transactions, those of each in its own order.
     ranges: BTreeMap<TxnId, Vec<KeyRange>>,
+    /// What undecided transactions take.
+    takes: BTreeMap<TxnId, Take>,
     /// By the client's key, those that are undecided and whose anchor is here.
     by_request: BTreeMap<(u64, u64), TxnId>,
     ended: BTreeMap<TxnId, (Version, Decision)>,
@@ -142,7 +146,12 @@ impl Locks {
     /// How many keys and ranges are locked.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.locks + self.ranges()
+        self.locks + self.ranges() + self.takes.len()
+    }
+
+    /// How many ranges undecided transactions take, and how many ranges go back with them.
+    pub(super) fn takes_to_come(&self) -> (usize, usize) {
+        (self.takes.len(), self.takes.values().map(|take| take.back.len()).sum())
     }
 
     /// How many ranges are held.
@@ -210,7 +219,9 @@ impl Locks {
     pub(super) fn blocks_key(&self, key: &Bytes, mode: Mode, own: Option<TxnId>) -> Option<TxnId> {
         let holders = self.by_key.get(key).into_iter().flatten();
         let by_key = holders.filter(|(txn, lock)| self.blocks(**txn, lock.mode, mode, own));
-        by_key.map(|(txn, _)| *txn).chain(self.readers_where(mode, own, |range| range.contains(key))).min()
+        let takers = self.takers_where(own, |range| range.contains(key));
+        let readers = self.readers_where(mode, own, |range| range.contains(key));
+        by_key.map(|(txn, _)| *txn).chain(takers).chain(readers).min()
     }
 
     /// The oldest undecided transaction other than `own` that keeps a range from being used in `mode`: read or written.
@@ -218,7 +229,9 @@ impl Locks {
         let end = range.end().map_or(Bound::Unbounded, |end| Bound::Excluded(end.clone()));
         let holders = self.by_key.range((Bound::Included(range.start().clone()), end)).flat_map(|(_, holders)| holders);
         let by_key = holders.filter(|(txn, lock)| self.blocks(**txn, lock.mode, mode, own));
-        by_key.map(|(txn, _)| *txn).chain(self.readers_where(mode, own, |held| held.overlaps(range))).min()
+        let takers = self.takers_where(own, |held| held.overlaps(range));
+        let readers = self.readers_where(mode, own, |held| held.overlaps(range));
+        by_key.map(|(txn, _)| *txn).chain(takers).chain(readers).min()
     }
 
     /// How a transaction holds a key.
@@ -241,15 +254,23 @@ impl Locks {
         others.filter_map(move |(txn, ranges)| ranges.iter().any(&is_met).then_some(*txn))
     }
 
+    /// The undecided transactions but `own` that take a range for which `is_met` holds.
+    fn takers_where(&self, own: Option<TxnId>, is_met: impl Fn(&KeyRange) -> bool) -> impl Iterator<Item = TxnId> {
+        let others = self.takes.iter().filter(move |(txn, _)| Some(**txn) != own);
+        others.filter_map(move |(txn, take)| is_met(&take.range).then_some(*txn))
+    }
+
     /// Whether an open transaction may yet change a key, at a version below the newest stamp.
     pub(super) fn may_change(&self, key: &Bytes) -> bool {
         self.by_key.get(key).is_some_and(|holders| holders.values().any(|lock| lock.mode.writes()))
     }
 
-    /// The oldest transaction that has to be ended before none that is prepared below `version` is open: one of those, or
-    /// one that its operations wait for.
+    /// The oldest transaction that has to be ended before none that is prepared below `version` is open, or goes back below
+    /// it: one of those, or one that its operations wait for.
     pub(super) fn oldest_below(&self, version: Version) -> Option<TxnId> {
-        let below = self.open.values().filter(|held| held.open.version < version);
+        let goes_below = |txn: &TxnId| self.takes.get(txn).and_then(Take::oldest).is_some_and(|to| to < version);
+        let is_below = |held: &&Held| held.open.version < version || goes_below(&held.open.txn.id);
+        let below = self.open.values().filter(is_below);
         let first = below.filter_map(|Held { open, keys }| match open.decision {
             Some(_) if !keys.is_empty() => keys.iter().filter_map(|key| self.blocks_key(key, Mode::Write, None)).min(),
             _ => Some(open.txn.id),
@@ -265,6 +286,9 @@ impl Locks {
         }
         if open.decision.is_none() && !open.ranges.is_empty() {
             self.ranges.insert(id, open.ranges.clone());
+        }
+        if let Some(take) = open.take.as_ref().filter(|_| open.decision.is_none()) {
+            self.takes.insert(id, take.clone());
         }
         let before = self.open.insert(id, Held { open, keys: BTreeSet::new() });
         assert!(before.is_none(), "a transaction is prepared once in a shard");
@@ -292,7 +316,8 @@ impl Locks {
         lock
     }
 
-    /// Notes what was decided of an open transaction; its ranges are free then. Returns the keys that it holds.
+    /// Notes what was decided of an open transaction; its ranges are free then, and what it takes. Returns the keys that it
+    /// holds.
     pub(super) fn decide(&mut self, txn: TxnId, decision: Decision) -> Vec<Bytes> {
         let held = self.open.get_mut(&txn).expect("the transaction is open");
         held.open.decision = Some(decision);
@@ -300,6 +325,7 @@ impl Locks {
             self.by_request.remove(&(key.client.0, key.sequence));
         }
         self.ranges.remove(&txn);
+        self.takes.remove(&txn);
         held.keys.iter().cloned().collect()
     }
 
@@ -358,8 +384,9 @@ impl Locks {
         Some(first)
     }
 
-    /// The oldest transaction that holds any key of a range for writing, or the range or a key of it for reading.
-    pub(super) fn holds_in(&self, range: &KeyRange) -> Option<TxnId> {
-        self.blocks_range(range, Mode::Write, None)
+    /// The oldest transaction but `own` that holds any key of a range for writing, or the range or a key of it for reading,
+    /// or takes some of it.
+    pub(super) fn holds_in(&self, range: &KeyRange, own: Option<TxnId>) -> Option<TxnId> {
+        self.blocks_range(range, Mode::Write, own)
     }
 }

@@ -1,7 +1,7 @@
 //! Open and ended transactions in the store, beside their image: what changes one changes both.
 //!
 //! ```text
-//! family sys   group 0b id                txn: 01 until version valid-until anchor key n participant* n range* decision resolved
+//! family sys   group 0b id                txn: 02 until version valid-until anchor key n participant* n range* decision resolved (00 | 01 take)
 //!              group 0c until id          ended: decision
 //!              group 0d                   horizon: version
 //! family lock  table key id               lock: mode version n operation*
@@ -18,13 +18,13 @@ use lentic_types::codec::{DecodeError, Reader, put_bytes, put_varint};
 use lentic_types::{Expiry, GroupId, TableId, TxnId, Version};
 
 use super::apply::Context;
-use super::codec::{Decoder, decode_range, encode_range};
+use super::codec::{Decoder, decode_range, encode_range, encode_take};
 use super::command::{Anchor, Participant, TxnRef};
 use super::locks::{Lock, Locks, Mode, OpenTxn};
 use super::outcome::Decision;
 use super::state::{Descriptor, Shard, load_all};
 
-const FORMAT: u8 = 0x01;
+const FORMAT: u8 = 0x02;
 
 impl Shard {
     /// Whether the transaction is decided here.
@@ -227,32 +227,37 @@ fn encode_open(open: &OpenTxn) -> Vec<u8> {
     open.ranges.iter().for_each(|range| encode_range(&mut out, range));
     encode_decision(&mut out, open.decision);
     out.push(u8::from(open.is_resolved));
+    out.push(u8::from(open.take.is_some()));
+    open.take.iter().for_each(|take| encode_take(&mut out, take));
     out
 }
 
 fn decode_open(suffix: &[u8], value: &[u8]) -> Result<OpenTxn, DecodeError> {
-    let mut reader = Reader::new(value);
+    let value = Bytes::copy_from_slice(value);
+    let mut decoder = Decoder::new(&value);
+    let reader = &mut decoder.reader;
     match reader.u8("format of transaction")? {
         FORMAT => {}
         tag => return Err(DecodeError::UnknownTag { field: "format of transaction", tag }),
     }
-    let txn = decode_ref(&mut reader)?;
+    let txn = decode_ref(reader)?;
     let version = Version(reader.varint("version of prepare")?);
-    let valid_until = decode_until(&mut reader)?;
-    let key = super::codec::decode_request_key(&mut reader)?;
-    let participants = decode_participants(&mut reader)?;
+    let valid_until = decode_until(reader)?;
+    let key = super::codec::decode_request_key(reader)?;
+    let participants = decode_participants(reader)?;
     let count = reader.count(2, "ranges of transaction")?;
     let mut ranges = Vec::with_capacity(count.min(1024));
     for _ in 0..count {
-        ranges.push(decode_range(&mut reader)?);
+        ranges.push(decode_range(reader)?);
     }
-    let decision = decode_decision(&mut reader)?;
+    let decision = decode_decision(reader)?;
     let is_resolved = reader.bool("resolved")?;
-    reader.finish("transaction")?;
+    let take = if reader.bool("take")? { Some(decoder.take()?) } else { None };
+    decoder.reader.finish("transaction")?;
     if txn.id.to_bytes() != suffix {
         return Err(DecodeError::Invalid { field: "transaction under this key" });
     }
-    Ok(OpenTxn { txn, version, valid_until, key, participants, ranges, decision, is_resolved })
+    Ok(OpenTxn { txn, version, valid_until, key, participants, ranges, take, decision, is_resolved })
 }
 
 fn decode_ended(suffix: &[u8], value: &[u8]) -> Result<(TxnId, Version, Decision), DecodeError> {
@@ -302,15 +307,17 @@ fn decode_lock(value: &[u8]) -> Result<Lock, DecodeError> {
 mod tests {
     use super::*;
     use crate::shard::Operation;
-    use crate::shard::codec::tests::{decision, expiry, key_range, operation, participants, request_key, txn, version};
+    use crate::shard::codec::tests::{
+        decision, expiry, key_range, operation, participants, request_key, take, txn, version,
+    };
     use lentic_types::NodeId;
     use proptest::prelude::*;
 
     fn open() -> impl Strategy<Value = OpenTxn> {
-        let decided = (proptest::option::of(decision()), any::<bool>());
+        let decided = (proptest::option::of(decision()), any::<bool>(), proptest::option::of(take()));
         let ranges = proptest::collection::vec(key_range(), 0..3);
         (txn(), version(), expiry(), request_key(), participants(), ranges, decided).prop_map(
-            |(txn, version, valid_until, key, participants, ranges, (decision, is_resolved))| OpenTxn {
+            |(txn, version, valid_until, key, participants, ranges, (decision, is_resolved, take))| OpenTxn {
                 txn,
                 version,
                 valid_until,
@@ -319,6 +326,7 @@ mod tests {
                 ranges,
                 decision,
                 is_resolved,
+                take,
             },
         )
     }
@@ -354,10 +362,11 @@ mod tests {
             ranges: vec![range("b")],
             decision: Some(Decision::Commit(Version(129))),
             is_resolved: true,
+            take: None,
         };
         let name = b"\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x09";
-        let rest = b"\xac\x02\x07\x01k\x80\x01\x01\x06\x00\x01\x07\x00\x01a\x01\x00\x01b\x01\x81\x01\x01";
-        assert_eq!(encode_open(&open), [b"\x01", &name[..], rest].concat());
+        let rest = b"\xac\x02\x07\x01k\x80\x01\x01\x06\x00\x01\x07\x00\x01a\x01\x00\x01b\x01\x81\x01\x01\x00";
+        assert_eq!(encode_open(&open), [b"\x02", &name[..], rest].concat());
         let delete = Operation::Delete { key: "k".into() };
         for (mode, bytes) in [
             (Mode::Read, &b"\x00"[..]),

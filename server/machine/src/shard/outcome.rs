@@ -14,18 +14,13 @@ pub enum Outcome {
         /// The commit version.
         version: Version,
     },
-    /// The range is owned by the caller: each of its writes carries this token.
-    Acquired {
-        /// The token.
+    /// The range is owned by the caller, and shows the old versions where it went back.
+    Taken {
+        /// What each of its writes must carry; its number is the version of the command.
         token: Token,
     },
     /// The range is free.
     Released,
-    /// The range shows the old version, and is owned by the caller.
-    RolledBack {
-        /// The token; its number is the version of the rollback.
-        token: Token,
-    },
     /// The watermark is at least where it was asked to be.
     Raised {
         /// The watermark now.

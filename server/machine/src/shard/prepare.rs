@@ -13,12 +13,12 @@ use lentic_types::limits::{HELD_RANGES_MAX, LOCKED_BYTES_MAX, LOCKS_MAX, TXN_BYT
 use lentic_types::{Expiry, KeyRange, TxnId, Version};
 
 use super::apply::{Context, Fatal};
-use super::command::{Operation, Prepare, Request, TxnRef, Write, position_of};
+use super::command::{Operation, Prepare, Request, Take, TxnRef, Write, position_of};
 use super::locks::{Lock, Mode, OpenTxn};
 use super::merge::head_of;
 use super::outcome::{Decision, Outcome, Prepared, Refusal};
 use super::state::Shard;
-use super::{conditions, write};
+use super::{conditions, take, write};
 
 /// What a transaction is to do with each key, and the ranges that it depends on.
 #[derive(Default)]
@@ -48,7 +48,10 @@ pub(super) fn apply<V: View>(
     if let Some(holder) = request.key.as_ref().and_then(|key| shard.locks.of_request(key)) {
         return Ok(Refusal::Blocked { holder }.into());
     }
-    let tried = check(shard, version, id, &prepare.parts, context)?;
+    let tried = match &prepare.take {
+        Some(take) => check_take(shard, version, id, take).map(|()| (Plan::default(), None)),
+        None => check(shard, version, id, &prepare.parts, context)?,
+    };
     let (plan, valid_until) = match tried {
         Ok(tried) => tried,
         Err(refusal) => {
@@ -66,10 +69,14 @@ pub(super) fn apply<V: View>(
         key: request.key.filter(|_| !participants.is_empty()),
         participants,
         ranges: plan.ranges,
+        take: prepare.take.as_deref().cloned().map(Take::owned),
         decision: None,
         is_resolved: false,
     };
     context.locks.opened.push((open.txn.clone(), version));
+    context.locks.taking.extend(open.take.iter().map(|take| (id, take.range.clone())));
+    let back = open.take.iter().flat_map(|take| &take.back);
+    context.locks.going_back.extend(back.map(|back| (id, back.range.clone(), version)));
     shard.open_txn(context.overlay.batch(), open);
     for (key, (mode, operations)) in plan.keys {
         if mode.writes() {
@@ -78,6 +85,16 @@ pub(super) fn apply<V: View>(
         shard.place_lock(context.overlay.batch(), id, key, Lock { mode, version, operations });
     }
     Ok(Outcome::Prepared(Prepared { version, valid_until }))
+}
+
+/// Whether a range could be taken now.
+fn check_take(shard: &Shard, version: Version, id: TxnId, range: &Take) -> Result<(), Refusal> {
+    take::check(shard, version, range)?;
+    match shard.locks.holds_in(&range.range, Some(id)) {
+        Some(holder) => Err(Refusal::Blocked { holder }),
+        None if shard.locks.len() >= LOCKS_MAX => Err(Refusal::LocksFull),
+        None => Ok(()),
+    }
 }
 
 /// Whether all of it could be done now; and then, what is to be locked, and until when what was read stands.

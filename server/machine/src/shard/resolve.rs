@@ -12,7 +12,7 @@ use super::command::Resolve;
 use super::locks::{Mode, OpenTxn};
 use super::outcome::{Decision, Outcome, Refusal};
 use super::state::Shard;
-use super::write;
+use super::{take, write};
 
 const TWO_OUTCOMES: Fatal = Fatal::Invariant("a transaction has one outcome");
 
@@ -80,8 +80,15 @@ pub(super) fn decide<V: View>(
     decision: Decision,
     context: &mut Context<'_, '_, V>,
 ) -> Result<(), Fatal> {
+    let taken = shard.locks.get(txn).and_then(|open| open.take.clone());
     let keys = shard.locks.decide(txn, decision);
     context.locks.decided.push(txn);
+    if let (Some(range), Decision::Commit(commit)) = (taken, decision)
+        && !(lentic_types::mutant!("take-not-atomic")
+            && shard.locks.get(txn).is_some_and(|open| open.participants.is_empty()))
+    {
+        take::carry_out(shard, commit, &range, context);
+    }
     for key in keys {
         let mode = shard.locks.mode_of(txn, &key);
         if decision == Decision::Abort || mode == Mode::Read {

@@ -3,9 +3,7 @@
 use bytes::Bytes;
 use lentic_engine::{MergeOperator, merge::set};
 use lentic_machine::Refusal;
-use lentic_machine::shard::{
-    Acquire, Action, Condition, Expected, Operation, RangeRead, Release, Rollback, Token, Write,
-};
+use lentic_machine::shard::{Action, Back, Condition, Expected, Operation, RangeRead, Release, Take, Token, Write};
 use lentic_types::{Expiry, KeyRange, Version};
 use proptest::prelude::*;
 
@@ -55,6 +53,8 @@ pub(crate) struct Begin {
     /// Whether it is not prepared now: others hear of it before this shard does.
     pub(crate) is_late: bool,
     pub(crate) parts: Vec<Write>,
+    /// What it takes instead.
+    pub(crate) take: Option<Take>,
 }
 
 /// A word about a transaction.
@@ -95,10 +95,8 @@ fn entry(draft: impl Strategy<Value = Draft>) -> impl Strategy<Value = Entry> {
 fn draft() -> impl Strategy<Value = Draft> {
     let action = prop_oneof![
         14 => write().prop_map(Action::Write),
-        2 => (range(), owner(), any::<bool>()).prop_map(|(range, owner, force)| Action::Acquire(Acquire { range, owner, force })),
+        4 => take().prop_map(Action::Take),
         1 => token().prop_map(|token| Action::Release(Release { token })),
-        2 => (range(), back(), owner(), any::<bool>())
-            .prop_map(|(range, to, owner, force)| Action::Rollback(Rollback { range, to, owner, force })),
         1 => back().prop_map(Action::RaiseWatermark),
     ];
     prop_oneof![
@@ -106,6 +104,7 @@ fn draft() -> impl Strategy<Value = Draft> {
         8 => (action, any::<bool>()).prop_map(|(action, keyed)| Draft::New(action, keyed)),
         1 => (0usize..4).prop_map(Draft::Copy),
         5 => begin(proptest::collection::vec(part(), 0..3)).prop_map(Draft::Prepare),
+        1 => begin_take().prop_map(Draft::Prepare),
         9 => (0usize..6, step()).prop_map(|(back, step)| Draft::Step(back, step)),
     ]
 }
@@ -120,14 +119,14 @@ fn refusal() -> impl Strategy<Value = Refusal> {
 
 fn crowded_draft() -> impl Strategy<Value = Draft> {
     let write = |part: Write| Draft::New(Action::Write(part), false);
-    let rollback = (range(), back(), owner())
-        .prop_map(|(range, to, owner)| Draft::New(Action::Rollback(Rollback { range, to, owner, force: true }), false));
+    let by_force = take().prop_map(|take| Draft::New(Action::Take(Take { force: true, ..take }), false));
     let release = Just(Draft::New(Action::Release(Release { token: Token(Version(0)) }), false));
     prop_oneof![
         8 => crowded_part().prop_map(write),
         16 => begin(proptest::collection::vec(crowded_part(), 1..2)).prop_map(Draft::Prepare),
         30 => (0usize..6, step()).prop_map(|(back, step)| Draft::Step(back, step)),
-        1 => rollback,
+        1 => by_force,
+        2 => begin_take().prop_map(Draft::Prepare),
         2 => release,
         1 => back().prop_map(|to| Draft::New(Action::RaiseWatermark(to), false)),
         1 => (0usize..4).prop_map(Draft::Copy),
@@ -168,8 +167,30 @@ fn begin(parts: impl Strategy<Value = Vec<Write>>) -> impl Strategy<Value = Begi
             key,
             is_late,
             parts,
+            take: None,
         },
     )
+}
+
+fn begin_take() -> impl Strategy<Value = Begin> {
+    (begin(Just(Vec::new())), take()).prop_map(|(begin, take)| Begin { take: Some(take), ..begin })
+}
+
+/// Half of them go back, in the whole range or in one or two parts of it.
+fn take() -> impl Strategy<Value = Take> {
+    let kind = prop_oneof![3 => Just(0), 2 => Just(1), 2 => Just(2)];
+    (range(), owner(), any::<bool>(), kind, back(), back()).prop_map(|(range, owner, force, kind, one, other)| {
+        let part = |range, to| Back { range, to };
+        let (start, end) = (range.start()[0], range.end().expect("it has an end")[0]);
+        let middle = start + (end - start) / 2;
+        let cut = |start: u8, end: u8| KeyRange::new(vec![start], Some(vec![end])).expect("in order");
+        let back = match kind {
+            0 => Vec::new(),
+            2 if middle > start => vec![part(cut(start, middle), one), part(cut(middle, end), other)],
+            _ => vec![part(range.clone(), one)],
+        };
+        Take { range, owner, force, back }
+    })
 }
 
 fn step() -> impl Strategy<Value = Step> {

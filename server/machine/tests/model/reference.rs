@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use lentic_machine::shard::{
-    Acquire, Action, Condition, Expected, Operation, Prepare, Prepared, RangeRead, RequestKey, Rollback, Token, Write,
+    Action, Condition, Expected, Operation, Prepare, Prepared, RangeRead, RequestKey, Take, Token, Write,
 };
 use lentic_machine::{Outcome, Refusal, Request};
 use lentic_types::{ClientId, Expiry, KeyRange, Version};
@@ -97,7 +97,11 @@ impl Reference {
         let earlier = begin.key.and_then(|back| self.keyed.iter().rev().nth(back.checked_sub(1)?)?.key);
         let key = begin.key.map(|_| earlier.unwrap_or_else(|| self.new_key()));
         let (txn, participants) = self.world.name(version, begin);
-        let prepare = Prepare { txn: txn.clone(), participants, parts };
+        let take = begin.take.clone().map(|take| match self.resolve(Action::Take(take)) {
+            Action::Take(take) => Box::new(take),
+            _ => unreachable!("a take stays one"),
+        });
+        let prepare = Prepare { txn: txn.clone(), participants, parts, take };
         self.world.begin(version, begin, prepare.clone(), key);
         if begin.is_late { (Action::Status(txn), None) } else { (Action::Prepare(prepare), key) }
     }
@@ -132,7 +136,7 @@ impl Reference {
                 }
             }
             Action::Release(release) => token(&mut release.token),
-            Action::Rollback(rollback) => back(&mut rollback.to),
+            Action::Take(take) => take.back.iter_mut().for_each(|part| back(&mut part.to)),
             Action::RaiseWatermark(to) => back(to),
             _ => {}
         }
@@ -173,11 +177,11 @@ impl Reference {
         }
         match &request.action {
             Action::Write(write) => self.write(version, write).map(|()| Outcome::Committed { version }),
-            Action::Acquire(Acquire { range, owner, force }) => {
-                self.take(version, range, owner, *force).map(|token| Outcome::Acquired { token })
+            Action::Take(take) => {
+                self.check_take(version, take)?;
+                Ok(Outcome::Taken { token: self.take(version, take) })
             }
             Action::Release(release) => self.release(release.token),
-            Action::Rollback(rollback) => self.rollback(version, rollback),
             Action::RaiseWatermark(to) => match self.txns.blocks_watermark(&self.done, *to) {
                 Some(holder) => Err(Refusal::Blocked { holder }),
                 None => {
@@ -190,6 +194,7 @@ impl Reference {
             Action::Decide(decide) if decide.txn.anchor.table != TABLE => Err(Refusal::OutOfRange),
             Action::Decide(decide) => {
                 let (told, answered) = self.txns.decide(&mut self.done, version, decide);
+                self.take_decided();
                 if let (Ok(Outcome::Decided(lentic_machine::shard::Decision::Commit(version))), Some(sequence)) =
                     (&told, answered)
                 {
@@ -198,7 +203,11 @@ impl Reference {
                 }
                 told
             }
-            Action::Resolve(resolve) => self.txns.resolve(&mut self.done, version, resolve),
+            Action::Resolve(resolve) => {
+                let told = self.txns.resolve(&mut self.done, version, resolve);
+                self.take_decided();
+                told
+            }
             Action::Status(name) => Ok(self.txns.status(version, name)),
         }
     }
@@ -239,6 +248,9 @@ impl Reference {
     }
 
     fn try_prepare(&self, version: Version, prepare: &Prepare) -> Result<(Vec<Operation>, Option<Expiry>), Refusal> {
+        if let Some(take) = &prepare.take {
+            return self.check_take(version, take).map(|()| (Vec::new(), None));
+        }
         prepare.parts.iter().try_for_each(|part| self.check_keys(part))?;
         if let Some(holder) = prepare.parts.iter().filter_map(|part| self.txns.blocks_write(part, false)).min() {
             return Err(Refusal::Blocked { holder });
@@ -337,37 +349,40 @@ impl Reference {
         if since < version { Ok(()) } else { Err(Refusal::VersionTooNew { newest: version }) }
     }
 
-    fn take(&mut self, version: Version, range: &KeyRange, owner: &Bytes, force: bool) -> Result<Token, Refusal> {
+    fn check_take(&self, version: Version, Take { range, owner, force, back }: &Take) -> Result<(), Refusal> {
+        if back.iter().any(|part| part.to < self.watermark) {
+            return Err(Refusal::VersionTooOld { watermark: self.watermark });
+        }
+        if back.iter().any(|part| part.to >= version) {
+            return Err(Refusal::VersionTooNew { newest: version });
+        }
         let others: Vec<_> = keys(range).filter_map(|key| self.owners.get(&key)).collect();
         if let Some((other, _)) = others.into_iter().find(|(other, _)| other != owner && !force) {
             return Err(Refusal::Owned { owner: other.clone() });
         }
-        if let Some(holder) = self.txns.blocks_range(range, false) {
-            return Err(Refusal::Blocked { holder });
-        }
+        self.txns.blocks_range(range, false).map_or(Ok(()), |holder| Err(Refusal::Blocked { holder }))
+    }
+
+    fn take(&mut self, version: Version, Take { range, owner, back, force: _ }: &Take) -> Token {
         let token = Token(version);
         keys(range).for_each(|key| drop(self.owners.insert(key, (owner.clone(), token))));
         self.tokens.push(token);
-        Ok(token)
+        let back = back.iter().map(|part| What::Rollback(part.range.clone(), part.to));
+        self.done.extend(back.map(|what| Done { version, txn: None, what }));
+        token
+    }
+
+    /// Takes what was decided just now.
+    fn take_decided(&mut self) {
+        for (version, take) in std::mem::take(&mut self.txns.taken) {
+            self.take(version, &take);
+        }
     }
 
     fn release(&mut self, token: Token) -> Result<Outcome, Refusal> {
         let before = self.owners.len();
         self.owners.retain(|_, (_, owner)| *owner != token);
         if self.owners.len() < before { Ok(Outcome::Released) } else { Err(Refusal::Fenced { newest: None }) }
-    }
-
-    fn rollback(&mut self, version: Version, rollback: &Rollback) -> Result<Outcome, Refusal> {
-        let Rollback { range, to, owner, force } = rollback;
-        if *to < self.watermark {
-            return Err(Refusal::VersionTooOld { watermark: self.watermark });
-        }
-        if *to >= version {
-            return Err(Refusal::VersionTooNew { newest: version });
-        }
-        let token = self.take(version, range, owner, *force)?;
-        self.done.push(Done { version, txn: None, what: What::Rollback(range.clone(), *to) });
-        Ok(Outcome::RolledBack { token })
     }
 }
 

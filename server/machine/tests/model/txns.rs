@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use lentic_engine::MergeOperator;
 use lentic_machine::shard::{
-    Decide, Decision, Operation, Participant, Prepare, Prepared, Resolve, TxnRef, TxnStatus, Write,
+    Decide, Decision, Operation, Participant, Prepare, Prepared, Resolve, Take, TxnRef, TxnStatus, Write,
 };
 use lentic_machine::{Outcome, Refusal};
 use lentic_types::{Expiry, KeyRange, TxnId, Version};
@@ -42,6 +42,7 @@ pub(crate) struct Txn {
     pub(crate) uses: Vec<(Bytes, Use)>,
     pub(crate) ranges: Vec<KeyRange>,
     pub(crate) operations: Vec<Operation>,
+    pub(crate) take: Option<Take>,
     pub(crate) decision: Option<Decision>,
     pub(crate) is_resolved: bool,
 }
@@ -49,6 +50,10 @@ pub(crate) struct Txn {
 impl Txn {
     fn uses_of(&self, key: &Bytes) -> Vec<Use> {
         self.uses.iter().filter(|(used, _)| used == key).map(|(_, how)| *how).collect()
+    }
+
+    fn takes(&self, is_met: impl Fn(&KeyRange) -> bool) -> bool {
+        self.take.as_ref().is_some_and(|take| is_met(&take.range))
     }
 
     fn changes(&self, key: &Bytes) -> bool {
@@ -69,6 +74,8 @@ impl Txn {
 pub(crate) struct Txns {
     pub(crate) open: Vec<Txn>,
     pub(crate) ended: Vec<(TxnRef, Decision)>,
+    /// What committed transactions take, to be done.
+    pub(crate) taken: Vec<(Version, Take)>,
 }
 
 impl Txns {
@@ -102,7 +109,7 @@ impl Txns {
             let uses = txn.uses_of(key);
             let is_shared = how != Use::Other && uses.iter().all(|other| *other == how);
             let reads_around = how != Use::Read && txn.ranges.iter().any(|range| range.contains(key));
-            !uses.is_empty() && !is_shared || reads_around
+            !uses.is_empty() && !is_shared || reads_around || txn.takes(|range| range.contains(key))
         };
         self.undecided().filter(in_the_way).map(|txn| txn.name.id).min()
     }
@@ -111,7 +118,8 @@ impl Txns {
     pub(crate) fn blocks_range(&self, range: &KeyRange, to_read: bool) -> Option<TxnId> {
         let in_the_way = |txn: &&Txn| {
             let uses_it = txn.uses.iter().any(|(key, how)| range.contains(key) && !(to_read && *how == Use::Read));
-            uses_it || !to_read && txn.ranges.iter().any(|held| held.overlaps(range))
+            let reads_it = !to_read && txn.ranges.iter().any(|held| held.overlaps(range));
+            uses_it || reads_it || txn.takes(|taken| taken.overlaps(range))
         };
         self.undecided().filter(in_the_way).map(|txn| txn.name.id).min()
     }
@@ -129,7 +137,11 @@ impl Txns {
 
     /// The oldest that must be over before nothing can commit below `version` any more.
     pub(crate) fn blocks_watermark(&self, done: &[Done], version: Version) -> Option<TxnId> {
-        let below = self.open.iter().filter(|txn| txn.prepared.version < version);
+        let goes_below = |txn: &Txn| {
+            let parts = txn.take.iter().flat_map(|take| &take.back);
+            txn.decision.is_none() && parts.into_iter().any(|part| part.to < version)
+        };
+        let below = self.open.iter().filter(|txn| txn.prepared.version < version || goes_below(txn));
         let first = below.filter_map(|txn| {
             let hidden = done.iter().filter(|one| one.txn == Some(txn.name.id) && self.is_hidden(one));
             let keys = hidden.filter_map(|one| match &one.what {
@@ -172,6 +184,7 @@ impl Txns {
             uses,
             ranges,
             operations,
+            take: prepare.take.as_deref().cloned(),
             decision: None,
             is_resolved: false,
         });
@@ -190,6 +203,7 @@ impl Txns {
         if let Decision::Commit(version) = decision {
             let change = |one: &Operation| Done { version, txn: Some(id), what: What::Change(one.clone()) };
             done.extend(txn.operations.iter().map(change));
+            self.taken.extend(txn.take.iter().map(|take| (version, take.clone())));
         }
     }
 

@@ -50,7 +50,6 @@ macro_rules! scripts {
 }
 
 scripts! {
-    acquire { many owned rescale zombie }
     answers { acked age attempts commands declined issued kept_refusal refusal_not_kept refusals retry }
     conditions { exists_absent ranges unchanged_since value version }
     decide { anchor first_wins forgotten without_prepare }
@@ -68,8 +67,8 @@ scripts! {
     }
     release { release }
     resolve { again bounds hearsay merges named order two_outcomes }
-    rollback { fences refused state twice }
     status { forgotten never_came status }
+    take { across fences many owned refused rescale several state twice zombie }
     watermark { raise }
     write { blind empty expiry one_entry refused_leaves_no_trace same_key }
 }

@@ -20,9 +20,8 @@ fn token(token: Token) -> String {
 pub(crate) fn outcome(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Committed { version: at } => format!("committed {}", version(*at)),
-        Outcome::Acquired { token: given } => format!("acquired {}", token(*given)),
+        Outcome::Taken { token: given } => format!("taken {}", token(*given)),
         Outcome::Released => "released".to_owned(),
-        Outcome::RolledBack { token: given } => format!("rolled back {}", token(*given)),
         Outcome::Raised { watermark } => format!("raised {}", version(*watermark)),
         Outcome::Prepared(prepared) => print_txn::prepared(prepared),
         Outcome::Decided(decided) => format!("decided {}", print_txn::decision(*decided)),
@@ -133,7 +132,7 @@ pub(crate) fn sys_entry(group: GroupId, key: &[u8], value: &[u8]) -> Result<Stri
         }
         0x04 => {
             let end = version(Version(name.u64_be("end")?));
-            format!("mask {end}: from {}, {}", at(reader)?, key_range(reader)?)
+            format!("mask {end} {}: from {}, {}", text(name.rest()), at(reader)?, key_range(reader)?)
         }
         0x06 => format!("stamp {}, horizon {}, age {}", at(reader)?, at(reader)?, reader.varint("age")?),
         0x0b => print_txn::open_entry(name.rest(), reader)?,

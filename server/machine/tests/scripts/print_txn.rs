@@ -2,7 +2,9 @@
 
 use lentic_engine::MergeOperator;
 use lentic_engine::keys::lock;
-use lentic_machine::shard::{Decision, LockChanges, Locks, Mode, OpenTxn, Operation, Participant, Prepared, TxnStatus};
+use lentic_machine::shard::{
+    Decision, LockChanges, Locks, Mode, OpenTxn, Operation, Participant, Prepared, Take, TxnStatus,
+};
 use lentic_types::codec::{DecodeError, Reader};
 use lentic_types::{Expiry, NodeId, TxnId, Version};
 
@@ -43,13 +45,18 @@ pub(crate) fn status(status: &TxnStatus) -> String {
 }
 
 /// Prints what became of transactions and their locks.
-pub(crate) fn lock_changes(LockChanges { opened, placed, gone, decided, ended }: &LockChanges) -> String {
+pub(crate) fn lock_changes(
+    LockChanges { opened, placed, taking, going_back, gone, decided, ended }: &LockChanges,
+) -> String {
     let opened = opened.iter().map(|(txn, at)| format!("{} opens {}", id(txn.id), version(*at)));
     let placed = placed.iter().map(|(txn, key, at)| format!("{} locks {} {}", id(*txn), text(key), version(*at)));
+    let takes = taking.iter().map(|(txn, keys)| format!("{} may take {}", id(*txn), range(keys)));
+    let back = going_back.iter();
+    let back = back.map(|(txn, keys, at)| format!("{} may take {} back {}", id(*txn), range(keys), version(*at)));
     let gone = gone.iter().map(|(txn, key)| format!("{} lets go of {}", id(*txn), text(key)));
     let decided = decided.iter().map(|txn| format!("{} is decided", id(*txn)));
     let ended = ended.iter().map(|txn| format!("{} ends", id(*txn)));
-    let all: Vec<_> = opened.chain(placed).chain(gone).chain(decided).chain(ended).collect();
+    let all: Vec<_> = opened.chain(placed).chain(takes).chain(back).chain(gone).chain(decided).chain(ended).collect();
     format!("event: {}", all.join(", "))
 }
 
@@ -59,6 +66,7 @@ pub(crate) fn locks(locks: &Locks) -> Vec<String> {
     for open in locks.open() {
         lines.push(open_txn(open));
         lines.extend(open.ranges.iter().map(|held| format!("  read {}", range(held))));
+        lines.extend(open.take.iter().map(take));
         for (key, lock) in locks.locks_of(open.txn.id) {
             let operations: String = lock.operations.iter().map(|one| format!(" {}", operation(one))).collect();
             lines.push(format!("  {} {}{operations}", mode(lock.mode), text(key)));
@@ -81,6 +89,12 @@ fn open_txn(open: &OpenTxn) -> String {
         version(txn.until),
         with(participants)
     )
+}
+
+fn take(Take { range: keys, owner, force, back }: &Take) -> String {
+    let back: String = back.iter().map(|back| format!(" back={}{}", range(&back.range), version(back.to))).collect();
+    let force = if *force { " by force" } else { "" };
+    format!("  take {} owner={}{force}{back}", range(keys), text(owner))
 }
 
 fn mode(mode: Mode) -> String {
@@ -122,7 +136,7 @@ pub(crate) fn decision_entry(reader: &mut Reader<'_>) -> Result<String, DecodeEr
 
 /// Prints an open transaction of family sys.
 pub(crate) fn open_entry(name: &[u8], reader: &mut Reader<'_>) -> Result<String, DecodeError> {
-    assert_eq!(reader.u8("format")?, 0x01, "the format");
+    assert_eq!(reader.u8("format")?, 0x02, "the format");
     assert!(reader.rest().starts_with(name), "the key names the transaction");
     let name = id_entry(reader)?;
     let by = at(reader)?;
@@ -141,7 +155,18 @@ pub(crate) fn open_entry(name: &[u8], reader: &mut Reader<'_>) -> Result<String,
         line += &format!(", read {}", key_range(reader)?);
     }
     line += &format!(", {}", decision_entry(reader)?);
-    Ok(if reader.bool("resolved")? { line + ", resolved" } else { line })
+    if reader.bool("resolved")? {
+        line += ", resolved";
+    }
+    if reader.bool("take")? {
+        line += &format!(", take {} owner={}", key_range(reader)?, text(reader.bytes("owner")?));
+        line += if reader.bool("force")? { " by force" } else { "" };
+        for _ in 0..reader.varint("ranges that go back")? {
+            line += &format!(" back={}", key_range(reader)?);
+            line += &at(reader)?;
+        }
+    }
+    Ok(line)
 }
 
 /// Prints an entry of family lock.

@@ -3,12 +3,12 @@
 //! ```text
 //! write 5 put=k/v until=9 delete=k delete-range=a..c merge=k/append/x exists=k absent=k version=k@3 value=k/v fence=4
 //!         unchanged=k@3 read=a..c@3
-//! acquire 5 a..c owner=job [force]
+//! take 5 a..c owner=job back=a..b@3 back=b..c@4 [force]
 //! release 5 token=4
-//! rollback 5 a..c to=3 owner=job [force]
 //! raise 5 to=3
 //! decline 5 conflict
 //! prepare 5 x1 anchor=k by=100 with=a..m with=t9/.. put=k/v and fence=4 put=m/v
+//! prepare 5 x1 take=a..c owner=job back=a..b@3 [force]
 //! decide 5 x1 anchor=k commit=4
 //! resolve 5 x1 abort
 //! status 5 x1
@@ -28,8 +28,8 @@
 use bytes::Bytes;
 use goldenscript::{Argument, Context};
 use lentic_machine::shard::{
-    Acquire, Action, Anchor, Condition, Decide, Decision, Expected, Operation, Participant, Prepare, RangeRead,
-    Release, RequestKey, Resolve, Rollback, Token, TxnRef, Write,
+    Action, Anchor, Back, Condition, Decide, Decision, Expected, Operation, Participant, Prepare, RangeRead, Release,
+    RequestKey, Resolve, Take, Token, TxnRef, Write,
 };
 use lentic_machine::{Refusal, Request};
 use lentic_types::{ClientId, Epoch, Expiry, Index, KeyRange, NodeId, TableId, TxnId, Version};
@@ -58,6 +58,8 @@ struct Fields {
     write: Write,
     txn: TxnFields,
     key: Option<RequestKey>,
+    take: Option<KeyRange>,
+    back: Vec<Back>,
     owner: Bytes,
     to: Version,
     token: Version,
@@ -86,20 +88,21 @@ pub(crate) fn parse(command: &goldenscript::Command, context: &Context) -> Parse
         }
     }
     let force = context.tags.contains("force");
-    let Fields { positional, parts, write, txn, key, owner, to, token, epoch, index } = fields;
+    let Fields { positional, parts, write, txn, key, take, back, owner, to, token, epoch, index } = fields;
     let version = positional.first().ok_or("expected the request's stamp")?.parse::<At>()?.0;
     let range = || range(positional.get(1).ok_or("expected a range")?);
     let second = || positional.get(1).map(String::as_str);
     let action = match command.name.as_str() {
         "write" => Action::Write(write),
-        "acquire" => Action::Acquire(Acquire { range: range()?, owner, force }),
+        "take" => Action::Take(Take { range: range()?, owner, force, back }),
         "release" => Action::Release(Release { token: Token(token) }),
-        "rollback" => Action::Rollback(Rollback { range: range()?, to, owner, force }),
         "raise" => Action::RaiseWatermark(to),
         "decline" => Action::Decline(refusal(second())?),
         "prepare" => {
             let (name, participants) = (txn.name(second(), elsewhere())?, txn.participants());
-            Action::Prepare(Prepare { txn: name, participants, parts: parts.into_iter().chain([write]).collect() })
+            let take = take.map(|range| Box::new(Take { range, owner, force, back }));
+            let last = if take.is_some() && write == Write::default() { None } else { Some(write) };
+            Action::Prepare(Prepare { txn: name, participants, parts: parts.into_iter().chain(last).collect(), take })
         }
         "decide" => Action::Decide(Decide { txn: txn.name(second(), here("a".into()))?, decision: txn.decision() }),
         "resolve" => Action::Resolve(Resolve { txn: txn.name(second(), elsewhere())?, decision: txn.decision() }),
@@ -152,6 +155,11 @@ impl Fields {
         let Write { conditions, ranges, operations, fence } = &mut self.write;
         match name {
             "key" => self.key = Some(request_key(value)?),
+            "take" => self.take = Some(range(value)?),
+            "back" => {
+                let (keys, to) = value.split_once('@').ok_or("expected a range and a version such as a..c@3")?;
+                self.back.push(Back { range: range(keys)?, to: to.parse::<At>()?.0 });
+            }
             "owner" => self.owner = bytes(value)?,
             "to" => self.to = value.parse::<At>()?.0,
             "token" => self.token = value.parse::<At>()?.0,

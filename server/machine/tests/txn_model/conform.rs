@@ -88,7 +88,7 @@ impl Real {
             Message::Write(_) => Action::Write(write),
             Message::Prepare(txn) => {
                 let participants = vec![participant_of(0), participant_of(1)];
-                Action::Prepare(Prepare { txn: self.txn(txn), participants, parts: vec![write] })
+                Action::Prepare(Prepare { txn: self.txn(txn), participants, parts: vec![write], take: None })
             }
             Message::Decide(txn, decision) => Action::Decide(Decide { txn: self.txn(txn), decision }),
             Message::Resolve(txn, decision) => Action::Resolve(Resolve { txn: self.txn(txn), decision }),

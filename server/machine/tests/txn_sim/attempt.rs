@@ -167,7 +167,7 @@ impl World {
         let is_anchor = participant == 0;
         let participants = if is_anchor { all.collect() } else { Vec::new() };
         let parts = Work::parts(&mut self.luck, &work.shares[participant].1);
-        let prepare = Prepare { txn: txn.clone(), participants, parts };
+        let prepare = Prepare { txn: txn.clone(), participants, parts, take: None };
         Ask::Propose(work.key.filter(|_| is_anchor), ShardAction::Prepare(prepare))
     }
 

@@ -3,10 +3,12 @@
 mod answers;
 mod calls;
 mod catalog;
+mod checkpoint;
 mod cluster;
 mod forward;
 mod guarded;
 mod kv;
+mod owners;
 mod pauses;
 mod pipe;
 mod relay;

@@ -162,6 +162,7 @@ impl<S: Portable> Gateway<S> {
             Request::Get(request) => request.route.is_some(),
             Request::MultiGet(request) => request.route.is_some(),
             Request::Scan(request) => request.route.is_some(),
+            Request::Owned(request) => request.route.is_some(),
             _ => true,
         };
         if !has_route {
@@ -188,6 +189,10 @@ impl<S: Portable> Gateway<S> {
             | Request::IssueClient(_)
             | Request::Join(_) => self.ask_meta(request, caller, deadline).await?,
             Request::Transact(request) => Response::Transact(self.transact(request, deadline).await?),
+            Request::Take(request) => Response::Take(self.take(request, deadline).await?),
+            Request::Release(request) => Response::Release(self.release(request, deadline).await?),
+            Request::Checkpoint(request) => Response::Checkpoint(self.checkpoint(request, deadline).await?),
+            Request::Owned(request) => Response::Owned(self.owned(request).await?),
             Request::Step(_) if caller == Caller::Client => {
                 return Err(failure::invalid("steps are what nodes ask of each other; send the transaction"));
             }

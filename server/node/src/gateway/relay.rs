@@ -25,7 +25,7 @@ use crate::{convert, failure};
 const NEWS_WITHIN: Duration = Duration::from_secs(2);
 
 /// What is asked of the shard of a key.
-type Routed = dyn Fn(v1::Route) -> Request + Send + Sync;
+pub(super) type Routed = dyn Fn(v1::Route) -> Request + Send + Sync;
 
 impl<S: Portable> Gateway<S> {
     /// Answers a request by the name of its table.
@@ -44,6 +44,7 @@ impl<S: Portable> Gateway<S> {
             }
             Request::MultiGet(request) => self.relay_multi_get(request, deadline).await.map(Response::MultiGet),
             Request::Scan(request) => self.relay_page(request, deadline).await.map(Response::Scan),
+            Request::Owned(request) => self.relay_owned(request, deadline).await.map(Response::Owned),
             _ => Err(failure::internal("this request is not about a table's keys")),
         }
     }
@@ -102,7 +103,7 @@ impl<S: Portable> Gateway<S> {
     }
 
     /// Asks the leader of the shard of `key`, looking for it until the deadline.
-    async fn ask_shard(
+    pub(super) async fn ask_shard(
         &self,
         table: &str,
         key: &[u8],
@@ -206,7 +207,12 @@ impl<S: Portable> Gateway<S> {
     }
 
     /// The part of a range that lies in its first shard (its last one, backward), and what is beyond.
-    fn part_of(&self, table: &str, wanted: &KeyRange, backward: bool) -> Result<(KeyRange, Option<v1::Rest>), Failure> {
+    pub(super) fn part_of(
+        &self,
+        table: &str,
+        wanted: &KeyRange,
+        backward: bool,
+    ) -> Result<(KeyRange, Option<v1::Rest>), Failure> {
         let catalog = self.meta.catalog();
         let table =
             catalog.table_named(table).ok_or_else(|| failure::not_found(format!("there is no table {table}")))?;
@@ -223,7 +229,7 @@ impl<S: Portable> Gateway<S> {
 }
 
 /// What is left: the rest of a page, and what lies beyond its shard.
-fn join(page: Option<v1::Rest>, beyond: Option<v1::Rest>, backward: bool) -> Option<v1::Rest> {
+pub(super) fn join(page: Option<v1::Rest>, beyond: Option<v1::Rest>, backward: bool) -> Option<v1::Rest> {
     match (page, beyond) {
         (Some(page), Some(beyond)) if backward => Some(v1::Rest { start: beyond.start, end: page.end }),
         (Some(page), Some(beyond)) => Some(v1::Rest { start: page.start, end: beyond.end }),

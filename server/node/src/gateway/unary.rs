@@ -155,6 +155,13 @@ ask_anyone! { v1::tables_server::Tables:
     list(v1::ListTablesRequest) -> v1::ListTablesResponse as ListTables;
 }
 
+ask_anyone! { v1::owners_server::Owners:
+    take(v1::TakeRequest) -> v1::TakeResponse as Take;
+    release(v1::ReleaseRequest) -> v1::ReleaseResponse as Release;
+    checkpoint(v1::CheckpointRequest) -> v1::CheckpointResponse as Checkpoint;
+    owned(v1::OwnedRequest) -> v1::OwnedResponse as Owned;
+}
+
 ask_anyone! { v1::cluster_server::Cluster:
     status(v1::StatusRequest) -> v1::StatusResponse as Status;
     issue_client(v1::IssueClientRequest) -> v1::IssueClientResponse as IssueClient;

@@ -19,8 +19,8 @@ use tokio::time::Instant;
 #[derive(Debug, Default)]
 pub(crate) struct Locked {
     state: Mutex<State>,
-    /// How many keys are locked: most often none are, and then nobody looks further.
-    keys: AtomicUsize,
+    /// How many keys and ranges are locked: most often none are, and then nobody looks further.
+    held: AtomicUsize,
     /// Told whenever a lock is gone or a transaction is decided.
     changed: Notify,
     /// How many wait for that.
@@ -33,7 +33,26 @@ pub(crate) struct Locked {
 struct State {
     /// Who changes a key, and from which version on.
     by_key: BTreeMap<Bytes, BTreeMap<TxnId, Version>>,
+    /// Who may take which range.
+    taking: BTreeMap<TxnId, KeyRange>,
+    /// Who may take which ranges back to older versions, and from which version on.
+    going_back: BTreeMap<TxnId, (Version, Vec<KeyRange>)>,
     open: BTreeMap<TxnId, Open>,
+}
+
+impl State {
+    fn goes_back(&mut self, txn: TxnId, range: KeyRange, from: Version) {
+        self.going_back.entry(txn).or_insert_with(|| (from, Vec::new())).1.push(range);
+    }
+
+    /// Whether a range for which `is_met` holds may be taken back at or below `at`.
+    fn is_going_back(&self, at: Version, is_met: impl Fn(&KeyRange) -> bool) -> bool {
+        self.going_back.values().any(|(from, ranges)| *from <= at && ranges.iter().any(&is_met))
+    }
+
+    fn held(&self) -> usize {
+        self.by_key.len() + self.taking.len()
+    }
 }
 
 /// A transaction that is not done with here.
@@ -64,9 +83,13 @@ impl Locked {
                 state.by_key.entry(key.clone()).or_default().insert(id, lock.version);
             }
             let is_decided = open.decision.is_some();
+            if let Some(take) = open.take.as_ref().filter(|_| !is_decided) {
+                state.taking.insert(id, take.range.clone());
+                take.back.iter().for_each(|back| state.goes_back(id, back.range.clone(), open.version));
+            }
             state.open.insert(id, Open { txn: open.txn.clone(), since: Instant::now(), is_decided });
         }
-        self.keys.store(state.by_key.len(), Ordering::Release);
+        self.held.store(state.held(), Ordering::Release);
         *self.lock() = state;
         self.changed.notify_waiters();
     }
@@ -80,6 +103,10 @@ impl Locked {
         for (txn, key, version) in changes.placed {
             state.by_key.entry(key).or_default().insert(txn, version);
         }
+        state.taking.extend(changes.taking);
+        for (txn, range, version) in changes.going_back {
+            state.goes_back(txn, range, version);
+        }
         let wakes = !changes.gone.is_empty() || !changes.decided.is_empty();
         for (txn, key) in changes.gone {
             if let Some(holders) = state.by_key.get_mut(&key) {
@@ -90,6 +117,8 @@ impl Locked {
             }
         }
         for txn in changes.decided {
+            state.taking.remove(&txn);
+            state.going_back.remove(&txn);
             if let Some(open) = state.open.get_mut(&txn) {
                 open.is_decided = true;
             }
@@ -97,7 +126,7 @@ impl Locked {
         for txn in changes.ended {
             state.open.remove(&txn);
         }
-        self.keys.store(state.by_key.len(), Ordering::Release);
+        self.held.store(state.held(), Ordering::Release);
         drop(state);
         if wakes {
             self.changed.notify_waiters();
@@ -106,21 +135,30 @@ impl Locked {
 
     /// Whether a transaction that may commit at or below `at` changes one of `keys`.
     pub(crate) fn holds<K: AsRef<[u8]>>(&self, keys: &[K], at: Version) -> bool {
-        if self.keys.load(Ordering::Acquire) == 0 {
+        if self.held.load(Ordering::Acquire) == 0 {
             return false;
         }
         let state = self.lock();
-        keys.iter().any(|key| state.by_key.get(key.as_ref()).is_some_and(|holders| is_held(holders, at)))
+        keys.iter().any(|key| {
+            let by_key = state.by_key.get(key.as_ref()).is_some_and(|holders| is_held(holders, at));
+            by_key || state.is_going_back(at, |range| range.contains(key.as_ref()))
+        })
     }
 
     /// Whether a transaction that may commit at or below `at` changes a key of `range`.
     pub(crate) fn holds_in(&self, range: &KeyRange, at: Version) -> bool {
-        if self.keys.load(Ordering::Acquire) == 0 {
+        if self.held.load(Ordering::Acquire) == 0 {
             return false;
         }
         let end = range.end().map_or(Bound::Unbounded, |end| Bound::Excluded(end.clone()));
         let state = self.lock();
-        state.by_key.range((Bound::Included(range.start().clone()), end)).any(|(_, holders)| is_held(holders, at))
+        let mut by_key = state.by_key.range((Bound::Included(range.start().clone()), end));
+        by_key.any(|(_, holders)| is_held(holders, at)) || state.is_going_back(at, |back| back.overlaps(range))
+    }
+
+    /// Whether a transaction may take some of `range`: who owns it is not known then.
+    pub(crate) fn takes_in(&self, range: &KeyRange) -> bool {
+        self.held.load(Ordering::Acquire) > 0 && self.lock().taking.values().any(|taken| taken.overlaps(range))
     }
 
     /// Whether somebody waits for a transaction.
@@ -228,6 +266,21 @@ mod tests {
         locked.apply(LockChanges { gone: vec![(id, "b".into())], ended: vec![id], ..LockChanges::default() });
         reader.await.unwrap();
         assert_eq!((locked.open_len(), locked.is_waited_for()), (0, false));
+    }
+
+    #[test]
+    fn a_range_that_may_go_back_is_held_until_that_is_decided() {
+        let (locked, id) = (Locked::default(), txn(1).id);
+        let range = |start: &'static str, end: &'static str| KeyRange::new(start, Some(end)).unwrap();
+        let going_back = vec![(id, range("b", "d"), Version(50)), (id, range("f", "g"), Version(50))];
+        let (opened, taking) = (vec![(txn(1), Version(50))], vec![(id, range("b", "h"))]);
+        locked.apply(LockChanges { opened, taking, going_back, ..LockChanges::default() });
+        assert!(locked.takes_in(&range("g", "h")) && !locked.takes_in(&range("a", "b")));
+        assert!(locked.holds(&["a", "c"], Version(50)) && !locked.holds(&["a", "d"], Version(50)));
+        assert!(!locked.holds(&["c"], Version(49)), "what is read below it stays");
+        assert!(locked.holds_in(&range("f", "h"), Version(60)) && !locked.holds_in(&range("d", "f"), Version(60)));
+        locked.apply(LockChanges { decided: vec![id], ..LockChanges::default() });
+        assert!(!locked.holds(&["c"], Version::MAX) && !locked.takes_in(&range("a", "z")));
     }
 
     #[test]

@@ -62,10 +62,11 @@ impl Shown {
         Version(self.newest.load(Ordering::Acquire))
     }
 
-    fn show(&self, shard: &Shard, rules_changed: bool) {
-        if rules_changed {
-            *self.rules.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(Rules::of(shard));
-        }
+    fn show_rules(&self, shard: &Shard) {
+        *self.rules.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(Rules::of(shard));
+    }
+
+    fn show_newest(&self, shard: &Shard) {
         self.newest.store(shard.newest().0, Ordering::Release);
     }
 }
@@ -138,8 +139,12 @@ impl<S: Portable> ShardMachine<S> {
         }
         batch.put(Family::Sys, &sys::key(self.group, SysKind::Replica, &[]), replica);
         self.store.write(&batch).map_err(|error| self.failure.fault(&error))?;
+        // Who waited for a range that goes back reads it by the new rules; and who finds a prepare's version finds its locks.
+        if rules.is_some() {
+            self.shown.show_rules(&self.shard);
+        }
         locks.into_iter().for_each(|changes| self.shown.locked.apply(changes));
-        self.shown.show(&self.shard, rules.is_some());
+        self.shown.show_newest(&self.shard);
         if let Some((index, rules)) = rules {
             self.gc.stage(self.group, index, Some(rules));
         }
@@ -181,8 +186,9 @@ impl<S: Portable> Machine for ShardMachine<S> {
             .map_err(fault)?
             .ok_or_else(|| Fault::new("the snapshot that was installed holds no shard"))?;
         self.gc.stage(self.group, self.shard.applied(), Some(self.shard.gc_rules()));
+        self.shown.show_rules(&self.shard);
         self.shown.locked.reset(&self.shard);
-        self.shown.show(&self.shard, true);
+        self.shown.show_newest(&self.shard);
         Ok(())
     }
 }

@@ -341,7 +341,7 @@ mod tests {
             let id = TxnId { begun: Version(begun), ..TxnId::default() };
             let anchor = Anchor { table: TableId(1), key: "a".into() };
             let txn = TxnRef { id, anchor, until: Version::MAX };
-            let action = Action::Prepare(Prepare { txn, participants: Vec::new(), parts: Vec::new() });
+            let action = Action::Prepare(Prepare { txn, participants: Vec::new(), parts: Vec::new(), take: None });
             Proposal { action, ..proposal(false) }
         };
         let queue = open_queue(&[false, true]);

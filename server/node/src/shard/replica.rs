@@ -103,6 +103,7 @@ impl<S: Portable> Replica<S> {
             group: group.clone(),
             store: Arc::clone(&store),
             failure: shared.failure.clone(),
+            group_id: GroupId::from(place.shard),
             shown: Arc::clone(&shown),
             queue: Arc::clone(&queue),
             stamps,

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lentic_engine::Portable;
-use lentic_machine::shard::{Action, Anchor, RequestKey, TxnRef};
+use lentic_machine::shard::{Action, Anchor, RequestKey, Take, Token, TxnRef};
 use lentic_machine::txn::Verdict;
 use lentic_machine::{Outcome, Refusal};
 use lentic_proto::v1::{self, Failure};
 use lentic_runtime::{random, spawn};
 use lentic_types::limits::{TXN_KEYS_MAX, TXN_MS_MAX, TXN_PARTS_MAX, TXN_SHARDS_MAX};
-use lentic_types::{TxnId, Version};
+use lentic_types::{TableId, TxnId, Version};
 use prost::Message as _;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
@@ -67,31 +67,55 @@ impl<S: Portable> Gateway<S> {
             let known = known.ok_or_else(|| failure::not_found(format!("there is no table {table}")))?;
             parts.push((known.table, write));
         }
-        let version = Transaction { gateway: self, key, parts, deadline }.commit().await?;
+        let version = Transaction { gateway: self, key, work: Work::Parts(parts), deadline }.commit().await?;
         Ok(v1::TransactResponse { version: version.0 })
+    }
+
+    /// Takes a range of a table, over as many shards as it has. Returns the version at which it did: the token.
+    ///
+    /// # Errors
+    /// As of [`Self::transact`].
+    pub(crate) async fn take_range(
+        &self,
+        key: Option<RequestKey>,
+        table: TableId,
+        take: Take,
+        deadline: Instant,
+    ) -> Result<Version, Failure> {
+        Transaction { gateway: self, key, work: Work::Take(table, take), deadline }.commit().await
     }
 }
 
 struct Transaction<'a, S: Portable> {
     gateway: &'a Gateway<S>,
     key: Option<RequestKey>,
-    parts: Vec<Part>,
+    work: Work,
     deadline: Instant,
+}
+
+/// What a transaction does.
+enum Work {
+    Parts(Vec<Part>),
+    Take(TableId, Take),
 }
 
 impl<S: Portable> Transaction<'_, S> {
     async fn commit(&self) -> Result<Version, Failure> {
         let (mut begun, mut rounds, mut pause_ms) = (None, 0, PAUSE_MS_MIN);
         loop {
-            let shares = shares::cut(&self.gateway.meta.catalog(), &self.parts)?;
+            let catalog = self.gateway.meta.catalog();
+            let shares = match &self.work {
+                Work::Parts(parts) => shares::cut(&catalog, parts)?,
+                Work::Take(table, take) => shares::cut_take(&catalog, *table, take)?,
+            };
             if shares.len() > TXN_SHARDS_MAX {
                 return Err(failure::invalid("a transaction commits on at most 1,000 shards; split it"));
             }
             if let [share] = shares.as_slice()
-                && let Some(write) = share.single()
+                && let Some(action) = share.single()
             {
                 let share = shares.into_iter().next().expect("there is one");
-                match self.write(share, write).await {
+                match self.act(share, action).await {
                     Err(failure) if failure.kind() == v1::ErrorKind::WrongEpoch && Instant::now() < self.deadline => {
                         sleep(Duration::from_millis(PAUSE_MS_MAX)).await;
                         continue;
@@ -127,12 +151,13 @@ impl<S: Portable> Transaction<'_, S> {
     }
 
     /// A transaction of one shard is one entry in its log.
-    async fn write(&self, mut share: Share, write: lentic_machine::shard::Write) -> Result<Version, Failure> {
-        let key = first_key(&write).ok_or_else(|| failure::internal("a share has no key"))?;
+    async fn act(&self, mut share: Share, action: Action) -> Result<Version, Failure> {
+        let key = share.first_key().ok_or_else(|| failure::internal("a share has no key"))?;
         share.in_order_of_single();
-        let step = Step { key: self.key, action: Action::Write(write) };
+        let step = Step { key: self.key, action };
         match self.gateway.ask_step(share.place.table, &key, &step, self.deadline).await? {
-            Outcome::Committed { version } => Ok(version),
+            // A copy may be answered as one that was cut otherwise.
+            Outcome::Committed { version } | Outcome::Taken { token: Token(version) } => Ok(version),
             Outcome::Refused(refusal) => Err(of_refusal(&share, &refusal)),
             outcome => Err(failure::internal(format!("a write was answered by {outcome:?}"))),
         }
@@ -146,8 +171,7 @@ impl<S: Portable> Transaction<'_, S> {
         let until = now.plus_ms(PREPARE_WITHIN_MS).ok_or_else(|| failure::internal("version time has ended"))?;
         let begun = *begun.get_or_insert(now);
         let id: TxnId = self.gateway.txns.name(begun, self.gateway.meta.node);
-        let anchor_key = shares[0].parts.iter().find_map(first_key);
-        let key = anchor_key.ok_or_else(|| failure::internal("a share has no key"))?;
+        let key = shares[0].first_key().ok_or_else(|| failure::internal("a share has no key"))?;
         let anchor = Anchor { table: shares[0].place.table, key };
         let now = Instant::now();
         let left = self.deadline.saturating_duration_since(now);
@@ -192,17 +216,4 @@ enum Attempted {
 
 fn of_refusal(share: &Share, refusal: &Refusal) -> Failure {
     failure::of_refusal(&share.placed_refusal(refusal))
-}
-
-fn first_key(write: &lentic_machine::shard::Write) -> Option<bytes::Bytes> {
-    use lentic_machine::shard::Operation;
-    let condition = write.conditions.first().map(|condition| condition.key.clone());
-    let range = || write.ranges.first().map(|read| read.range.start().clone());
-    let operation = || {
-        write.operations.first().map(|operation| match operation {
-            Operation::Put { key, .. } | Operation::Delete { key } | Operation::Merge { key, .. } => key.clone(),
-            Operation::DeleteRange { range } => range.start().clone(),
-        })
-    };
-    condition.or_else(range).or_else(operation)
 }

@@ -128,7 +128,8 @@ impl Attempt {
             true => self.shares.iter().map(Share::participant).collect(),
             false => Vec::new(),
         };
-        let prepare = Prepare { txn: self.txn.clone(), participants, parts: share.parts.clone() };
+        let (parts, take) = (share.parts.clone(), share.take.clone().map(Box::new));
+        let prepare = Prepare { txn: self.txn.clone(), participants, parts, take };
         let step = Step { key: self.key.filter(|_| is_anchor), action: Action::Prepare(prepare) };
         let place = &share.place;
         let key = if is_anchor { self.txn.anchor.key.clone() } else { place.range.start().clone() };

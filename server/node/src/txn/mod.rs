@@ -20,3 +20,4 @@ mod steps;
 pub(crate) use hurry::{WANTED_MAX, hurry};
 pub(crate) use recover::sweep;
 pub(crate) use state::Txns;
+pub(crate) use steps::Step;

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
+
 use lentic_machine::Refusal;
 use lentic_machine::meta::{Catalog, ShardPlace};
-use lentic_machine::shard::{Operation, Participant, RangeRead, Write};
+use lentic_machine::shard::{Action, Back, Operation, Participant, RangeRead, Take, Write};
 use lentic_proto::v1::Failure;
 use lentic_types::{KeyRange, ShardId, TableId};
 
@@ -15,6 +17,8 @@ use crate::failure;
 pub(super) struct Share {
     pub(super) place: ShardPlace,
     pub(super) parts: Vec<Write>,
+    /// What it takes instead.
+    pub(super) take: Option<Take>,
     /// Where each condition and range of the share stands in the transaction, and each operation.
     reads: Vec<u32>,
     operations: Vec<u32>,
@@ -27,7 +31,14 @@ pub(super) type Part = (TableId, Write);
 
 impl Share {
     fn new(place: &ShardPlace) -> Self {
-        Self { place: place.clone(), parts: Vec::new(), reads: Vec::new(), operations: Vec::new(), part: usize::MAX }
+        Self {
+            place: place.clone(),
+            parts: Vec::new(),
+            take: None,
+            reads: Vec::new(),
+            operations: Vec::new(),
+            part: usize::MAX,
+        }
     }
 
     /// The share's part of a part of the transaction.
@@ -43,8 +54,17 @@ impl Share {
         Participant { table: self.place.table, range: self.place.range.clone() }
     }
 
-    /// The share as one write, if its parts have the same token.
-    pub(super) fn single(&self) -> Option<Write> {
+    /// A key of the share: the first that it names.
+    pub(super) fn first_key(&self) -> Option<Bytes> {
+        let taken = self.take.as_ref().map(|take| take.range.start().clone());
+        taken.or_else(|| self.parts.iter().find_map(first_key))
+    }
+
+    /// The share as one action, if it takes a range, or if its parts have the same token.
+    pub(super) fn single(&self) -> Option<Action> {
+        if let Some(take) = &self.take {
+            return Some(Action::Take(take.clone()));
+        }
         let fence = self.parts.first()?.fence;
         if self.parts.iter().any(|part| part.fence != fence) {
             return None;
@@ -55,7 +75,7 @@ impl Share {
             all.ranges.extend(part.ranges.iter().cloned());
             all.operations.extend(part.operations.iter().cloned());
         }
-        Some(all)
+        Some(Action::Write(all))
     }
 
     /// The refusal with the position in the transaction instead of that in the share.
@@ -119,6 +139,20 @@ pub(super) fn cut(catalog: &Catalog, parts: &[Part]) -> Result<Vec<Share>, Failu
     Ok(shares.shares)
 }
 
+/// Cuts the taking of a range by shard. The first share is that of its first key: the anchor.
+///
+/// # Errors
+/// The table is gone.
+pub(super) fn cut_take(catalog: &Catalog, table: TableId, take: &Take) -> Result<Vec<Share>, Failure> {
+    let mut shares = Shares { catalog, by_shard: BTreeMap::new(), shares: Vec::new() };
+    for (share, range) in shares.of_range(table, &take.range)? {
+        let back = |back: &Back| Some(Back { range: back.range.intersection(&range)?, to: back.to });
+        let back = take.back.iter().filter_map(back).collect();
+        shares.shares[share].take = Some(Take { range: range.clone(), back, ..take.clone() });
+    }
+    Ok(shares.shares)
+}
+
 struct Shares<'a> {
     catalog: &'a Catalog,
     by_shard: BTreeMap<ShardId, usize>,
@@ -178,6 +212,18 @@ impl Shares<'_> {
     }
 }
 
+fn first_key(write: &Write) -> Option<Bytes> {
+    let condition = write.conditions.first().map(|condition| condition.key.clone());
+    let range = || write.ranges.first().map(|read| read.range.start().clone());
+    let operation = || {
+        write.operations.first().map(|operation| match operation {
+            Operation::Put { key, .. } | Operation::Delete { key } | Operation::Merge { key, .. } => key.clone(),
+            Operation::DeleteRange { range } => range.start().clone(),
+        })
+    };
+    condition.or_else(range).or_else(operation)
+}
+
 fn gone() -> Failure {
     failure::not_found("a table of the transaction is gone")
 }
@@ -190,7 +236,6 @@ pub(super) const fn keys(write: &Write) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
     use lentic_machine::shard::{Condition, Expected};
     use lentic_types::{Epoch, Version};
 
@@ -222,6 +267,27 @@ mod tests {
     }
 
     #[test]
+    fn each_shard_takes_its_part_and_goes_back_in_it() {
+        let range = |start: &'static str, end: Option<&'static str>| KeyRange::new(start, end).unwrap();
+        let back = vec![
+            Back { range: range("c", Some("e")), to: Version(5) },
+            Back { range: range("e", Some("q")), to: Version(7) },
+        ];
+        let take = Take { range: range("c", Some("z")), owner: "job".into(), force: true, back };
+        let shares = cut_take(&catalog(), TableId(1), &take).unwrap();
+        let taken: Vec<_> = shares.iter().map(|share| share.take.clone().unwrap()).collect();
+        let ranges: Vec<_> = taken.iter().map(|take| take.range.clone()).collect();
+        assert_eq!(ranges, [range("c", Some("g")), range("g", Some("p")), range("p", Some("z"))]);
+        let back: Vec<Vec<_>> =
+            taken.iter().map(|take| take.back.iter().map(|back| (back.range.clone(), back.to.0)).collect()).collect();
+        assert_eq!(back[0], [(range("c", Some("e")), 5), (range("e", Some("g")), 7)]);
+        assert_eq!(back[1], [(range("g", Some("p")), 7)]);
+        assert_eq!(back[2], [(range("p", Some("q")), 7)]);
+        assert!(taken.iter().all(|take| take.force && take.owner == "job"));
+        assert!(cut_take(&catalog(), TableId(2), &take).is_err(), "the table is gone");
+    }
+
+    #[test]
     fn each_shard_gets_its_own_in_order_and_positions_come_back() {
         let range = |start: &'static str, end: &'static str| KeyRange::new(start, Some(end)).unwrap();
         let first = Write {
@@ -237,7 +303,7 @@ mod tests {
         let mut anchor = shares.into_iter().next().unwrap();
         assert_eq!((anchor.reads.clone(), anchor.operations.clone()), (vec![0, 2, 3], vec![1, 2]));
         assert_eq!(anchor.parts.len(), 2);
-        let single = anchor.single().unwrap();
+        let Some(Action::Write(single)) = anchor.single() else { panic!("both parts are free for all") };
         assert_eq!((single.conditions.len(), single.ranges.len(), single.operations.len()), (2, 1, 2));
         anchor.in_order_of_single();
         assert_eq!(anchor.reads, [0, 3, 2], "conditions come before ranges in one write");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use lentic_engine::Portable;
-use lentic_machine::shard::{Action, Decide, Decision, Operation, RequestKey, Resolve, TxnStatus, Write};
+use lentic_machine::shard::{Action, Back, Decide, Decision, Operation, RequestKey, Resolve, TxnStatus, Write};
 use lentic_machine::{Outcome, Refusal, Request};
 use lentic_net::Address;
 use lentic_proto::v1::pipe_response::Response;
@@ -25,9 +25,9 @@ const RECORDS_PER_OPERATION: usize = 12;
 
 /// What is asked of a shard. Asked twice, it is done once.
 #[derive(Debug)]
-pub(super) struct Step {
-    pub(super) key: Option<RequestKey>,
-    pub(super) action: Action,
+pub(crate) struct Step {
+    pub(crate) key: Option<RequestKey>,
+    pub(crate) action: Action,
 }
 
 impl<S: Portable> Gateway<S> {
@@ -35,7 +35,7 @@ impl<S: Portable> Gateway<S> {
     ///
     /// # Errors
     /// The shard is gone or has another shape, the deadline passed, or the request is refused for its form.
-    pub(super) async fn ask_step(
+    pub(crate) async fn ask_step(
         &self,
         table: TableId,
         key: &[u8],
@@ -168,12 +168,21 @@ const fn is_commit(action: &Action) -> bool {
 /// # Errors
 /// Its ranges hold more than apply may look at.
 fn cost<S: Portable>(replica: &Replica<S>, epoch: Epoch, action: &Action) -> Result<Cost, Heavy> {
+    let take = match action {
+        Action::Take(take) => Some(take),
+        Action::Prepare(prepare) => prepare.take.as_deref(),
+        _ => None,
+    };
     let parts: &[Write] = match action {
         Action::Write(write) => std::slice::from_ref(write),
         Action::Prepare(prepare) => &prepare.parts,
         _ => &[],
     };
     let (mut cost, mut before) = (Cost { bytes: HEAD_BYTES, operations: 1 }, 0);
+    for Back { range, .. } in take.iter().flat_map(|take| &take.back) {
+        cost.operations += 1;
+        cost.bytes += OPERATION_BYTES + range.start().len() + range.end().map_or(0, Bytes::len);
+    }
     for part in parts {
         cost.operations += part.operations.len() + part.conditions.len();
         cost.bytes += part.operations.iter().map(|operation| OPERATION_BYTES + operation.bytes()).sum::<usize>();

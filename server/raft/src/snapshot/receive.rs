@@ -226,8 +226,13 @@ fn not_needed(core: &Core, vote: &Vote, replica: &Replica) -> Result<Option<Vote
             false => Err(format!("a leader of term {} is known here", metrics.current_term)),
         };
     }
-    let known = metrics.local_committed.is_some_and(|committed| committed >= replica.applied);
-    Ok(known.then_some(metrics.vote))
+    let is_committed = metrics.local_committed.is_some_and(|committed| committed >= replica.applied);
+    // What is on disk under this leader agrees with its log, and so does all before it. A leader that has started again in its
+    // own term does not know how far its followers are, and openraft 0.10.0-alpha.37 expects nobody to be ahead of a snapshot
+    // that it installs (`IOProgress::submit`).
+    let flushed = core.raft.watch_log_progress().get();
+    let is_flushed = flushed.is_some_and(|at| at.vote == *vote && at.last_log_id >= Some(replica.applied));
+    Ok((is_committed || is_flushed).then_some(metrics.vote))
 }
 
 impl Receiving {
@@ -267,6 +272,10 @@ async fn install(shared: &Shared, core: &Core, receiving: Receiving) -> Outcome 
     if let Some(missing) = skip_ended(&wire_files, position) {
         let name = &wire_files[missing.file as usize].name;
         return Err(format!("expected {name} from {} on before the end; offer the snapshot again", missing.offset));
+    }
+    // It took its time.
+    if let Some(vote) = not_needed(core, &vote, &replica)? {
+        return Ok(Reply::Installed(vote_to_wire(&vote)));
     }
     let meta = SnapshotMeta { last_log_id: Some(replica.applied), last_membership: replica.membership };
     let snapshot = Snapshot { meta, snapshot: SnapshotData::Incoming { import, files } };

@@ -5,6 +5,7 @@ use clap::Subcommand;
 use super::create::CreateArgs;
 use super::drop::DropArgs;
 use super::list::ListArgs;
+use super::owners::OwnersArgs;
 use super::show::ShowTableArgs;
 use crate::session::{Outcome, Session};
 
@@ -17,6 +18,8 @@ pub(crate) enum TableCommand {
     List(ListArgs),
     /// Show a table's options and shards
     Show(ShowTableArgs),
+    /// Show who owns which ranges of a table, and since when
+    Owners(OwnersArgs),
     /// Drop a table and everything in it
     Drop(DropArgs),
 }
@@ -27,6 +30,7 @@ impl TableCommand {
             Self::Create(args) => args.run(session).await,
             Self::List(args) => args.run(session).await,
             Self::Show(args) => args.run(session).await,
+            Self::Owners(args) => args.run(session).await,
             Self::Drop(args) => args.run(session).await,
         }
     }

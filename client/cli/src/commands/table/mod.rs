@@ -5,6 +5,7 @@ mod create;
 mod described;
 mod drop;
 mod list;
+mod owners;
 mod show;
 
 pub(crate) use command::TableCommand;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use lentic_engine::{Direction, Found, MergeOperator, ReadStats, ScanLimits, Store as _};
-use lentic_machine::shard::{Action, Condition, Expected, Operation, RequestKey, Write};
+use lentic_machine::shard::{Action, Condition, Expected, Operation, RequestKey, Token, Write};
 use lentic_machine::{Command, Outcome, Refusal, Request};
 use lentic_proto::v1::pipe_request::Request as Asked;
 use lentic_proto::v1::pipe_response::Response;
@@ -33,6 +33,10 @@ impl World {
                 Ok(Response::ListTables(v1::ListTablesResponse { tables }))
             }
             Asked::Transact(transact) => self.transact(node, transact),
+            Asked::Take(take) => self.take(node, take),
+            Asked::Release(release) => self.release(&release),
+            Asked::Checkpoint(checkpoint) => self.checkpoint(&checkpoint),
+            Asked::Owned(owned) => self.owned(owned),
             Asked::Step(_) => Err(Failure::invalid("steps are for nodes")),
             Asked::Join(_) => Err(Failure::invalid("a client does not join")),
             Asked::TransferLeader(transfer) => self.transfer(node, &transfer),
@@ -307,7 +311,7 @@ pub(super) fn decode(write: v1::WriteRequest) -> Result<Write, Failure> {
         })
     };
     Ok(Write {
-        fence: None,
+        fence: write.fence.map(|token| Token(Version(token))),
         ranges: Vec::new(),
         conditions: write.conditions.into_iter().map(condition).collect::<Result<_, Failure>>()?,
         operations: write.operations.into_iter().map(operation).collect::<Result<_, Failure>>()?,

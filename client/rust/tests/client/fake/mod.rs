@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `world` | nodes, tables and shards; a shard is the real state machine on a store in memory |
 //! | `answer` | what a node answers |
-//! | `transact` | its transactions |
+//! | `transact`, `owners` | its transactions, and who owns what |
 //! | `faults` | what goes wrong, as a test says or a seed decides |
 //! | `network` | links, and the tasks that serve them |
 //!
@@ -14,6 +14,7 @@
 mod answer;
 mod faults;
 mod network;
+mod owners;
 mod transact;
 mod world;
 

@@ -191,6 +191,10 @@ impl World {
             Request::TransferLeader(_) => "transfer",
             Request::Join(_) => "join",
             Request::Transact(_) => "transact",
+            Request::Take(_) => "take",
+            Request::Release(_) => "release",
+            Request::Checkpoint(_) => "checkpoint",
+            Request::Owned(_) => "owned",
             Request::Step(_) => "step",
         };
         self.trace.push(format!("{} n{node} {name} {id}", self.began.elapsed().as_millis()));

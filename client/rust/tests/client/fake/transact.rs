@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use lentic_engine::Store as _;
 use lentic_machine::shard::{
-    Action, Anchor, Decide, Decision, Operation, Participant, Prepare, Resolve, TxnRef, Write, decision_of,
+    Action, Anchor, Decide, Decision, Operation, Participant, Prepare, Resolve, Take, Token, TxnRef, Write, decision_of,
 };
 use lentic_machine::{Command, Outcome, Refusal, Request};
 use lentic_proto::v1::pipe_response::Response;
@@ -30,26 +30,39 @@ impl World {
         let (shares, order, anchor) = self.cut(request.parts)?;
         let Some(anchor) = anchor else { return Err(Failure::invalid("an empty transaction")) };
         self.at_shard(node, &anchor.0, None, &anchor.1)?;
+        let anchor = (anchor.1, participant(self, order[0]).table);
+        let prepares: Vec<_> = order.iter().map(|shard| (shares[shard].parts.clone(), None)).collect();
+        match self.commit(node, key, anchor, &order, prepares)? {
+            Ok(version) => Ok(done(version)),
+            Err((position, refusal)) => Err(placed(&shares[&order[position]], &refusal)),
+        }
+    }
+
+    /// Prepares, decides and resolves. The inner error names the shard that refused, by its place.
+    pub(super) fn commit(
+        &mut self,
+        node: u64,
+        key: Option<lentic_machine::shard::RequestKey>,
+        (anchor, table): (Bytes, TableId),
+        order: &[u64],
+        prepares: Vec<(Vec<Write>, Option<Take>)>,
+    ) -> Result<Result<Version, (usize, Refusal)>, Failure> {
         let number = self.next_id();
         let begun = self.next_tick();
         let until = Version::tick(begun.ms() + 5_000, 0).expect("within the bits");
         let id = TxnId { begun, node: NodeId(node), number };
-        let place = |world: &Self, id: &u64| {
-            let descriptor = world.shards[id].machine.descriptor();
-            Participant { table: descriptor.table, range: descriptor.range.clone() }
-        };
-        let participants: Vec<_> = order.iter().map(|id| place(self, id)).collect();
-        let txn = TxnRef { id, anchor: Anchor { table: participants[0].table, key: anchor.1 }, until };
+        let all: Vec<_> = order.iter().map(|id| participant(self, *id)).collect();
+        let txn = TxnRef { id, anchor: Anchor { table, key: anchor }, until };
         let (mut prepared, mut refused) = (Vec::new(), None);
-        for (position, shard) in order.iter().enumerate() {
-            let (participants, key) = if position == 0 { (participants.clone(), key) } else { (Vec::new(), None) };
-            let prepare = Prepare { txn: txn.clone(), participants, parts: shares[shard].parts.clone() };
+        for (position, (shard, (parts, take))) in order.iter().zip(prepares).enumerate() {
+            let (participants, key) = if position == 0 { (all.clone(), key) } else { (Vec::new(), None) };
+            let prepare = Prepare { txn: txn.clone(), participants, parts, take: take.map(Box::new) };
             match self.apply(*shard, key, Action::Prepare(prepare))? {
                 Outcome::Prepared(one) => prepared.push(one),
                 // The request was answered before.
-                Outcome::Committed { version } => return Ok(done(version)),
+                Outcome::Committed { version } => return Ok(Ok(version)),
                 Outcome::Refused(refusal) => {
-                    refused = Some(placed(&shares[shard], &refusal));
+                    refused = Some((position, refusal));
                     break;
                 }
                 other => panic!("a prepare has another outcome: {other:?}"),
@@ -61,13 +74,13 @@ impl World {
             self.apply(*shard, None, Action::Resolve(Resolve { txn: txn.clone(), decision }))?;
         }
         match (refused, decision) {
-            (Some(failure), _) => Err(failure),
-            (None, Decision::Commit(version)) => Ok(done(version)),
+            (Some(refused), _) => Ok(Err(refused)),
+            (None, Decision::Commit(version)) => Ok(Ok(version)),
             (None, Decision::Abort) => Err(failure(&Refusal::TxnEnded)),
         }
     }
 
-    fn apply(
+    pub(super) fn apply(
         &mut self,
         shard: u64,
         key: Option<lentic_machine::shard::RequestKey>,
@@ -94,8 +107,9 @@ impl World {
         let (mut read, mut written) = (0, 0);
         for part in parts {
             let table = self.tables.get(&part.table).ok_or_else(|| no_table(&part.table))?;
-            let table = TableId(table.id);
+            let (table, fence) = (TableId(table.id), part.fence.map(|token| Token(Version(token))));
             let write = answer::decode(v1::WriteRequest {
+                fence: part.fence,
                 conditions: part.conditions,
                 operations: part.operations,
                 ..v1::WriteRequest::default()
@@ -116,7 +130,7 @@ impl World {
             };
             for condition in write.conditions {
                 add(&one(&condition.key), &mut |share, _| {
-                    share.part().conditions.push(condition.clone());
+                    share.part(fence).conditions.push(condition.clone());
                     share.reads.push(read);
                 });
                 read += 1;
@@ -124,9 +138,9 @@ impl World {
             for range in part.ranges {
                 let since = Version(range.since);
                 add(&lentic_proto::key_range(range.start, range.end)?, &mut |share, range| {
-                    share.parts.push(Write::default());
-                    share.part().ranges.push(lentic_machine::shard::RangeRead { range, since });
-                    share.parts.push(Write::default());
+                    share.parts.push(Write { fence, ..Write::default() });
+                    share.part(fence).ranges.push(lentic_machine::shard::RangeRead { range, since });
+                    share.parts.push(Write { fence, ..Write::default() });
                     share.reads.push(read);
                 });
                 read += 1;
@@ -141,7 +155,7 @@ impl World {
                         Operation::DeleteRange { .. } => Operation::DeleteRange { range },
                         other => other.clone(),
                     };
-                    share.part().operations.push(operation);
+                    share.part(fence).operations.push(operation);
                     share.operations.push(written);
                 });
                 written += 1;
@@ -152,12 +166,18 @@ impl World {
 }
 
 impl Share {
-    fn part(&mut self) -> &mut Write {
-        if self.parts.is_empty() {
-            self.parts.push(Write::default());
+    /// The last part, or a new one for another fence.
+    fn part(&mut self, fence: Option<Token>) -> &mut Write {
+        if self.parts.last().is_none_or(|part| part.fence != fence) {
+            self.parts.push(Write { fence, ..Write::default() });
         }
         self.parts.last_mut().expect("there is one")
     }
+}
+
+fn participant(world: &World, id: u64) -> Participant {
+    let descriptor = world.shards[&id].machine.descriptor();
+    Participant { table: descriptor.table, range: descriptor.range.clone() }
 }
 
 fn one(key: &Bytes) -> KeyRange {

@@ -31,13 +31,13 @@ fn golden_bytes_of_actions() {
     let owner = key("job");
     golden(Action::Write(Write::default()), b"\x01\x00\x00\x00");
     golden(Action::Write(Write { fence: Some(Token(Version(300))), ..Write::default() }), b"\x01\x01\xac\x02\x00\x00");
-    let acquire = Acquire { range: range("a", Some("c")), owner: owner.clone(), force: true };
-    golden(Action::Acquire(acquire), b"\x02\x01\x01a\x01c\x03job\x01");
-    let acquire = Acquire { range: range("", None), owner: owner.clone(), force: false };
-    golden(Action::Acquire(acquire), b"\x02\x00\x00\x03job\x00");
+    let take = Take { range: range("a", Some("c")), owner: owner.clone(), force: true, back: vec![] };
+    golden(Action::Take(take), b"\x0e\x01\x01a\x01c\x03job\x01\x00");
+    let back =
+        vec![Back { range: range("a", Some("c")), to: Version(5) }, Back { range: range("d", None), to: Version(300) }];
+    let take = Take { range: range("", None), owner, force: false, back };
+    golden(Action::Take(take), b"\x0e\x00\x00\x03job\x00\x02\x01\x01a\x01c\x05\x00\x01d\xac\x02");
     golden(Action::Release(Release { token: Token(Version(128)) }), b"\x03\x80\x01");
-    let rollback = Rollback { range: range("a", None), to: Version(5), owner, force: false };
-    golden(Action::Rollback(rollback), b"\x04\x00\x01a\x05\x03job\x00");
     golden(Action::RaiseWatermark(Version(u64::MAX)), b"\x05\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01");
     golden(Action::Decline(Refusal::TooLarge { position: 300 }), b"\x0c\x14\xac\x02");
 }
@@ -52,7 +52,7 @@ fn golden_txn() -> (TxnRef, &'static [u8]) {
 #[test]
 fn golden_bytes_of_transactions() {
     let (txn, name) = golden_txn();
-    let prepare = |participants, parts| Action::Prepare(Prepare { txn: txn.clone(), participants, parts });
+    let prepare = |participants, parts| Action::Prepare(Prepare { txn: txn.clone(), participants, parts, take: None });
     golden(prepare(vec![], vec![]), &[b"\x08", name, b"\x00\x00"].concat());
     let participants = vec![
         Participant { table: TableId(7), range: range("", Some("m")) },
@@ -67,6 +67,10 @@ fn golden_bytes_of_transactions() {
         \x00\x00\x00\x00";
     golden(prepare(participants, vec![part.clone(), Write::default()]), &[b"\x08", name, bytes].concat());
     golden(Action::Write(part), b"\x07\x01\x80\x01\x01\x05\x01k\xac\x02\x01\x01\x01a\x01c\xac\x02\x01\x03\x01k");
+    let back = vec![Back { range: range("a", None), to: Version(5) }];
+    let take = Some(Box::new(Take { range: range("a", None), owner: key("job"), force: true, back }));
+    let prepare = Prepare { txn: txn.clone(), participants: vec![], parts: vec![], take };
+    golden(Action::Prepare(prepare), &[b"\x0d", name, b"\x00\x00\x01a\x03job\x01\x01\x00\x01a\x05"].concat());
     for (decision, bytes) in [(Decision::Commit(Version(300)), &b"\x01\xac\x02"[..]), (Decision::Abort, b"\x02")] {
         golden(Action::Decide(Decide { txn: txn.clone(), decision }), &[b"\x09", name, bytes].concat());
         golden(Action::Resolve(Resolve { txn: txn.clone(), decision }), &[b"\x0a", name, bytes].concat());
@@ -128,9 +132,8 @@ fn golden_bytes_of_kept_outcomes() {
     let token = Token(version);
     let rows: Vec<(Outcome, &[u8])> = vec![
         (Outcome::Committed { version }, b"\x01\xac\x02"),
-        (Outcome::Acquired { token }, b"\x02\xac\x02"),
+        (Outcome::Taken { token }, b"\x02\xac\x02"),
         (Outcome::Released, b"\x03"),
-        (Outcome::RolledBack { token }, b"\x04\xac\x02"),
         (Outcome::Raised { watermark: version }, b"\x05\xac\x02"),
         (Refusal::ConditionFailed { position: 128, found: None }.into(), b"\x10\x80\x01\x00"),
         (Refusal::ConditionFailed { position: 0, found: Some(version) }.into(), b"\x10\x00\x01\xac\x02"),
@@ -309,18 +312,24 @@ pub(in crate::shard) fn participants() -> impl Strategy<Value = Vec<Participant>
     proptest::collection::vec(one, 0..3)
 }
 
+pub(in crate::shard) fn take() -> impl Strategy<Value = Take> {
+    let back = (key_range(), version()).prop_map(|(range, to)| Back { range, to });
+    (key_range(), bytes(), any::<bool>(), proptest::collection::vec(back, 0..3))
+        .prop_map(|(range, owner, force, back)| Take { range, owner, force, back })
+}
+
 fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         4 => write().prop_map(Action::Write),
-        1 => (key_range(), bytes(), any::<bool>())
-            .prop_map(|(range, owner, force)| Action::Acquire(Acquire { range, owner, force })),
+        2 => take().prop_map(Action::Take),
         1 => token().prop_map(|token| Action::Release(Release { token })),
-        1 => (key_range(), version(), bytes(), any::<bool>())
-            .prop_map(|(range, to, owner, force)| Action::Rollback(Rollback { range, to, owner, force })),
         1 => version().prop_map(Action::RaiseWatermark),
         1 => any::<u32>().prop_map(|position| Action::Decline(Refusal::TooLarge { position })),
         2 => (txn(), participants(), proptest::collection::vec(write(), 0..3))
-            .prop_map(|(txn, participants, parts)| Action::Prepare(Prepare { txn, participants, parts })),
+            .prop_map(|(txn, participants, parts)| Action::Prepare(Prepare { txn, participants, parts, take: None })),
+        1 => (txn(), participants(), take()).prop_map(|(txn, participants, take)| {
+            Action::Prepare(Prepare { txn, participants, parts: vec![], take: Some(Box::new(take)) })
+        }),
         1 => (txn(), decision()).prop_map(|(txn, decision)| Action::Decide(Decide { txn, decision })),
         1 => (txn(), decision()).prop_map(|(txn, decision)| Action::Resolve(Resolve { txn, decision })),
         1 => txn().prop_map(Action::Status),
@@ -345,9 +354,8 @@ fn command() -> impl Strategy<Value = Command> {
 fn outcome() -> impl Strategy<Value = Outcome> {
     prop_oneof![
         version().prop_map(|version| Outcome::Committed { version }),
-        token().prop_map(|token| Outcome::Acquired { token }),
+        token().prop_map(|token| Outcome::Taken { token }),
         Just(Outcome::Released),
-        token().prop_map(|token| Outcome::RolledBack { token }),
         version().prop_map(|watermark| Outcome::Raised { watermark }),
         (any::<u32>(), proptest::option::of(version())).prop_map(|(position, found)| Refusal::ConditionFailed {
             position,

@@ -1,0 +1,178 @@
+//! Owners of ranges: who may write there, and where a range goes back to.
+
+use lentic_engine::Portable;
+use lentic_machine::Outcome;
+use lentic_machine::shard::{Action, Back, Release, Take, Token};
+use lentic_proto::v1::pipe_request::Request;
+use lentic_proto::v1::pipe_response::Response;
+use lentic_proto::v1::{self, Failure, back::To};
+use lentic_types::limits::BACK_RANGES_MAX;
+use lentic_types::{KeyRange, TableId, Version};
+use tokio::time::Instant;
+
+use super::Gateway;
+use super::checkpoint::Checkpoint;
+use crate::txn::Step;
+use crate::{convert, failure};
+
+impl<S: Portable> Gateway<S> {
+    /// Takes a range, in all of its shards or nowhere.
+    pub(crate) async fn take(&self, request: v1::TakeRequest, deadline: Instant) -> Result<v1::TakeResponse, Failure> {
+        let table = self.table_id(&request.table, deadline).await?;
+        let key = request.key.as_ref().map(convert::request_key).transpose()?;
+        if request.back.len() > BACK_RANGES_MAX {
+            return Err(failure::invalid("more than 1,024 ranges go back at once; restore them in groups"));
+        }
+        let back = request.back.into_iter().map(|back| self.back(table, back)).collect::<Result<_, _>>()?;
+        let range = convert::range(request.start, request.end)?;
+        let take = Take { range, owner: request.owner.into(), force: request.force, back };
+        // As a whole: a shard sees its own part alone.
+        let whole = lentic_machine::Request { version: Version::MAX, key, action: Action::Take(take.clone()) };
+        whole.check(&self.options.limits).map_err(|refusal| failure::of_refusal(&refusal))?;
+        let fence = self.take_range(key, table, take, deadline).await?;
+        Ok(v1::TakeResponse { fence: fence.0 })
+    }
+
+    fn back(&self, table: TableId, back: v1::Back) -> Result<Back, Failure> {
+        let to = match back.to {
+            Some(To::Version(version)) => Version(version),
+            Some(To::Checkpoint(token)) => {
+                let checkpoint = Checkpoint::decode(&token).map_err(failure::invalid)?;
+                if checkpoint.cluster != self.meta.catalog().cluster {
+                    let words = "the checkpoint is of another cluster; restore it there, or check the address";
+                    return Err(failure::invalid(words));
+                }
+                if checkpoint.table != table {
+                    let words = "the checkpoint is of another table, or of one of this name that was dropped since; check the name";
+                    return Err(failure::invalid(words));
+                }
+                checkpoint.version
+            }
+            None => return Err(failure::invalid("a range that goes back names a checkpoint or a version")),
+        };
+        Ok(Back { range: convert::range(back.start, back.end)?, to })
+    }
+
+    /// Gives up what a fence owns in a range, shard by shard.
+    pub(crate) async fn release(
+        &self,
+        request: v1::ReleaseRequest,
+        deadline: Instant,
+    ) -> Result<v1::ReleaseResponse, Failure> {
+        let table = self.table_id(&request.table, deadline).await?;
+        let mut rest = Some(convert::range(request.start, request.end)?);
+        let action = Action::Release(Release { token: Token(Version(request.fence)) });
+        let step = Step { key: None, action };
+        while let Some(range) = rest {
+            let catalog = self.meta.catalog();
+            let place = catalog.shard_for(table, range.start()).ok_or_else(gone)?;
+            match self.ask_step(table, range.start(), &step, deadline).await? {
+                // What it does not own here it has given up before, or it was replaced.
+                Outcome::Released | Outcome::Refused(lentic_machine::Refusal::Fenced { .. }) => {}
+                Outcome::Refused(refusal) => return Err(failure::of_refusal(&refusal)),
+                outcome => return Err(failure::internal(format!("a release was answered by {outcome:?}"))),
+            }
+            rest = range.without(&place.range).into_iter().next_back().filter(|rest| rest.start() > range.start());
+        }
+        Ok(v1::ReleaseResponse {})
+    }
+
+    /// Names a version of an owned range.
+    pub(crate) async fn checkpoint(
+        &self,
+        request: v1::CheckpointRequest,
+        deadline: Instant,
+    ) -> Result<v1::CheckpointResponse, Failure> {
+        let table = self.table_id(&request.table, deadline).await?;
+        // What the owner was told is written lies below it: the tick is fetched after it asked.
+        let version = Version(self.now().await?.version);
+        let range = convert::range(request.start, request.end)?;
+        self.check_owner(&request.table, &range, request.fence, deadline).await?;
+        let cluster = self.meta.catalog().cluster;
+        let checkpoint = Checkpoint { cluster, table, version, fence: Version(request.fence), number: request.number };
+        Ok(v1::CheckpointResponse { checkpoint: checkpoint.encode(), version: version.0 })
+    }
+
+    /// Checks that a fence owns all of a range now.
+    async fn check_owner(&self, table: &str, range: &KeyRange, fence: u64, deadline: Instant) -> Result<(), Failure> {
+        let mut rest = Some(range.clone());
+        while let Some(range) = rest {
+            let (start, end) = (range.start().clone(), range.end().cloned());
+            let mut next = start.clone();
+            let page = v1::OwnedRequest { table: table.to_owned(), route: None, start, end };
+            let page = self.relay_owned(page, deadline).await?;
+            rest = page.rest.map(|rest| convert::range(rest.start, rest.end)).transpose()?;
+            let covered_to = rest.as_ref().map_or_else(|| range.end().cloned(), |rest| Some(rest.start().clone()));
+            let fenced = |found: Option<u64>| {
+                failure::of_refusal(&lentic_machine::Refusal::Fenced {
+                    newest: found.map(|found| Token(Version(found))),
+                })
+            };
+            let mut is_open = false;
+            for owned in page.owned {
+                if owned.start > next || is_open {
+                    return Err(fenced(None));
+                }
+                if owned.fence != fence {
+                    return Err(fenced(Some(owned.fence)));
+                }
+                match owned.end {
+                    Some(end) => next = next.max(end),
+                    None => is_open = true,
+                }
+            }
+            if !is_open && covered_to.is_none_or(|to| next < to) {
+                return Err(fenced(None));
+            }
+        }
+        Ok(())
+    }
+
+    /// The owned parts of a range of a shard of this node.
+    pub(crate) async fn owned(&self, request: v1::OwnedRequest) -> Result<v1::OwnedResponse, Failure> {
+        let (replica, epoch) = self.replica(request.route)?;
+        let range = convert::range(request.start, request.end)?;
+        let now = self.now().await?.version;
+        let page = replica.reader.owned(epoch, &range).await;
+        let (found, rest) = page.map_err(|failure| self.routes.add_to(failure, replica.shard))?;
+        let owned = found.into_iter().map(|fence| v1::Owned {
+            start: fence.range.start().clone(),
+            end: fence.range.end().cloned(),
+            owner: String::from_utf8_lossy(&fence.owner).into_owned(),
+            fence: fence.token.0.0,
+        });
+        let rest = rest.map(|rest| v1::Rest { start: rest.start().clone(), end: rest.end().cloned() });
+        Ok(v1::OwnedResponse { owned: owned.collect(), now, rest })
+    }
+
+    /// One page, of one shard; what is left of the whole range comes with it.
+    pub(super) async fn relay_owned(
+        &self,
+        mut request: v1::OwnedRequest,
+        deadline: Instant,
+    ) -> Result<v1::OwnedResponse, Failure> {
+        let wanted = convert::range(request.start.clone(), request.end.clone())?;
+        self.know(&request.table, deadline).await?;
+        let (part, beyond) = self.part_of(&request.table, &wanted, false)?;
+        (request.start, request.end) = (part.start().clone(), part.end().cloned());
+        let table = request.table.clone();
+        let ask = move |route| Request::Owned(v1::OwnedRequest { route: Some(route), ..request.clone() });
+        let Response::Owned(mut page) = self.ask_shard(&table, part.start(), true, &ask, deadline).await? else {
+            return Err(failure::internal("a question for owners was answered by something else"));
+        };
+        page.rest = super::relay::join(page.rest.take(), beyond, false);
+        Ok(page)
+    }
+
+    /// The table of a name.
+    async fn table_id(&self, name: &str, deadline: Instant) -> Result<TableId, Failure> {
+        self.know(name, deadline).await?;
+        let catalog = self.meta.catalog();
+        let table = catalog.table_named(name);
+        table.map(|table| table.table).ok_or_else(|| failure::not_found(format!("there is no table {name}")))
+    }
+}
+
+fn gone() -> Failure {
+    failure::not_found("the table is gone")
+}
