@@ -24,6 +24,7 @@
 //! | `client`, `table`, `admin` | what a caller sees |
 //! | `embedded` | a node in this process, behind the feature of that name |
 //! | `batch`, `merge`, `scan`, `error`, `options` | its words |
+//! | `feed` | what was committed, in the order of versions |
 //! | `transaction`, `txn`, `snapshot` | what takes effect together, and what is read at one version |
 //! | `write`, `read`, `batcher` | from an operation to requests of single shards |
 //! | `call`, `progress`, `backoff` | one request until it is answered |
@@ -45,6 +46,7 @@ mod core;
 #[cfg(feature = "embedded")]
 mod embedded;
 mod error;
+mod feed;
 mod flight;
 mod merge;
 mod nodes;
@@ -67,6 +69,7 @@ pub use admin::{ClusterStatus, NodeStatus, ShardDescription, TableDescription, T
 pub use batch::WriteBatch;
 pub use client::{Client, ClientBuilder};
 pub use error::Error;
+pub use feed::{Feed, FeedBuilder, FeedChange, FeedEvent, FeedStart, FeedToken};
 pub use lentic_net::{Address, Network};
 /// Knobs of a client's own node.
 #[cfg(feature = "embedded")]

@@ -96,8 +96,8 @@ pub(crate) const OWNERS: &[Owner] = &[
     owner("rocksdb", Users::Only(&["lentic-rocks", BENCH]), "the store; benches measure against it bare"),
     owner(
         "crc32fast",
-        Users::Only(&["lentic-engine", "lentic-log", "lentic-raft", "lentic-rocks", BENCH]),
-        "checksums of records, of exported files and of what is sent of them; the demo's of a table",
+        Users::Only(&["lentic-engine", "lentic-log", "lentic-raft", "lentic-rocks", "lentic-client", BENCH]),
+        "checksums of records, of exported files and of what is sent of them, of a feed's token; the demo's of a table",
     ),
     owner(
         "rustix",

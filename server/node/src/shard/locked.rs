@@ -33,6 +33,8 @@ pub(crate) struct Locked {
 struct State {
     /// Who changes a key, and from which version on.
     by_key: BTreeMap<Bytes, BTreeMap<TxnId, Version>>,
+    /// How many keys a transaction changes that it still holds, and from which version on it may commit.
+    changing: BTreeMap<TxnId, (Version, usize)>,
     open: BTreeMap<TxnId, Open>,
 }
 
@@ -61,7 +63,7 @@ impl Locked {
         for open in shard.locks().open() {
             let id = open.txn.id;
             for (key, lock) in shard.locks().locks_of(id).filter(|(_, lock)| lock.mode.writes()) {
-                state.by_key.entry(key.clone()).or_default().insert(id, lock.version);
+                state.place(id, key.clone(), lock.version);
             }
             let is_decided = open.decision.is_some();
             state.open.insert(id, Open { txn: open.txn.clone(), since: Instant::now(), is_decided });
@@ -78,16 +80,11 @@ impl Locked {
             state.open.insert(txn.id, Open { txn, since: Instant::now(), is_decided: false });
         }
         for (txn, key, version) in changes.placed {
-            state.by_key.entry(key).or_default().insert(txn, version);
+            state.place(txn, key, version);
         }
         let wakes = !changes.gone.is_empty() || !changes.decided.is_empty();
         for (txn, key) in changes.gone {
-            if let Some(holders) = state.by_key.get_mut(&key) {
-                holders.remove(&txn);
-                if holders.is_empty() {
-                    state.by_key.remove(&key);
-                }
-            }
+            state.remove(txn, &key);
         }
         for txn in changes.decided {
             if let Some(open) = state.open.get_mut(&txn) {
@@ -121,6 +118,14 @@ impl Locked {
         let end = range.end().map_or(Bound::Unbounded, |end| Bound::Excluded(end.clone()));
         let state = self.lock();
         state.by_key.range((Bound::Included(range.start().clone()), end)).any(|(_, holders)| is_held(holders, at))
+    }
+
+    /// The lowest version at which a transaction that holds a key may commit, if there is one.
+    pub(crate) fn oldest(&self) -> Option<Version> {
+        if self.keys.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        self.lock().changing.values().map(|(version, _)| *version).min()
     }
 
     /// Whether somebody waits for a transaction.
@@ -171,6 +176,31 @@ impl Locked {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn place(&mut self, txn: TxnId, key: Bytes, version: Version) {
+        if self.by_key.entry(key).or_default().insert(txn, version).is_none() {
+            let (oldest, keys) = self.changing.entry(txn).or_insert((version, 0));
+            *oldest = version.min(*oldest);
+            *keys += 1;
+        }
+    }
+
+    fn remove(&mut self, txn: TxnId, key: &Bytes) {
+        let Some(holders) = self.by_key.get_mut(key) else { return };
+        if holders.remove(&txn).is_some()
+            && let Some((_, keys)) = self.changing.get_mut(&txn)
+        {
+            *keys -= 1;
+            if *keys == 0 {
+                self.changing.remove(&txn);
+            }
+        }
+        if holders.is_empty() {
+            self.by_key.remove(key);
+        }
     }
 }
 
@@ -238,5 +268,23 @@ mod tests {
             LockChanges { gone: vec![(id, "b".into())], decided: vec![id], ended: vec![id], ..opened(1, "b", 5) };
         locked.apply(gone);
         assert!(!locked.holds(&["b"], Version::MAX) && locked.open().is_empty());
+    }
+
+    #[test]
+    fn the_oldest_is_the_lowest_that_holds_a_key() {
+        let (locked, id) = (Locked::default(), |number| txn(number).id);
+        locked.apply(opened(1, "a", 40));
+        locked.apply(opened(2, "b", 50));
+        locked.apply(LockChanges { placed: vec![(id(1), "c".into(), Version(40))], ..LockChanges::default() });
+        assert_eq!(locked.oldest(), Some(Version(40)));
+        let gone =
+            |number, key: &'static str| LockChanges { gone: vec![(id(number), key.into())], ..LockChanges::default() };
+        locked.apply(gone(1, "a"));
+        assert_eq!(locked.oldest(), Some(Version(40)), "it holds another key");
+        locked.apply(gone(1, "a"));
+        locked.apply(gone(1, "c"));
+        assert_eq!(locked.oldest(), Some(Version(50)));
+        locked.apply(gone(2, "b"));
+        assert_eq!(locked.oldest(), None);
     }
 }
