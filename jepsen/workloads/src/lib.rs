@@ -25,6 +25,7 @@
 //! | `ticks.rs` | versions rise in real time |
 //! | `orphans.rs` | who dies in a commit leaves nothing by halves, and keeps nobody for long |
 //! | `retries.rs` | what is sent again takes effect once |
+//! | `feed.rs` | a feed tells every commit once, in order, and what it has told is what is there |
 //! | `scans.rs` | a version reads the same for everybody, later too |
 //! | `world.rs`, `world/` | what workloads share: clients, keys, choices, and how an operation is judged |
 //! | `pace.rs` | how fast all of it is |
@@ -33,6 +34,7 @@
 
 mod bank;
 mod causal;
+mod feed;
 mod fork;
 mod lists;
 mod monotonic;
@@ -99,6 +101,7 @@ pub const WORKLOADS: &[Workload] = &[
     workload!(orphans::orphans, NAME, "who dies in a commit leaves nothing by halves, and keeps nobody for long"),
     workload!(retries::retries, NAME, "what is sent again takes effect once"),
     workload!(scans::scans, NAME, "a version reads the same for everybody, later too"),
+    workload!(feed::feed, NAME, "a feed tells every commit once, in order, and what it has told is what is there"),
 ];
 
 /// The workload of a name.
