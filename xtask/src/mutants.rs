@@ -36,6 +36,8 @@ const MUTANTS: &[(&str, &str)] = &[
     ("oracle-no-confirm", "the oracle asks no quorum whether it still leads"),
     ("retry-new-key", "the client sends a write again under another key"),
     ("scan-not-pinned", "the pages of a scan are read at versions of their own"),
+    ("feed-resume-off-by-one", "a feed that resumes takes the version that it was in for told"),
+    ("feed-past-locks", "a feed does not wait for transactions that may commit below what it tells"),
     ("no-abort-fence", "a recovery that finds no prepare does not keep a late one out"),
     ("commit-at-lowest", "a transaction commits at the lowest version of its prepares"),
     ("reads-not-validated", "a commit does not look whether the keys that were read have changed"),

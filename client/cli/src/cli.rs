@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::bench::BenchCommand;
 use crate::bulk::{DumpArgs, LoadArgs};
 use crate::commands::{
-    DeleteArgs, DeleteRangeArgs, GetArgs, MergeArgs, NowArgs, PutArgs, ScanArgs, ShardCommand, StatusArgs,
+    DeleteArgs, DeleteRangeArgs, FeedArgs, GetArgs, MergeArgs, NowArgs, PutArgs, ScanArgs, ShardCommand, StatusArgs,
     TableCommand, TxnArgs, VersionArgs,
 };
 use crate::completions::CompletionsArgs;
@@ -40,6 +40,7 @@ pub(crate) enum Command {
     DeleteRange(DeleteRangeArgs),
     Scan(ScanArgs),
     Merge(MergeArgs),
+    Feed(FeedArgs),
     Txn(TxnArgs),
     Load(LoadArgs),
     Dump(DumpArgs),
@@ -74,6 +75,7 @@ impl Command {
             Self::DeleteRange(args) => args.run(session).await,
             Self::Scan(args) => args.run(session).await,
             Self::Merge(args) => args.run(session).await,
+            Self::Feed(args) => args.run(session).await,
             Self::Txn(args) => args.run(session).await,
             Self::Load(args) => args.run(session).await,
             Self::Dump(args) => args.run(session).await,

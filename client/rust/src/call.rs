@@ -305,6 +305,7 @@ fn mark(request: &mut Request, route: Option<v1::Route>, name: &str) {
         Request::Get(request) => (&mut request.route, &mut request.table),
         Request::MultiGet(request) => (&mut request.route, &mut request.table),
         Request::Scan(request) => (&mut request.route, &mut request.table),
+        Request::Feed(request) => (&mut request.route, &mut request.table),
         _ => return,
     };
     if table.is_empty() && route.is_none() {

@@ -4,6 +4,7 @@
 //! cluster. A case panics where something is not as promised.
 
 mod conditions;
+mod feeds;
 mod limits;
 mod merges;
 mod owners;
@@ -67,6 +68,11 @@ cases! {
     scans::scans_agree_with_a_model,
     scans::scans_read_at_one_version,
     scans::scans_stop_where_they_should,
+    feeds::feeds_tell_every_commit_in_order,
+    feeds::feeds_go_on_by_their_tokens,
+    feeds::feeds_follow_what_happens,
+    feeds::feeds_follow_leaders,
+    feeds::feeds_refuse_what_they_cannot_tell,
     limits::keys_and_values_have_limits,
     limits::requests_have_limits,
     promises::a_version_of_now_divides_writes,

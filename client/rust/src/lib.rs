@@ -25,6 +25,7 @@
 //! | `embedded` | a node in this process, behind the feature of that name |
 //! | `batch`, `merge`, `scan`, `error`, `options` | its words |
 //! | `owners` | who writes where, checkpoints, and the way back |
+//! | `feed` | what was committed, in the order of versions |
 //! | `transaction`, `txn`, `snapshot` | what takes effect together, and what is read at one version |
 //! | `write`, `read`, `batcher` | from an operation to requests of single shards |
 //! | `call`, `progress`, `backoff` | one request until it is answered |
@@ -46,6 +47,7 @@ mod core;
 #[cfg(feature = "embedded")]
 mod embedded;
 mod error;
+mod feed;
 mod flight;
 mod merge;
 mod nodes;
@@ -69,6 +71,7 @@ pub use admin::{ClusterStatus, NodeStatus, ShardDescription, TableDescription, T
 pub use batch::WriteBatch;
 pub use client::{Client, ClientBuilder};
 pub use error::Error;
+pub use feed::{Feed, FeedBuilder, FeedChange, FeedEvent, FeedStart, FeedToken};
 pub use lentic_net::{Address, Network};
 /// Knobs of a client's own node.
 #[cfg(feature = "embedded")]

@@ -14,6 +14,7 @@ use crate::catalog::Entry;
 use crate::client::Client;
 use crate::core::Core;
 use crate::error::Error;
+use crate::feed::{FeedBuilder, FeedToken};
 use crate::merge::MergeOperator;
 use crate::read::{self, Value};
 use crate::routes::prefix_range;
@@ -167,6 +168,16 @@ impl Table {
     /// The rows whose keys begin with `prefix`.
     pub fn scan_prefix(&self, prefix: impl Into<Bytes>) -> ScanBuilder {
         self.scan(prefix_range(prefix))
+    }
+
+    /// What is committed to a range, in the order of versions: of the past from a version on, and then as it happens.
+    pub fn subscribe(&self, range: KeyRange) -> FeedBuilder {
+        FeedBuilder::new(self.clone(), range)
+    }
+
+    /// A feed that goes on where another one was, with all of its range.
+    pub fn resume(&self, token: FeedToken) -> FeedBuilder {
+        FeedBuilder::resume(self.clone(), token)
     }
 
     async fn point(&self, operation: Operation) -> Result<Version, Error> {

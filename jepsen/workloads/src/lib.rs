@@ -25,6 +25,7 @@
 //! | `ticks.rs` | versions rise in real time |
 //! | `orphans.rs` | who dies in a commit leaves nothing by halves, and keeps nobody for long |
 //! | `retries.rs` | what is sent again takes effect once |
+//! | `feed.rs` | a feed tells every commit once, in order, and what it has told is what is there |
 //! | `scans.rs` | a version reads the same for everybody, later too |
 //! | `owners.rs` | who was replaced writes no more, and checkpoints are found again in all shards at once |
 //! | `world.rs`, `world/` | what workloads share: clients, keys, choices, and how an operation is judged |
@@ -34,6 +35,7 @@
 
 mod bank;
 mod causal;
+mod feed;
 mod fork;
 mod lists;
 mod monotonic;
@@ -102,6 +104,7 @@ pub const WORKLOADS: &[Workload] = &[
     workload!(retries::retries, NAME, "what is sent again takes effect once"),
     workload!(scans::scans, NAME, "a version reads the same for everybody, later too"),
     workload!(owners::owners, NAME, "who was replaced writes no more, and checkpoints are found again"),
+    workload!(feed::feed, NAME, "a feed tells every commit once, in order, and what it has told is what is there"),
 ];
 
 /// The workload of a name.

@@ -154,6 +154,18 @@ impl World {
         Bytes::from([&start[..], &[BELOW_ALL_CUTS], name.as_bytes()].concat())
     }
 
+    /// The first key of each shard, in order.
+    #[must_use]
+    pub fn starts(&self) -> &[Bytes] {
+        &self.shared.starts
+    }
+
+    /// The place of the shard that holds a key.
+    #[must_use]
+    pub fn shard_of(&self, key: &[u8]) -> usize {
+        self.shared.starts.partition_point(|start| **start <= *key).saturating_sub(1)
+    }
+
     /// A number of the range.
     #[must_use]
     pub fn between(&self, range: RangeInclusive<u64>) -> u64 {

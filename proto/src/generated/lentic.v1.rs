@@ -433,6 +433,91 @@ pub struct Rest {
     #[prost(bytes = "bytes", optional, tag = "2")]
     pub end: ::core::option::Option<::prost::bytes::Bytes>,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FeedRequest {
+    #[prost(string, tag = "1")]
+    pub table: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub route: ::core::option::Option<Route>,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub start: ::prost::bytes::Bytes,
+    #[prost(bytes = "bytes", optional, tag = "4")]
+    pub end: ::core::option::Option<::prost::bytes::Bytes>,
+    /// What was given so far; absent: nothing, so that all history is told that there is. Below the watermark of a shard it is
+    /// refused as `version_too_old`, with the watermark.
+    #[prost(message, optional, tag = "5")]
+    pub after: ::core::option::Option<FeedPosition>,
+    /// Most bytes of a page; 0: the server's choice.
+    #[prost(uint32, tag = "6")]
+    pub page_bytes: u32,
+    /// How long to wait for something to tell, in milliseconds, 5,000 at most. Then the answer tells at least how far it is.
+    #[prost(uint32, tag = "7")]
+    pub wait_ms: u32,
+}
+/// How far a feed has come: by version, and in a version by key.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FeedPosition {
+    /// Everything below this version was given.
+    #[prost(uint64, tag = "1")]
+    pub version: u64,
+    /// Of this version, the changes up to this key were given; absent: all of it.
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    pub key: ::core::option::Option<::prost::bytes::Bytes>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FeedEvent {
+    #[prost(oneof = "feed_event::Event", tags = "1, 2")]
+    pub event: ::core::option::Option<feed_event::Event>,
+}
+/// Nested message and enum types in `FeedEvent`.
+pub mod feed_event {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Event {
+        #[prost(message, tag = "1")]
+        Change(super::FeedChange),
+        #[prost(message, tag = "2")]
+        RolledBack(super::FeedRollback),
+    }
+}
+/// A commit to a key.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FeedChange {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub key: ::prost::bytes::Bytes,
+    /// The commit version.
+    #[prost(uint64, tag = "2")]
+    pub version: u64,
+    /// The value that a reader at this version sees, operands folded in; absent if there is none.
+    #[prost(bytes = "bytes", optional, tag = "3")]
+    pub value: ::core::option::Option<::prost::bytes::Bytes>,
+    /// When the value ends, in milliseconds since 1970; absent: never. That it ends is not told again.
+    #[prost(uint64, optional, tag = "4")]
+    pub expires_unix_ms: ::core::option::Option<u64>,
+}
+/// From `version` on, readers see the range as it was at `to`.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FeedRollback {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub start: ::prost::bytes::Bytes,
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    pub end: ::core::option::Option<::prost::bytes::Bytes>,
+    #[prost(uint64, tag = "3")]
+    pub to: u64,
+    #[prost(uint64, tag = "4")]
+    pub version: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FeedResponse {
+    /// In order: rising versions, and in a version rising keys. A rollback is the last of its version.
+    #[prost(message, repeated, tag = "1")]
+    pub events: ::prost::alloc::vec::Vec<FeedEvent>,
+    /// Where the next page begins. Nothing else can be committed up to here any more.
+    #[prost(message, optional, tag = "2")]
+    pub next: ::core::option::Option<FeedPosition>,
+    /// The part of the range that the answer says nothing about, for it lies in other shards.
+    #[prost(message, optional, tag = "3")]
+    pub rest: ::core::option::Option<Rest>,
+}
 /// The numbers are those of the stored format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -673,6 +758,26 @@ pub mod kv_client {
             req.extensions_mut().insert(GrpcMethod::new("lentic.v1.Kv", "Scan"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// What was committed to a range behind a position, in the order of versions: one page, as soon as there is something to
+        /// tell, or nothing but how far it is when the wait is over. The answer says where the next page begins.
+        pub async fn feed(
+            &mut self,
+            request: impl tonic::IntoRequest<super::FeedRequest>,
+        ) -> std::result::Result<tonic::Response<super::FeedResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/lentic.v1.Kv/Feed");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("lentic.v1.Kv", "Feed"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -727,6 +832,12 @@ pub mod kv_server {
             &self,
             request: tonic::Request<super::ScanRequest>,
         ) -> std::result::Result<tonic::Response<Self::ScanStream>, tonic::Status>;
+        /// What was committed to a range behind a position, in the order of versions: one page, as soon as there is something to
+        /// tell, or nothing but how far it is when the wait is over. The answer says where the next page begins.
+        async fn feed(
+            &self,
+            request: tonic::Request<super::FeedRequest>,
+        ) -> std::result::Result<tonic::Response<super::FeedResponse>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct KvServer<T> {
@@ -1016,6 +1127,49 @@ pub mod kv_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lentic.v1.Kv/Feed" => {
+                    #[allow(non_camel_case_types)]
+                    struct FeedSvc<T: Kv>(pub Arc<T>);
+                    impl<T: Kv> tonic::server::UnaryService<super::FeedRequest>
+                    for FeedSvc<T> {
+                        type Response = super::FeedResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::FeedRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Kv>::feed(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = FeedSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)
@@ -2923,7 +3077,7 @@ pub struct PipeRequest {
     pub deadline_ms: u32,
     #[prost(
         oneof = "pipe_request::Request",
-        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22"
+        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 30"
     )]
     pub request: ::core::option::Option<pipe_request::Request>,
 }
@@ -2974,6 +3128,9 @@ pub mod pipe_request {
         /// One page: the response says what is left.
         #[prost(message, tag = "22")]
         Owned(super::OwnedRequest),
+        /// One page: the response says where the next begins.
+        #[prost(message, tag = "30")]
+        Feed(super::FeedRequest),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2982,7 +3139,7 @@ pub struct PipeResponse {
     pub id: u64,
     #[prost(
         oneof = "pipe_response::Response",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 30"
     )]
     pub response: ::core::option::Option<pipe_response::Response>,
 }
@@ -3032,6 +3189,8 @@ pub mod pipe_response {
         Checkpoint(super::CheckpointResponse),
         #[prost(message, tag = "22")]
         Owned(super::OwnedResponse),
+        #[prost(message, tag = "30")]
+        Feed(super::FeedResponse),
     }
 }
 /// What a transaction's coordinator asks of the leader of a shard.

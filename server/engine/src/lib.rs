@@ -27,6 +27,7 @@
 //! | [`mod@write`] | from an operation to the record it leaves |
 //! | [`masks`] | which versions a rollback hides, from whom |
 //! | [`read`] | get, multi-get and scan at a version |
+//! | [`feed`] | what was changed between two versions, in the order of versions |
 //! | [`gc`] | which records nobody can see any more |
 //!
 //! Deliberately absent: clocks, threads, files, knowledge of groups' logs or of who may write. A caller decides what
@@ -34,6 +35,7 @@
 //!
 //! [`limits::OPERAND_DEPTH_MAX`]: lentic_types::limits::OPERAND_DEPTH_MAX
 
+pub mod feed;
 pub mod gc;
 pub mod keys;
 pub mod masks;

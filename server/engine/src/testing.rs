@@ -2,9 +2,10 @@
 //!
 //! [`contract`] checks what [`crate::store`] promises, [`transfer`] what [`crate::store::portable`] does. [`run`] plays random histories (writes, merges, rollbacks, pins,
 //! GC, flushes, crashes) over a store and over [`Model`], which keeps everything and answers from the definitions, and
-//! compares every read at every version that may still be read.
+//! compares every read at every version that may still be read, and feeds from there.
 
 pub mod contract;
+mod feeds;
 mod harness;
 mod model;
 mod step;

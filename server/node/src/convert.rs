@@ -1,12 +1,16 @@
 //! From the wire to the machine, and back.
 
+use std::time::Duration;
+
 use bytes::Bytes;
+use lentic_engine::feed::{FeedEvent, FeedLimits, FeedPage};
 use lentic_engine::{Found, MergeOperator};
 use lentic_machine::shard::{Condition, Expected, Operation, RangeRead, RequestKey, Token, Write};
 use lentic_proto::v1::{self, Failure};
-use lentic_types::{ClientId, Expiry, KeyRange, Version};
+use lentic_types::{ClientId, Expiry, KeyRange, Position, Version, limits};
 
 use crate::failure;
+use crate::shard::feed::Poll;
 use crate::shard::queue::Cost;
 
 /// What a small operation costs in memory beyond its bytes.
@@ -128,6 +132,50 @@ pub(crate) fn value(found: Found) -> v1::Value {
         version: found.version.0,
         expires_unix_ms: found.expiry.map(lentic_proto::expiry_unix_ms),
     }
+}
+
+/// Bytes of a page of a feed that asks for none.
+const FEED_PAGE_BYTES: usize = 1 << 20;
+
+/// What a follower of a range asks for.
+pub(crate) fn poll(request: v1::FeedRequest) -> Result<Poll, Failure> {
+    let range = self::range(request.start, request.end)?;
+    let after = request.after.unwrap_or_default();
+    if after.key.as_ref().is_some_and(|key| key.len() > limits::KEY_BYTES_MAX) {
+        return Err(failure::invalid("the key of the position is longer than a key can be; give what an answer gave"));
+    }
+    let bytes_max = match usize::try_from(request.page_bytes).unwrap_or(usize::MAX) {
+        0 => FEED_PAGE_BYTES,
+        bytes => bytes.min(limits::FEED_BYTES_MAX),
+    };
+    let wait = Duration::from_millis(u64::from(request.wait_ms.min(limits::FEED_WAIT_MS_MAX)));
+    let after = Position { version: Version(after.version), key: after.key };
+    Ok(Poll { range, after, limits: FeedLimits { bytes_max, ..FeedLimits::default() }, wait })
+}
+
+/// A page of a feed, as the wire has it.
+pub(crate) fn feed_page(page: FeedPage) -> v1::FeedResponse {
+    let Position { version, key } = page.next;
+    let next = Some(v1::FeedPosition { version: version.0, key });
+    v1::FeedResponse { events: page.events.into_iter().map(feed_event).collect(), next, rest: None }
+}
+
+fn feed_event(event: FeedEvent) -> v1::FeedEvent {
+    use v1::feed_event::Event;
+    let event = match event {
+        FeedEvent::Change { key, version, value } => {
+            let expires_unix_ms = value.as_ref().and_then(|found| found.expiry).map(lentic_proto::expiry_unix_ms);
+            let value = value.map(|found| found.value);
+            Event::Change(v1::FeedChange { key, version: version.0, value, expires_unix_ms })
+        }
+        FeedEvent::RolledBack(mask) => Event::RolledBack(v1::FeedRollback {
+            start: mask.range.start().clone(),
+            end: mask.range.end().cloned(),
+            to: mask.from.0,
+            version: mask.end.0,
+        }),
+    };
+    v1::FeedEvent { event: Some(event) }
 }
 
 fn missing(what: &str, position: usize) -> Failure {

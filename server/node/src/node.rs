@@ -140,7 +140,8 @@ impl<S: Portable> Node<S> {
 
         let ticks = TickSource::new(Arc::new(Arc::clone(&meta)));
         let (wanted, wants) = mpsc::channel(txn::WANTED_MAX);
-        let shared = Shared { node, host: host.clone(), store, failure, gc, ticks, wanted, options };
+        let windows = Arc::default();
+        let shared = Shared { node, host: host.clone(), store, failure, gc, ticks, wanted, windows, options };
         let shards = Arc::new(Shards::new(shared));
         let routes = Arc::new(Routes { shards: Arc::clone(&shards), meta: Arc::clone(&meta) });
         let forwarder = Arc::new(Forwarder::new(network, node, cluster));

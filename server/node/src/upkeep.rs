@@ -171,6 +171,7 @@ async fn keep_store<S: Portable>(gateway: &Gateway<S>) {
                 StoreError::Damaged { .. } => error!(%error, "the store was not looked after"),
             }
         }
+        gateway.shards.shared.windows.sweep();
         release(gateway, meta::GROUP, false).await;
         for replica in gateway.shards.all() {
             release(gateway, GroupId::from(replica.shard), false).await;

@@ -59,6 +59,19 @@ pub const SCAN_ROWS_MAX: usize = 100_000;
 pub const SCAN_BYTES_MAX: usize = 16 << 20;
 /// Most store records that one page of a scan steps over before it returns with a resume key.
 pub const SCAN_STEPS_MAX: u64 = 1_000_000;
+/// Most events of one page of a feed.
+pub const FEED_EVENTS_MAX: usize = 100_000;
+/// Most bytes (keys and values) of one page of a feed; one event may exceed it, so that a feed always moves.
+pub const FEED_BYTES_MAX: usize = 16 << 20;
+/// Longest that a feed waits at a node for something to happen, in milliseconds.
+pub const FEED_WAIT_MS_MAX: u32 = 5_000;
+/// Bytes of the newest changes of a shard that are noted while somebody follows them: versions and keys, no values. Who is
+/// further behind has older changes looked for.
+pub const FEED_RECENT_BYTES_MAX: usize = 4 << 20;
+/// Bytes that looking for older changes may keep: versions and keys, no values. The more, the fewer walks over the range.
+pub const FEED_WINDOW_BYTES_MAX: usize = 8 << 20;
+/// Most walks of a node for older changes whose findings are kept; beyond it those who come are asked to come again.
+pub const FEED_WINDOWS_MAX: usize = 8;
 /// Most masks of one shard; a rollback above is refused until GC has removed some.
 pub const MASKS_MAX: usize = 4_096;
 /// Most owned ranges of one shard.
@@ -129,6 +142,8 @@ const _: () = assert!(KEY_BYTES_MAX + VALUE_BYTES_MAX < REQUEST_BYTES_MAX, "one 
 const _: () = assert!(REQUEST_BYTES_MAX < ENTRY_BYTES_MAX, "one request with its frame fits an entry");
 const _: () = assert!(ENTRY_BYTES_MAX < u32::MAX as usize, "an entry's length fits the log's frame");
 const _: () = assert!(VALUE_BYTES_MAX <= SCAN_BYTES_MAX, "a page holds the largest value");
+const _: () = assert!(VALUE_BYTES_MAX <= FEED_BYTES_MAX, "a page of a feed holds the largest value");
+const _: () = assert!(FEED_BYTES_MAX + VALUE_BYTES_MAX < REQUEST_BYTES_MAX, "a page of a feed fits a frame of a pipe");
 const _: () = assert!(DELETE_RANGE_KEYS_MAX as usize <= OPERATIONS_MAX, "a delete-range is no larger than a request");
 const _: () = assert!(DELETE_RANGE_KEYS_MAX as u64 <= DELETE_RANGE_RECORDS_MAX, "keys with one version fit");
 const _: () = assert!(VALUE_BYTES_MAX <= MULTI_GET_BYTES_MAX, "a multi-get answers with the largest value");

@@ -96,7 +96,15 @@ pub(crate) const OWNERS: &[Owner] = &[
     owner("rocksdb", Users::Only(&["lentic-rocks", BENCH]), "the store; benches measure against it bare"),
     owner(
         "crc32fast",
-        Users::Only(&["lentic-engine", "lentic-log", "lentic-node", "lentic-raft", "lentic-rocks", BENCH]),
+        Users::Only(&[
+            "lentic-engine",
+            "lentic-log",
+            "lentic-node",
+            "lentic-raft",
+            "lentic-rocks",
+            "lentic-client",
+            BENCH,
+        ]),
         "checksums of records, of exported files and of what is sent of them, of tokens; the demo's of a table",
     ),
     owner(

@@ -2,6 +2,7 @@
 
 mod delete;
 mod delete_range;
+mod feed;
 mod get;
 mod merge;
 mod now;
@@ -16,6 +17,7 @@ mod written;
 
 pub(crate) use delete::DeleteArgs;
 pub(crate) use delete_range::DeleteRangeArgs;
+pub(crate) use feed::FeedArgs;
 pub(crate) use get::GetArgs;
 pub(crate) use merge::MergeArgs;
 pub(crate) use now::NowArgs;

@@ -4,3 +4,4 @@ mod bounds;
 mod conformance;
 mod fake;
 mod faults;
+mod feeds;

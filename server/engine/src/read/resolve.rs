@@ -40,6 +40,11 @@ impl<'s, C: Cursor> Resolver<'s, C> {
         Self { cursor, at, stats, target: Vec::new(), is_at_key: false }
     }
 
+    /// Reads at another version from now on, through the same cursor.
+    pub(crate) const fn go_to(&mut self, at: Version) {
+        self.at = at;
+    }
+
     /// Seeks to the records of `prefix` and resolves them.
     pub fn point(&mut self, prefix: &[u8], masks: KeyMasks<'_>) -> Result<Option<Found>, ReadError> {
         self.seek_version(prefix, self.at)?;

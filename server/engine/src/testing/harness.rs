@@ -2,6 +2,7 @@
 
 use lentic_types::{Expiry, GroupId, Index, KeyRange, TableId, Version};
 
+use super::feeds;
 use super::model::{Cell, Model, Value};
 use super::step::Step;
 use crate::gc::{GcHandle, GcRules};
@@ -149,6 +150,14 @@ impl Play {
         let above = (0..self.index() + 20).map(Self::version).filter(|version| *version >= now.watermark);
         for version in above.chain(now.pins.iter().copied()).chain([Version::MAX]) {
             compare_at(subject.store(), now, version);
+        }
+        // Nothing is committed above the newest index. A feed begins anywhere from the watermark on.
+        let newest = Self::version(self.index());
+        let afters = (0..self.index()).map(Self::version).filter(|version| *version > now.watermark);
+        for after in [now.watermark].into_iter().chain(afters.step_by(3)) {
+            let until = if after.ms().is_multiple_of(4) { self.back(1).max(after) } else { newest };
+            let number = after.ms() + self.index();
+            feeds::compare(subject.store(), TABLE, (&now.model, &now.masks), (after, until), number);
         }
     }
 }

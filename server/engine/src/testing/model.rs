@@ -76,6 +76,12 @@ impl Model {
         keys.filter_map(|key| Some((key.clone(), self.get(key, at)?))).collect()
     }
 
+    /// All that was ever written to `range`, visible or not: versions with keys.
+    pub(super) fn written(&self, range: &KeyRange) -> Vec<(Version, Vec<u8>)> {
+        let keys = self.cells.iter().filter(|(key, _)| range.contains(key));
+        keys.flat_map(|(key, cells)| cells.keys().map(move |version| (*version, key.clone()))).collect()
+    }
+
     /// Every key ever written.
     pub(super) fn keys(&self) -> impl Iterator<Item = &[u8]> {
         self.cells.keys().map(Vec::as_slice)

@@ -164,6 +164,14 @@ impl<S: Portable> Gateway<S> {
         Ok(v1::ScanResponse { rows: rows.collect(), at: at.0, rest })
     }
 
+    /// Reads a page of the feed of a range of a shard of this node.
+    pub(crate) async fn feed(&self, request: v1::FeedRequest) -> Result<v1::FeedResponse, Failure> {
+        let (replica, epoch) = self.replica(request.route)?;
+        let poll = convert::poll(request)?;
+        let page = replica.reader.feed(epoch, poll).await;
+        page.map(convert::feed_page).map_err(|failure| self.routes.add_to(failure, replica.shard))
+    }
+
     /// The version asked for, or a fresh one.
     pub(super) async fn version_for(&self, at: Option<u64>) -> Result<Version, Failure> {
         match at {

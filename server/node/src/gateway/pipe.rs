@@ -163,6 +163,7 @@ impl<S: Portable> Gateway<S> {
             Request::MultiGet(request) => request.route.is_some(),
             Request::Scan(request) => request.route.is_some(),
             Request::Owned(request) => request.route.is_some(),
+            Request::Feed(request) => request.route.is_some(),
             _ => true,
         };
         if !has_route {
@@ -171,6 +172,7 @@ impl<S: Portable> Gateway<S> {
         Ok(match request {
             Request::MultiGet(request) => Response::MultiGet(self.multi_get(request).await?),
             Request::Scan(request) => Response::Scan(self.scan(request).await?),
+            Request::Feed(request) => Response::Feed(self.feed(request).await?),
             Request::Now(_) => Response::Now(self.now().await?),
             Request::Status(request) => Response::Status(self.status(&request).await?),
             Request::DescribeTable(describe) => match self.describe_table(&describe) {

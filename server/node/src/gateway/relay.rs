@@ -45,6 +45,7 @@ impl<S: Portable> Gateway<S> {
             Request::MultiGet(request) => self.relay_multi_get(request, deadline).await.map(Response::MultiGet),
             Request::Scan(request) => self.relay_page(request, deadline).await.map(Response::Scan),
             Request::Owned(request) => self.relay_owned(request, deadline).await.map(Response::Owned),
+            Request::Feed(request) => self.relay_feed(request, deadline).await.map(Response::Feed),
             _ => Err(failure::internal("this request is not about a table's keys")),
         }
     }
@@ -99,6 +100,21 @@ impl<S: Portable> Gateway<S> {
             return Err(failure::internal("a scan was answered by something else"));
         };
         page.rest = join(page.rest.take(), beyond, backward);
+        Ok(page)
+    }
+
+    /// A page of the feed of the range's first shard; which part of the range it says nothing about comes with it.
+    async fn relay_feed(&self, mut request: v1::FeedRequest, deadline: Instant) -> Result<v1::FeedResponse, Failure> {
+        let wanted = convert::range(request.start.clone(), request.end.clone())?;
+        self.know(&request.table, deadline).await?;
+        let (part, beyond) = self.part_of(&request.table, &wanted, false)?;
+        (request.start, request.end) = (part.start().clone(), part.end().cloned());
+        let table = request.table.clone();
+        let ask = move |route| Request::Feed(v1::FeedRequest { route: Some(route), ..request.clone() });
+        let Response::Feed(mut page) = self.ask_shard(&table, part.start(), true, &ask, deadline).await? else {
+            return Err(failure::internal("a feed was answered by something else"));
+        };
+        page.rest = beyond;
         Ok(page)
     }
 

@@ -134,6 +134,10 @@ impl<S: Portable> v1::kv_server::Kv for Gateway<S> {
         });
         Ok(Reply::new(Box::pin(Pages { pages: ReceiverStream::new(receiver), held: None })))
     }
+
+    async fn feed(&self, call: Call<v1::FeedRequest>) -> Result<Reply<v1::FeedResponse>, Status> {
+        answer!(self, call, Feed)
+    }
 }
 
 /// A service all of whose calls any node answers.

@@ -37,6 +37,8 @@ struct State {
     taking: BTreeMap<TxnId, KeyRange>,
     /// Who may take which ranges back to older versions, and from which version on.
     going_back: BTreeMap<TxnId, (Version, Vec<KeyRange>)>,
+    /// How many keys a transaction changes that it still holds, and from which version on it may commit.
+    changing: BTreeMap<TxnId, (Version, usize)>,
     open: BTreeMap<TxnId, Open>,
 }
 
@@ -80,7 +82,7 @@ impl Locked {
         for open in shard.locks().open() {
             let id = open.txn.id;
             for (key, lock) in shard.locks().locks_of(id).filter(|(_, lock)| lock.mode.writes()) {
-                state.by_key.entry(key.clone()).or_default().insert(id, lock.version);
+                state.place(id, key.clone(), lock.version);
             }
             let is_decided = open.decision.is_some();
             if let Some(take) = open.take.as_ref().filter(|_| !is_decided) {
@@ -101,7 +103,7 @@ impl Locked {
             state.open.insert(txn.id, Open { txn, since: Instant::now(), is_decided: false });
         }
         for (txn, key, version) in changes.placed {
-            state.by_key.entry(key).or_default().insert(txn, version);
+            state.place(txn, key, version);
         }
         state.taking.extend(changes.taking);
         for (txn, range, version) in changes.going_back {
@@ -109,12 +111,7 @@ impl Locked {
         }
         let wakes = !changes.gone.is_empty() || !changes.decided.is_empty();
         for (txn, key) in changes.gone {
-            if let Some(holders) = state.by_key.get_mut(&key) {
-                holders.remove(&txn);
-                if holders.is_empty() {
-                    state.by_key.remove(&key);
-                }
-            }
+            state.remove(txn, &key);
         }
         for txn in changes.decided {
             state.taking.remove(&txn);
@@ -159,6 +156,16 @@ impl Locked {
     /// Whether a transaction may take some of `range`: who owns it is not known then.
     pub(crate) fn takes_in(&self, range: &KeyRange) -> bool {
         self.held.load(Ordering::Acquire) > 0 && self.lock().taking.values().any(|taken| taken.overlaps(range))
+    }
+
+    /// The lowest version at which a transaction that holds a key, or may take a range back, may commit, if there is one.
+    pub(crate) fn oldest(&self) -> Option<Version> {
+        if self.held.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let state = self.lock();
+        let changing = state.changing.values().map(|(version, _)| *version);
+        changing.chain(state.going_back.values().map(|(version, _)| *version)).min()
     }
 
     /// Whether somebody waits for a transaction.
@@ -209,6 +216,31 @@ impl Locked {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn place(&mut self, txn: TxnId, key: Bytes, version: Version) {
+        if self.by_key.entry(key).or_default().insert(txn, version).is_none() {
+            let (oldest, keys) = self.changing.entry(txn).or_insert((version, 0));
+            *oldest = version.min(*oldest);
+            *keys += 1;
+        }
+    }
+
+    fn remove(&mut self, txn: TxnId, key: &Bytes) {
+        let Some(holders) = self.by_key.get_mut(key) else { return };
+        if holders.remove(&txn).is_some()
+            && let Some((_, keys)) = self.changing.get_mut(&txn)
+        {
+            *keys -= 1;
+            if *keys == 0 {
+                self.changing.remove(&txn);
+            }
+        }
+        if holders.is_empty() {
+            self.by_key.remove(key);
+        }
     }
 }
 
@@ -291,5 +323,23 @@ mod tests {
             LockChanges { gone: vec![(id, "b".into())], decided: vec![id], ended: vec![id], ..opened(1, "b", 5) };
         locked.apply(gone);
         assert!(!locked.holds(&["b"], Version::MAX) && locked.open().is_empty());
+    }
+
+    #[test]
+    fn the_oldest_is_the_lowest_that_holds_a_key() {
+        let (locked, id) = (Locked::default(), |number| txn(number).id);
+        locked.apply(opened(1, "a", 40));
+        locked.apply(opened(2, "b", 50));
+        locked.apply(LockChanges { placed: vec![(id(1), "c".into(), Version(40))], ..LockChanges::default() });
+        assert_eq!(locked.oldest(), Some(Version(40)));
+        let gone =
+            |number, key: &'static str| LockChanges { gone: vec![(id(number), key.into())], ..LockChanges::default() };
+        locked.apply(gone(1, "a"));
+        assert_eq!(locked.oldest(), Some(Version(40)), "it holds another key");
+        locked.apply(gone(1, "a"));
+        locked.apply(gone(1, "c"));
+        assert_eq!(locked.oldest(), Some(Version(50)));
+        locked.apply(gone(2, "b"));
+        assert_eq!(locked.oldest(), None);
     }
 }

@@ -12,6 +12,7 @@ use lentic_machine::{Command, Event, Fatal, Outcome, Overlay, Shard};
 use lentic_raft::{Committed, Fault, Machine, Transfer};
 use lentic_types::{GroupId, Index, Version};
 
+use super::followed::Followed;
 use super::locked::Locked;
 use crate::failure::{StoreFailure, fault};
 use crate::transfer::StoreTransfer;
@@ -36,6 +37,7 @@ pub(crate) struct Shown {
     rules: Mutex<Arc<Rules>>,
     newest: AtomicU64,
     pub(crate) locked: Locked,
+    pub(crate) followed: Followed,
 }
 
 /// What a read must know. Records of later entries do no harm to it, for it reads at a version.
@@ -49,7 +51,8 @@ impl Shown {
     fn new(shard: &Shard) -> Self {
         let locked = Locked::default();
         locked.reset(shard);
-        Self { rules: Mutex::new(Arc::new(Rules::of(shard))), newest: AtomicU64::new(shard.newest().0), locked }
+        let (rules, newest) = (Mutex::new(Arc::new(Rules::of(shard))), shard.newest());
+        Self { rules, newest: AtomicU64::new(newest.0), locked, followed: Followed::new(newest) }
     }
 
     /// The rules now.
@@ -68,6 +71,7 @@ impl Shown {
 
     fn show_newest(&self, shard: &Shard) {
         self.newest.store(shard.newest().0, Ordering::Release);
+        self.followed.wake();
     }
 }
 
@@ -143,6 +147,7 @@ impl<S: Portable> ShardMachine<S> {
         if rules.is_some() {
             self.shown.show_rules(&self.shard);
         }
+        self.shown.followed.note(&batch, self.shard.newest()).map_err(fault)?;
         locks.into_iter().for_each(|changes| self.shown.locked.apply(changes));
         self.shown.show_newest(&self.shard);
         if let Some((index, rules)) = rules {
@@ -187,6 +192,7 @@ impl<S: Portable> Machine for ShardMachine<S> {
             .ok_or_else(|| Fault::new("the snapshot that was installed holds no shard"))?;
         self.gc.stage(self.group, self.shard.applied(), Some(self.shard.gc_rules()));
         self.shown.show_rules(&self.shard);
+        self.shown.followed.reset(self.shard.newest());
         self.shown.locked.reset(&self.shard);
         self.shown.show_newest(&self.shard);
         Ok(())

@@ -1,6 +1,8 @@
-//! A shard on a node: its machine over the store, the proposer, the reader.
+//! A shard on a node: its machine over the store, the proposer, the reader, the feed.
 
 pub(crate) mod blocked;
+pub(crate) mod feed;
+pub(crate) mod followed;
 pub(crate) mod locked;
 pub(crate) mod machine;
 pub(crate) mod proposer;
@@ -9,3 +11,4 @@ pub(crate) mod reader;
 pub(crate) mod replica;
 pub(crate) mod stamps;
 pub(crate) mod weight;
+pub(crate) mod windows;

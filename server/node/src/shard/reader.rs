@@ -21,6 +21,7 @@ use super::locked::Locked;
 use super::machine::{Rules, ShardMachine, Shown};
 use super::queue::Queue;
 use super::stamps::Stamps;
+use super::windows::Windows;
 use crate::failure::{self, StoreFailure};
 use crate::ticks::{TickSource, last_of};
 
@@ -33,7 +34,7 @@ const BLOCKING_KEYS_MIN: usize = 64;
 
 /// Reads of one shard. Clones read the same shard.
 pub(crate) struct Reader<S: Portable> {
-    at: Arc<Place<S>>,
+    pub(super) at: Arc<Place<S>>,
     newest: mpsc::Sender<PointRead>,
 }
 
@@ -53,6 +54,7 @@ pub(crate) struct Place<S: Portable> {
     pub(crate) queue: Arc<Queue>,
     pub(crate) stamps: Arc<Stamps>,
     pub(crate) ticks: TickSource,
+    pub(crate) windows: Arc<Windows>,
 }
 
 /// A read of the newest value of a key.
@@ -206,7 +208,7 @@ impl<S: Portable> Place<S> {
     }
 
     /// Nothing at or below `at` can appear any more, but by transactions that hold a key.
-    async fn settle(&self, at: Version) -> Result<(), Failure> {
+    pub(super) async fn settle(&self, at: Version) -> Result<(), Failure> {
         // Before a leader has fetched its first tick it may not promise anything about versions.
         if !self.queue.is_open() {
             return Err(failure::not_leader());
@@ -226,7 +228,7 @@ impl<S: Portable> Place<S> {
 
     /// The rules for a read at `at`, unless it may not be read. Asked before a read and again after it: the watermark
     /// may have risen meanwhile, and then the answer may have holes.
-    fn rules(&self, epoch: Epoch, at: Version) -> Result<Arc<Rules>, Failure> {
+    pub(super) fn rules(&self, epoch: Epoch, at: Version) -> Result<Arc<Rules>, Failure> {
         let rules = self.shown.rules();
         if rules.descriptor.epoch != epoch {
             return Err(failure::of_refusal(&Refusal::WrongEpoch { epoch: rules.descriptor.epoch }));

@@ -20,6 +20,7 @@ use super::proposer::Proposer;
 use super::queue::{Proposal, Queue, QueueLimits, Refused};
 use super::reader::{Place, Reader};
 use super::stamps::Stamps;
+use super::windows::Windows;
 use crate::failure::{self, StoreFailure};
 use crate::options::NodeOptions;
 use crate::ticks::TickSource;
@@ -53,6 +54,8 @@ pub(crate) struct Shared<S> {
     pub(crate) ticks: TickSource,
     /// Takes the transactions that somebody waits for.
     pub(crate) wanted: mpsc::Sender<TxnRef>,
+    /// What feeds have found of older changes.
+    pub(crate) windows: Arc<Windows>,
     pub(crate) options: NodeOptions,
 }
 
@@ -108,6 +111,7 @@ impl<S: Portable> Replica<S> {
             queue: Arc::clone(&queue),
             stamps,
             ticks: shared.ticks.clone(),
+            windows: Arc::clone(&shared.windows),
         });
         let failure = shared.failure.clone();
         Ok(Self { shard: place.shard, group, reader, store, failure, shown, queue, limits })

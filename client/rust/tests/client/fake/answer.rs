@@ -51,6 +51,9 @@ impl World {
             Asked::Scan(scan) => {
                 self.at_shard(node, &scan.table, scan.route, &scan.start).and_then(|id| self.scan(id, scan))
             }
+            Asked::Feed(feed) => {
+                self.at_shard(node, &feed.table, feed.route, &feed.start).and_then(|id| self.feed(id, feed))
+            }
         };
         answer.unwrap_or_else(Response::Failure)
     }

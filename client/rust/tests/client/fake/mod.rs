@@ -5,6 +5,7 @@
 //! | `world` | nodes, tables and shards; a shard is the real state machine on a store in memory |
 //! | `answer` | what a node answers |
 //! | `transact`, `owners` | its transactions, and who owns what |
+//! | `feed` | its feeds |
 //! | `faults` | what goes wrong, as a test says or a seed decides |
 //! | `network` | links, and the tasks that serve them |
 //!
@@ -13,6 +14,7 @@
 
 mod answer;
 mod faults;
+mod feed;
 mod network;
 mod owners;
 mod transact;

@@ -57,6 +57,11 @@ impl Cluster {
         self.changed.notify_waiters();
     }
 
+    /// Changes the cluster itself.
+    pub(crate) fn with<T>(&self, change: impl FnOnce(&mut World) -> T) -> T {
+        change(&mut self.world())
+    }
+
     /// How many writes took effect.
     pub(crate) fn committed(&self) -> u64 {
         self.world().shards.values().map(|place| place.committed).sum()
@@ -113,7 +118,9 @@ impl Cluster {
             let delay_ms_max = world.faults.delay_ms_max;
             let is_held =
                 world.faults.held.contains(&end.node) && !matches!(request, Request::Hello(_) | Request::Status(_));
-            (world.faults.draw(delay_ms_max + 1), is_held)
+            // Something may always be written meanwhile, and so a feed waits its time.
+            let wait_ms = if let Request::Feed(feed) = &request { u64::from(feed.wait_ms) } else { 0 };
+            (world.faults.draw(delay_ms_max + 1) + wait_ms, is_held)
         };
         if delay_ms == 0 && !is_held {
             return self.answer(end, id, request).await;
@@ -181,6 +188,7 @@ impl World {
             Request::Get(_) => "get",
             Request::MultiGet(_) => "multi-get",
             Request::Scan(_) => "scan",
+            Request::Feed(_) => "feed",
             Request::Now(_) => "now",
             Request::IssueClient(_) => "issue",
             Request::CreateTable(_) => "create",

@@ -80,7 +80,8 @@ impl World {
         }
     }
 
-    pub(super) fn apply(
+    /// Has a shard apply a command, which none of its clients sent.
+    pub(crate) fn apply(
         &mut self,
         shard: u64,
         key: Option<lentic_machine::shard::RequestKey>,
