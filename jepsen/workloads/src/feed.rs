@@ -379,7 +379,7 @@ mod tests {
         assert_eq!(difference(&told, &told), None);
         let mut found = told.clone();
         found.insert("b".into(), row(3));
-        assert!(difference(&told, &found).unwrap().contains("v3"));
+        assert!(difference(&told, &found).unwrap().contains("found as Some((Version(3)"));
         found.remove(&Bytes::from("b"));
         assert!(difference(&told, &found).unwrap().contains("found as None"));
     }
