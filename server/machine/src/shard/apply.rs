@@ -193,7 +193,7 @@ impl Shard {
             Action::Acquire(acquire) => Ok(super::acquire::apply(self, version, acquire, context)),
             Action::Release(release) => Ok(super::release::apply(self, *release, context)),
             Action::Rollback(rollback) => Ok(super::rollback::apply(self, version, rollback, context)),
-            Action::RaiseWatermark(to) => Ok(super::watermark::apply(self, version, *to, context)),
+            Action::RaiseWatermark(raise) => Ok(super::watermark::apply(self, version, raise, context)),
             Action::Decline(refusal) => Ok(refusal.clone().into()),
             Action::Prepare(prepare) => super::prepare::apply(self, request, prepare, context),
             Action::Decide(decide) => super::decide::apply(self, index, version, decide, context),

@@ -8,15 +8,16 @@
 //!            02 range owner force                        acquire
 //!            03 token                                    release
 //!            04 range to owner force                     rollback
-//!            05 version                                  raise watermark
 //!            07 fence n condition* n range-read* n operation*       write with ranges
 //!            08 txn n participant* n part*               prepare
 //!            09 txn decision                             decide
 //!            0a txn decision                             resolve
 //!            0b txn                                      status
 //!            0c refusal                                  decline; a refusal as in outcomes
+//!            0d version revision n pin*                  raise watermark; 05 was the same without pins
 //! part       fence n condition* n range-read* n operation*
 //! range-read range version
+//! pin        the first version, then by how much each is above the one before
 //! txn        id (24 bytes) until anchor-table anchor-key
 //! fence      00 | 01 token
 //! condition  tag key …     01 exists, 02 absent, 03 version is (version), 04 value is (value), 05 unchanged since (version)
@@ -44,14 +45,15 @@ use lentic_types::{ClientId, Epoch, Expiry, KeyRange, Version};
 
 use super::answers::RequestKey;
 use super::command::{
-    Acquire, Action, Command, Condition, Decide, Expected, Operation, Prepare, RangeRead, Release, Request, Resolve,
-    Rollback, Write,
+    Acquire, Action, Command, Condition, Decide, Expected, Operation, Prepare, RaiseWatermark, RangeRead, Release,
+    Request, Resolve, Rollback, Write,
 };
 use super::fences::Token;
 use super::open_txns::{
     decode_decision, decode_participants, decode_ref, encode_decision, encode_participants, encode_ref,
 };
 use super::outcome::{Decision, Outcome, Refusal};
+use super::pins::{decode_rising, encode_rising};
 
 mod steps;
 
@@ -120,9 +122,11 @@ impl Action {
                 put_bytes(out, owner);
                 out.push(u8::from(*force));
             }
-            Self::RaiseWatermark(to) => {
-                out.push(0x05);
+            Self::RaiseWatermark(RaiseWatermark { to, revision, pins }) => {
+                out.push(0x0d);
                 put_varint(out, to.0);
+                put_varint(out, *revision);
+                encode_rising(out, pins);
             }
             Self::Decline(refusal) => {
                 out.push(0x0c);
@@ -328,7 +332,6 @@ impl<'a> Decoder<'a> {
                 let owner = self.bytes("owner")?;
                 Action::Rollback(Rollback { range, to, owner, force: self.reader.bool("force")? })
             }
-            0x05 => Action::RaiseWatermark(self.version("watermark")?),
             0x07 => match self.part()? {
                 part if part.ranges.is_empty() => return Err(DecodeError::Invalid { field: "write with ranges" }),
                 part => Action::Write(part),
@@ -341,6 +344,11 @@ impl<'a> Decoder<'a> {
             0x09 => Action::Decide(Decide { txn: decode_ref(&mut self.reader)?, decision: self.decision()? }),
             0x0a => Action::Resolve(Resolve { txn: decode_ref(&mut self.reader)?, decision: self.decision()? }),
             0x0b => Action::Status(decode_ref(&mut self.reader)?),
+            0x0d => Action::RaiseWatermark(RaiseWatermark {
+                to: self.version("watermark")?,
+                revision: self.reader.varint("revision of pins")?,
+                pins: decode_rising(&mut self.reader)?,
+            }),
             0x0c => {
                 let tag = self.reader.u8("refusal")?;
                 Action::Decline(Refusal::decode(tag, &mut self.reader)?)

@@ -20,7 +20,8 @@ pub(super) fn apply<V: lentic_engine::View>(
     context: &mut Context<'_, '_, V>,
 ) -> Outcome {
     let watermark = shard.descriptor.watermark;
-    if *to < watermark {
+    // At a pin all is there that a reader at it sees, and that is what the range shows from now on.
+    if *to < watermark && !shard.pins.holds(*to) {
         return Refusal::VersionTooOld { watermark }.into();
     }
     if *to >= version {

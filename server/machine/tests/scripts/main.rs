@@ -58,8 +58,8 @@ scripts! {
     errors { fatal limits shape txns }
     merge { after_rollback fold too_large wrong_kind }
     meta {
-        create_table create_table_refused drop_table entries extend_window issue_clients register_node set_cluster
-        set_replicas
+        create_table create_table_refused drop_table entries extend_window issue_clients pins pins_refused register_node
+        set_cluster set_replicas
     }
     oracle { clocks first garbage idle leaders stopped window }
     prepare {
@@ -68,9 +68,9 @@ scripts! {
     }
     release { release }
     resolve { again bounds hearsay merges named order two_outcomes }
-    rollback { fences refused state twice }
+    rollback { fences refused state to_a_pin twice }
     status { forgotten never_came status }
-    watermark { raise }
+    watermark { collect pins raise }
     write { blind empty expiry one_entry refused_leaves_no_trace same_key }
 }
 

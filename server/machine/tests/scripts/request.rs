@@ -6,7 +6,7 @@
 //! acquire 5 a..c owner=job [force]
 //! release 5 token=4
 //! rollback 5 a..c to=3 owner=job [force]
-//! raise 5 to=3
+//! raise 5 to=3 pins=1/2 revision=1
 //! decline 5 conflict
 //! prepare 5 x1 anchor=k by=100 with=a..m with=t9/.. put=k/v and fence=4 put=m/v
 //! decide 5 x1 anchor=k commit=4
@@ -28,8 +28,8 @@
 use bytes::Bytes;
 use goldenscript::{Argument, Context};
 use lentic_machine::shard::{
-    Acquire, Action, Anchor, Condition, Decide, Decision, Expected, Operation, Participant, Prepare, RangeRead,
-    Release, RequestKey, Resolve, Rollback, Token, TxnRef, Write,
+    Acquire, Action, Anchor, Condition, Decide, Decision, Expected, Operation, Participant, Prepare, RaiseWatermark,
+    RangeRead, Release, RequestKey, Resolve, Rollback, Token, TxnRef, Write,
 };
 use lentic_machine::{Refusal, Request};
 use lentic_types::{ClientId, Epoch, Expiry, Index, KeyRange, NodeId, TableId, TxnId, Version};
@@ -60,6 +60,8 @@ struct Fields {
     key: Option<RequestKey>,
     owner: Bytes,
     to: Version,
+    pins: Vec<Version>,
+    revision: u64,
     token: Version,
     epoch: Option<Epoch>,
     index: Option<Index>,
@@ -86,7 +88,7 @@ pub(crate) fn parse(command: &goldenscript::Command, context: &Context) -> Parse
         }
     }
     let force = context.tags.contains("force");
-    let Fields { positional, parts, write, txn, key, owner, to, token, epoch, index } = fields;
+    let Fields { positional, parts, write, txn, key, owner, to, pins, revision, token, epoch, index } = fields;
     let version = positional.first().ok_or("expected the request's stamp")?.parse::<At>()?.0;
     let range = || range(positional.get(1).ok_or("expected a range")?);
     let second = || positional.get(1).map(String::as_str);
@@ -95,7 +97,7 @@ pub(crate) fn parse(command: &goldenscript::Command, context: &Context) -> Parse
         "acquire" => Action::Acquire(Acquire { range: range()?, owner, force }),
         "release" => Action::Release(Release { token: Token(token) }),
         "rollback" => Action::Rollback(Rollback { range: range()?, to, owner, force }),
-        "raise" => Action::RaiseWatermark(to),
+        "raise" => Action::RaiseWatermark(RaiseWatermark { to, revision, pins }),
         "decline" => Action::Decline(refusal(second())?),
         "prepare" => {
             let (name, participants) = (txn.name(second(), elsewhere())?, txn.participants());
@@ -154,6 +156,10 @@ impl Fields {
             "key" => self.key = Some(request_key(value)?),
             "owner" => self.owner = bytes(value)?,
             "to" => self.to = value.parse::<At>()?.0,
+            "pins" => {
+                self.pins = value.split('/').map(|pin| pin.parse::<At>().map(|at| at.0)).collect::<Result<_, _>>()?;
+            }
+            "revision" => self.revision = value.parse()?,
             "token" => self.token = value.parse::<At>()?.0,
             "epoch" => self.epoch = Some(Epoch(value.parse()?)),
             "index" => self.index = Some(Index(value.parse()?)),
