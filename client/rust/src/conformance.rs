@@ -4,6 +4,7 @@
 //! cluster. A case panics where something is not as promised.
 
 mod conditions;
+mod history;
 mod limits;
 mod merges;
 mod points;
@@ -89,6 +90,13 @@ cases! {
     txns::snapshots_stand_still,
     txns::a_handle_commits_once,
     txns::what_is_required_is_judged_at_commit,
+    history::snapshots_are_made_listed_and_dropped,
+    history::a_snapshot_stands_still,
+    history::a_copy_of_a_snapshot_is_the_same,
+    history::leases_are_renewed,
+    history::times_are_versions,
+    history::what_no_snapshot_can_be_is_refused,
+    history::shards_tell_how_far_back_they_go,
 }
 
 /// Runs every case, all at the same time: they have nothing in common but the cluster.

@@ -6,6 +6,7 @@ mod catalog;
 mod cluster;
 mod forward;
 mod guarded;
+mod history;
 mod kv;
 mod pauses;
 mod pipe;

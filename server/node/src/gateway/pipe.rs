@@ -182,7 +182,18 @@ impl<S: Portable> Gateway<S> {
             Request::Join(_) if self.meta.catalog().nodes.is_empty() => {
                 return Err(failure::throttled("this node is not registered with its cluster yet; ask again", 50));
             }
-            Request::CreateTable(_)
+            Request::CreateSnapshot(mut request) => {
+                if request.nonce.is_empty() {
+                    request.nonce = new_nonce();
+                }
+                self.ask_meta(Request::CreateSnapshot(request), caller, deadline).await?
+            }
+            Request::History(request) => Response::History(self.history(request, caller, deadline).await?),
+            Request::ListPins(_)
+            | Request::ShowSnapshot(_)
+            | Request::DropPin(_)
+            | Request::RenewPin(_)
+            | Request::CreateTable(_)
             | Request::DropTable(_)
             | Request::ListTables(_)
             | Request::IssueClient(_)
@@ -196,6 +207,11 @@ impl<S: Portable> Gateway<S> {
             Request::Hello(_) => return Err(failure::invalid("hello is said once, at the beginning")),
         })
     }
+}
+
+/// For a caller who does not send a request again.
+fn new_nonce() -> Bytes {
+    [lentic_runtime::random(), lentic_runtime::random()].iter().flat_map(|half| half.to_be_bytes()).collect()
 }
 
 async fn send_all(link: LinkSender, mut waiting: mpsc::Receiver<Waiting>) {

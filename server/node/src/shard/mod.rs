@@ -1,6 +1,7 @@
 //! A shard on a node: its machine over the store, the proposer, the reader.
 
 pub(crate) mod blocked;
+pub(crate) mod history;
 pub(crate) mod locked;
 pub(crate) mod machine;
 pub(crate) mod proposer;
