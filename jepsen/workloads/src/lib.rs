@@ -26,6 +26,7 @@
 //! | `orphans.rs` | who dies in a commit leaves nothing by halves, and keeps nobody for long |
 //! | `retries.rs` | what is sent again takes effect once |
 //! | `scans.rs` | a version reads the same for everybody, later too |
+//! | `published.rs` | a snapshot reads the same for as long as it is kept, however short history is |
 //! | `world.rs`, `world/` | what workloads share: clients, keys, choices, and how an operation is judged |
 //! | `pace.rs` | how fast all of it is |
 //! | `recorder.rs`, `tally.rs`, `outage.rs` | what is kept of it: a history, counts, times |
@@ -40,6 +41,7 @@ mod orphans;
 mod outage;
 mod pace;
 mod predicate;
+mod published;
 mod recorder;
 mod registers;
 mod retries;
@@ -99,6 +101,7 @@ pub const WORKLOADS: &[Workload] = &[
     workload!(orphans::orphans, NAME, "who dies in a commit leaves nothing by halves, and keeps nobody for long"),
     workload!(retries::retries, NAME, "what is sent again takes effect once"),
     workload!(scans::scans, NAME, "a version reads the same for everybody, later too"),
+    workload!(published::published, NAME, "a snapshot reads the same for as long as it is kept"),
 ];
 
 /// The workload of a name.

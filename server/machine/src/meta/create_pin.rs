@@ -31,8 +31,7 @@ pub(super) fn apply(
     if asked.version.max(asked.created) > meta.window_end {
         return Err(MetaRefusal::VersionAhead { newest: meta.window_end });
     }
-    let is_late = asked.version < meta.pins.floor() && !lentic_types::mutant!("pin-below-floor");
-    if is_late && !meta.pins.holds(asked.version, &asked.spans) {
+    if asked.version < meta.pins.floor() && !meta.pins.holds(asked.version, &asked.spans) {
         return Err(MetaRefusal::PinTooOld { floor: meta.pins.floor() });
     }
     let pin = Pin { pin: PinId(meta.pins.given() + 1), expires, ..asked.clone() };

@@ -21,7 +21,7 @@ pub(super) fn apply<V: lentic_engine::View>(
     if *to > version {
         return Refusal::VersionTooNew { newest: version }.into();
     }
-    if *revision < shard.pins.revision() && !lentic_types::mutant!("older-pins-taken") {
+    if *revision < shard.pins.revision() {
         return Outcome::Raised { watermark };
     }
     // What is prepared may commit at its version, and then there must be no hole below.
