@@ -45,7 +45,6 @@ const MUTANTS: &[(&str, &str)] = &[
     ("locks-not-loaded", "a replica that starts has forgotten the locks"),
     ("gc-above-pin", "GC collects what a pin keeps"),
     ("pins-not-loaded", "a replica that starts has forgotten the pins"),
-    ("pin-below-floor", "a snapshot is taken of a version that shards may have let go of"),
 ];
 
 /// The mutants that only real processes can see: the name, what is wrong with it, and the words for `lentic-jepsen`.
