@@ -48,6 +48,8 @@ const MUTANTS: &[(&str, &str)] = &[
     ("take-not-atomic", "a range is taken in the anchor's shard alone"),
     ("mask-ignored", "reads of keys do not look at what rollbacks hide, and scans do"),
     ("fences-not-loaded", "a replica that starts has forgotten who owns what"),
+    ("gc-above-pin", "GC collects what a pin keeps"),
+    ("pins-not-loaded", "a replica that starts has forgotten the pins"),
 ];
 
 /// The mutants that only real processes can see: the name, what is wrong with it, and the words for `lentic-jepsen`.

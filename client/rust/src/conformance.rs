@@ -5,6 +5,7 @@
 
 mod conditions;
 mod feeds;
+mod history;
 mod limits;
 mod merges;
 mod owners;
@@ -101,6 +102,13 @@ cases! {
     owners::a_job_goes_back_to_its_checkpoints,
     owners::what_cannot_be_restored_is_refused,
     owners::one_of_those_who_race_is_the_owner,
+    history::snapshots_are_made_listed_and_dropped,
+    history::a_snapshot_stands_still,
+    history::a_copy_of_a_snapshot_is_the_same,
+    history::leases_are_renewed,
+    history::times_are_versions,
+    history::what_no_snapshot_can_be_is_refused,
+    history::shards_tell_how_far_back_they_go,
 }
 
 /// Runs every case, all at the same time: they have nothing in common but the cluster.

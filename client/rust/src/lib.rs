@@ -21,7 +21,7 @@
 //!
 //! | module | idea |
 //! |---|---|
-//! | `client`, `table`, `admin` | what a caller sees |
+//! | `client`, `table`, `admin`, `history` | what a caller sees |
 //! | `embedded` | a node in this process, behind the feature of that name |
 //! | `batch`, `merge`, `scan`, `error`, `options` | its words |
 //! | `owners` | who writes where, checkpoints, and the way back |
@@ -49,6 +49,7 @@ mod embedded;
 mod error;
 mod feed;
 mod flight;
+mod history;
 mod merge;
 mod nodes;
 mod options;
@@ -72,11 +73,12 @@ pub use batch::WriteBatch;
 pub use client::{Client, ClientBuilder};
 pub use error::Error;
 pub use feed::{Feed, FeedBuilder, FeedChange, FeedEvent, FeedStart, FeedToken};
+pub use history::{PinEntry, PinKind, ShardHistory, SnapshotOptions};
 pub use lentic_net::{Address, Network};
 /// Knobs of a client's own node.
 #[cfg(feature = "embedded")]
 pub use lentic_serve::config as node_config;
-pub use lentic_types::{ClusterId, Epoch, ErrorKind, KeyRange, NodeId, Retry, ShardId, TableId, Version};
+pub use lentic_types::{ClusterId, Epoch, ErrorKind, KeyRange, NodeId, PinId, Retry, ShardId, TableId, Version};
 pub use merge::{MergeOperator, decode_set, encode_set};
 pub use options::Options;
 pub use owners::{Checkpoint, Fence, Owned, Owners, Take};

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use lentic_proto::v1::pipe_request::Request;
 use lentic_proto::v1::pipe_response::Response;
 use lentic_proto::v1::{self, PipeRequest, TakeRequest, back::To};
-use lentic_types::{KeyRange, Version};
+use lentic_types::{KeyRange, PinId, Version};
 use tokio::time::Instant;
 
 use crate::call::{self, ShardCall, Stop, unexpected};
@@ -48,6 +48,8 @@ pub struct Checkpoint {
     pub token: Bytes,
     /// What it names: above all that its owner was told is written, and readable as any version.
     pub version: Version,
+    /// What keeps it: until newer checkpoints of the range follow, or the lease ends.
+    pub pin: PinId,
 }
 
 /// A part of a range with one owner.
@@ -155,15 +157,21 @@ impl Table {
     }
 
     /// Names a version of a range that `fence` owns, to come back to: above all writes that were acknowledged before this
-    /// call. `number` is the job's, and kept in the token.
+    /// call. `number` is the job's, and kept in the token. It is kept for a day; of one range the newest three are.
     ///
     /// # Errors
     /// `Fenced` if the fence does not own all of the range any more.
     pub async fn checkpoint(&self, range: &KeyRange, fence: Fence, number: u64) -> Result<Checkpoint, Error> {
         let (start, end) = (range.start().clone(), range.end().cloned());
-        let request = v1::CheckpointRequest { table: self.name().to_owned(), start, end, fence: fence.0, number };
-        match self.ask(Request::Checkpoint(request), Effect::Reads).await? {
-            Response::Checkpoint(named) => Ok(Checkpoint { token: named.checkpoint, version: Version(named.version) }),
+        let random = &self.core().random;
+        let nonce = [random.next_seed(), random.next_seed()].iter().flat_map(|half| half.to_be_bytes()).collect();
+        let table = self.name().to_owned();
+        let request = v1::CheckpointRequest { table, start, end, fence: fence.0, number, lease_ms: 0, nonce };
+        match self.ask(Request::Checkpoint(request), Effect::Writes).await? {
+            Response::Checkpoint(named) => {
+                let (version, pin) = (Version(named.version), PinId(named.pin));
+                Ok(Checkpoint { token: named.checkpoint, version, pin })
+            }
             _ => Err(unexpected()),
         }
     }

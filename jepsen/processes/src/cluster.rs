@@ -27,8 +27,14 @@ const LAG_ENTRIES_MAX: f64 = 64.0;
 
 /// Voters of the meta group, if there are so many nodes.
 const META_VOTERS: usize = 3;
-/// Knobs that every node gets first: what consensus says to itself would hide what the node says.
-const KNOBS: &[&str] = &["logging.level=info,openraft=error"];
+/// Knobs that every node gets first: what consensus says to itself would hide what the node says, and versions run ahead
+/// of the time when clocks jump, so that only a table that says so lets go of what others may read again.
+const KNOBS: &[&str] = &[
+    "logging.level=info,openraft=error",
+    "history.retention_ms=3000000000000",
+    "history.look_ms=200",
+    "history.pin_grace_ms=500",
+];
 
 /// What a cluster is made of.
 #[derive(Clone, Debug)]

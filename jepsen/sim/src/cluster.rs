@@ -35,6 +35,8 @@ pub struct Shape {
     pub log: LogOptions,
     /// One in how many times a node's task is overtaken by others where it may be; 0: never.
     pub hesitates_one_in: u64,
+    /// How often a store in memory collects garbage, about, in milliseconds.
+    pub collects_ms: u64,
     /// By how many millionths a clock may be too fast or too slow.
     pub drift_ppm_max: u64,
 }
@@ -48,6 +50,7 @@ impl Default for Shape {
             raft: RaftOptions::default(),
             log,
             hesitates_one_in: 0,
+            collects_ms: 500,
             drift_ppm_max: 0,
         }
     }
@@ -189,6 +192,14 @@ impl<S: SimStore> Cluster<S> {
             writer_scope.abort();
             error.to_string()
         })?;
+        let (store, gc, dice, every) =
+            (Arc::clone(&host.store), host.gc.clone(), self.dice.fork(), self.shape.collects_ms);
+        scope.spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_millis(dice.between(1..=2 * every))).await;
+                store.collect(&gc);
+            }
+        });
         let presses = node.clone();
         scope.spawn(async move {
             while let Some(group) = named.recv().await {

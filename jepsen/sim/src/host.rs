@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lentic_engine::gc::GcHandle;
-use lentic_engine::{Family, MemStore, Portable};
+use lentic_engine::{Family, MemStore, Portable, Store as _};
 use lentic_log::{Log, LogOptions, SimFs, SimOp};
 use lentic_net::Address;
 use lentic_node::{Identity, Node};
@@ -21,6 +21,8 @@ pub trait SimStore: Portable + Sized {
     fn fresh(gc: &GcHandle) -> Self;
     /// What a process finds after a crash: the store at some point since its last flush, and how many batches are gone.
     fn crash(&self, dice: &Dice, gc: &GcHandle) -> (Self, usize);
+    /// Collects garbage, if the store does not by itself.
+    fn collect(&self, gc: &GcHandle);
     /// This one is not used any more, though what has crashed may still hold it: what it keeps outside of memory goes.
     fn discard(&self);
     /// Every entry of `family`, in key order.
@@ -36,6 +38,14 @@ impl SimStore for MemStore {
         let unflushed = self.unflushed();
         let kept = dice.place(unflushed + 1);
         (self.crash(kept), unflushed - kept)
+    }
+
+    fn collect(&self, gc: &GcHandle) {
+        // A store that has failed collects nothing.
+        let promoted = gc.promote(|group| self.durable_applied(group));
+        if promoted.is_ok() {
+            gc.ranges().iter().for_each(|(table, range)| self.compact(*table, range, gc));
+        }
     }
 
     fn discard(&self) {}

@@ -35,7 +35,7 @@ pub use dice::Dice;
 pub use faults::break_things;
 pub use host::SimStore;
 pub use run::{Outcome, run};
-pub use scenario::{Report, seed, seed_on};
+pub use scenario::{Report, seed, seed_on, seed_with};
 pub use sweep::{Failure, Plan, Sweep, sweep, sweep_on};
 pub use trace::Trace;
 pub use watch::Watched;

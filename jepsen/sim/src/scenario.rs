@@ -38,6 +38,8 @@ pub struct Report {
     pub longest_healed: Duration,
     /// Virtual time.
     pub took: Duration,
+    /// How many shards of all tables have let go of history.
+    pub raised: usize,
 }
 
 /// The name of the table.
@@ -64,10 +66,15 @@ pub fn seed(seed: u64, keeps_lines: bool) -> Outcome<Report> {
 
 /// Runs a seed with stores of another kind.
 pub fn seed_on<S: SimStore>(seed: u64, keeps_lines: bool) -> Outcome<Report> {
-    run(seed, keeps_lines, scenario::<S>)
+    run(seed, keeps_lines, |dice, trace| scenario::<S>(dice, trace, None))
 }
 
-async fn scenario<S: SimStore>(dice: Dice, trace: Trace) -> Report {
+/// Runs a seed with one workload in place of those that it would choose.
+pub fn seed_with(seed: u64, workload: &'static Workload) -> Outcome<Report> {
+    run(seed, false, move |dice, trace| scenario::<MemStore>(dice, trace, Some(workload)))
+}
+
+async fn scenario<S: SimStore>(dice: Dice, trace: Trace, only: Option<&'static Workload>) -> Report {
     let began = Instant::now();
     let (shape, shards) = shape(&dice);
     trace.add(format_args!("{shape:?}, {shards} shards"));
@@ -78,7 +85,7 @@ async fn scenario<S: SimStore>(dice: Dice, trace: Trace) -> Report {
     let table = TableOptions { shards: u32::try_from(shards).unwrap_or(1), ..TableOptions::default() };
     admin.create_table(TABLE, table).await.expect("the table is made");
     let world = world(&dice, clients, &admin, pace).await;
-    let workloads = start(&dice, &world);
+    let workloads = start(&dice, &world, only);
 
     break_things(&mut cluster, &dice.fork(), &admin, Duration::from_millis(dice.between(FAULTS_MS))).await;
     cluster.heal_all().await;
@@ -101,9 +108,11 @@ async fn scenario<S: SimStore>(dice: Dice, trace: Trace) -> Report {
         (tally.sum(), tally.longest_healed())
     };
     let operations = counts.ok();
+    let history = admin.history(None).await.expect("nodes tell how far history goes back");
+    let raised = history.iter().filter(|shard| shard.watermark > Version::ZERO).count();
     assert!(operations >= OPERATIONS_MIN, "{operations} operations succeeded, which shows nothing");
     trace.add(format_args!("{faults:?} {counts}, {longest_healed:?}"));
-    Report { faults, operations, longest_healed, took: began.elapsed() }
+    Report { faults, operations, longest_healed, took: began.elapsed(), raised }
 }
 
 /// What workloads share.
@@ -149,6 +158,11 @@ fn odd_knobs(shape: &mut Shape, dice: &Dice) {
     let (heartbeat, election_min, election_max) = [(100, 300, 600), (50, 150, 300), (100, 400, 900)][dice.place(3)];
     raft.heartbeat = Duration::from_millis(heartbeat);
     (raft.election_min, raft.election_max) = (Duration::from_millis(election_min), Duration::from_millis(election_max));
+    // Versions run ahead of the time when clocks leap. Only a table that says so lets go of what others may read again.
+    node.retention = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    node.history_every = Duration::from_millis([50, 200, 1_000][dice.place(3)]);
+    node.pin_grace = Duration::from_millis([0, 50, 1_000][dice.place(3)]);
+    shape.collects_ms = [20, 200, 1_000][dice.place(3)];
     shape.drift_ppm_max = [0, 500, 100_000][dice.place(3)];
 }
 
@@ -168,12 +182,13 @@ fn options(dice: &Dice) -> Options {
     Options { silence_max, ..options }
 }
 
-/// Starts the workloads that the dice choose: three of all.
-fn start(dice: &Dice, world: &World) -> Vec<(&'static Workload, JoinHandle<()>)> {
+/// Starts the workloads that the dice choose: three of all; or the one that was asked for.
+fn start(dice: &Dice, world: &World, only: Option<&'static Workload>) -> Vec<(&'static Workload, JoinHandle<()>)> {
     let mut all: Vec<&Workload> = WORKLOADS.iter().collect();
     while all.len() > 3 {
         all.remove(dice.place(all.len()));
     }
+    all = only.map_or(all, |only| vec![only]);
     all.into_iter().map(|workload| (workload, spawn((workload.run)(world.fork())))).collect()
 }
 

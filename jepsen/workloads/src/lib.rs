@@ -28,6 +28,7 @@
 //! | `feed.rs` | a feed tells every commit once, in order, and what it has told is what is there |
 //! | `scans.rs` | a version reads the same for everybody, later too |
 //! | `owners.rs` | who was replaced writes no more, and checkpoints are found again in all shards at once |
+//! | `published.rs` | a snapshot reads the same for as long as it is kept, however short history is |
 //! | `world.rs`, `world/` | what workloads share: clients, keys, choices, and how an operation is judged |
 //! | `pace.rs` | how fast all of it is |
 //! | `recorder.rs`, `tally.rs`, `outage.rs` | what is kept of it: a history, counts, times |
@@ -44,6 +45,7 @@ mod outage;
 mod owners;
 mod pace;
 mod predicate;
+mod published;
 mod recorder;
 mod registers;
 mod retries;
@@ -105,6 +107,7 @@ pub const WORKLOADS: &[Workload] = &[
     workload!(scans::scans, NAME, "a version reads the same for everybody, later too"),
     workload!(owners::owners, NAME, "who was replaced writes no more, and checkpoints are found again"),
     workload!(feed::feed, NAME, "a feed tells every commit once, in order, and what it has told is what is there"),
+    workload!(published::published, NAME, "a snapshot reads the same for as long as it is kept"),
 ];
 
 /// The workload of a name.

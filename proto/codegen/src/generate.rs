@@ -11,6 +11,7 @@ const PUBLIC: &[&str] = &[
     "lentic/v1/kv.proto",
     "lentic/v1/owners.proto",
     "lentic/v1/tables.proto",
+    "lentic/v1/history.proto",
     "lentic/v1/cluster.proto",
     "lentic/v1/pipe.proto",
 ];

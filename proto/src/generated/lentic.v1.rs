@@ -1289,6 +1289,13 @@ pub struct CheckpointRequest {
     /// The job's number of the checkpoint.
     #[prost(uint64, tag = "5")]
     pub number: u64,
+    /// How long it is kept in milliseconds, at least if no newer ones of the range follow: of those the newest three are kept.
+    /// 0: a day.
+    #[prost(uint64, tag = "6")]
+    pub lease_ms: u64,
+    /// 16 random bytes, the same when it is sent again; none: it is not.
+    #[prost(bytes = "bytes", tag = "7")]
+    pub nonce: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CheckpointResponse {
@@ -1297,6 +1304,9 @@ pub struct CheckpointResponse {
     pub checkpoint: ::prost::bytes::Bytes,
     #[prost(uint64, tag = "2")]
     pub version: u64,
+    /// What keeps it, to be renewed or dropped.
+    #[prost(uint64, tag = "3")]
+    pub pin: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OwnedRequest {
@@ -1455,7 +1465,8 @@ pub mod owners_client {
             req.extensions_mut().insert(GrpcMethod::new("lentic.v1.Owners", "Release"));
             self.inner.unary(req, path, codec).await
         }
-        /// Names a version of an owned range: above all that its owner was told is written. Nothing is copied.
+        /// Names a version of an owned range: above all that its owner was told is written. Nothing is copied, and the version is
+        /// kept from being collected.
         pub async fn checkpoint(
             &mut self,
             request: impl tonic::IntoRequest<super::CheckpointRequest>,
@@ -1526,7 +1537,8 @@ pub mod owners_server {
             &self,
             request: tonic::Request<super::ReleaseRequest>,
         ) -> std::result::Result<tonic::Response<super::ReleaseResponse>, tonic::Status>;
-        /// Names a version of an owned range: above all that its owner was told is written. Nothing is copied.
+        /// Names a version of an owned range: above all that its owner was told is written. Nothing is copied, and the version is
+        /// kept from being collected.
         async fn checkpoint(
             &self,
             request: tonic::Request<super::CheckpointRequest>,
@@ -2399,6 +2411,847 @@ pub mod tables_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// A version that is kept.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Pin {
+    #[prost(uint64, tag = "1")]
+    pub pin: u64,
+    #[prost(enumeration = "PinKind", tag = "2")]
+    pub kind: i32,
+    /// Among snapshots each name is there once.
+    #[prost(string, tag = "3")]
+    pub name: ::prost::alloc::string::String,
+    /// Who made it; empty if that was not said.
+    #[prost(string, tag = "4")]
+    pub owner: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "5")]
+    pub spans: ::prost::alloc::vec::Vec<PinSpan>,
+    #[prost(uint64, tag = "6")]
+    pub version: u64,
+    /// When it was made, as a version.
+    #[prost(uint64, tag = "7")]
+    pub created: u64,
+    /// When it goes by itself, as a version; absent: when it is dropped.
+    #[prost(uint64, optional, tag = "8")]
+    pub expires: ::core::option::Option<u64>,
+}
+/// A range of a table: all of it for a snapshot.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PinSpan {
+    #[prost(string, tag = "1")]
+    pub table: ::prost::alloc::string::String,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub start: ::prost::bytes::Bytes,
+    /// Exclusive; absent: to the last key.
+    #[prost(bytes = "bytes", optional, tag = "3")]
+    pub end: ::core::option::Option<::prost::bytes::Bytes>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateSnapshotRequest {
+    /// 1 to 128 letters, digits, and . _ - / : @
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// 1 to 100 tables, each once.
+    #[prost(string, repeated, tag = "2")]
+    pub tables: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Who makes it: for people.
+    #[prost(string, tag = "3")]
+    pub owner: ::prost::alloc::string::String,
+    /// For how long it is kept, in milliseconds; 0: until it is dropped.
+    #[prost(uint64, tag = "4")]
+    pub lease_ms: u64,
+    /// 16 random bytes: a request that is sent again with the same ones makes no other snapshot. None: it is not sent again.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub nonce: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateSnapshotResponse {
+    #[prost(message, optional, tag = "1")]
+    pub snapshot: ::core::option::Option<Pin>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ShowSnapshotRequest {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ShowSnapshotResponse {
+    #[prost(message, optional, tag = "1")]
+    pub snapshot: ::core::option::Option<Pin>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListPinsRequest {
+    /// Of one table; empty: of all.
+    #[prost(string, tag = "1")]
+    pub table: ::prost::alloc::string::String,
+    /// Other pins than snapshots, too.
+    #[prost(bool, tag = "2")]
+    pub all_kinds: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListPinsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub pins: ::prost::alloc::vec::Vec<Pin>,
+}
+/// A snapshot by its name, or any pin by its id.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DropPinRequest {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub pin: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DropPinResponse {}
+/// A snapshot by its name, or any pin by its id.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RenewPinRequest {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub pin: u64,
+    /// For how long it is kept from now on, in milliseconds; 0: until it is dropped.
+    #[prost(uint64, tag = "3")]
+    pub lease_ms: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RenewPinResponse {
+    #[prost(message, optional, tag = "1")]
+    pub pin: ::core::option::Option<Pin>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HistoryRequest {
+    /// Of one table; empty: of all.
+    #[prost(string, tag = "1")]
+    pub table: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct HistoryResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub shards: ::prost::alloc::vec::Vec<ShardHistory>,
+}
+/// How far the history of a shard goes back, as the replica knows that has applied most.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ShardHistory {
+    #[prost(uint64, tag = "1")]
+    pub shard: u64,
+    #[prost(uint32, tag = "2")]
+    pub table: u32,
+    #[prost(string, tag = "3")]
+    pub table_name: ::prost::alloc::string::String,
+    /// The node that tells it.
+    #[prost(uint64, tag = "4")]
+    pub node: u64,
+    /// From here on every version can be read, and below it those of `pins`.
+    #[prost(uint64, tag = "5")]
+    pub watermark: u64,
+    /// The newest version that is applied.
+    #[prost(uint64, tag = "6")]
+    pub newest: u64,
+    /// The pins that the shard knows of, rising.
+    #[prost(uint64, repeated, tag = "7")]
+    pub pins: ::prost::alloc::vec::Vec<u64>,
+    /// How long history is kept, in milliseconds.
+    #[prost(uint64, tag = "8")]
+    pub retention_ms: u64,
+    /// Rollbacks that are kept in mind.
+    #[prost(uint32, tag = "9")]
+    pub masks: u32,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum PinKind {
+    Unspecified = 0,
+    /// A named version of whole tables.
+    Snapshot = 1,
+    /// A version of ranges that a job can go back to.
+    Checkpoint = 2,
+}
+impl PinKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "PIN_KIND_UNSPECIFIED",
+            Self::Snapshot => "PIN_KIND_SNAPSHOT",
+            Self::Checkpoint => "PIN_KIND_CHECKPOINT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PIN_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "PIN_KIND_SNAPSHOT" => Some(Self::Snapshot),
+            "PIN_KIND_CHECKPOINT" => Some(Self::Checkpoint),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod snapshots_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    #[derive(Debug, Clone)]
+    pub struct SnapshotsClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl<T> SnapshotsClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> SnapshotsClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            SnapshotsClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Names a fresh version of tables and keeps it. It sees every write that was acknowledged before the request.
+        pub async fn create(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateSnapshotRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateSnapshotResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lentic.v1.Snapshots/Create",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("lentic.v1.Snapshots", "Create"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn show(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ShowSnapshotRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ShowSnapshotResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/lentic.v1.Snapshots/Show");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("lentic.v1.Snapshots", "Show"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn list_pins(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListPinsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListPinsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lentic.v1.Snapshots/ListPins",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("lentic.v1.Snapshots", "ListPins"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Its version can be read for as long as the table's retention lasts, and is let go of then.
+        pub async fn drop_pin(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DropPinRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DropPinResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lentic.v1.Snapshots/DropPin",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("lentic.v1.Snapshots", "DropPin"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Begins its lease anew. A lease never gets shorter.
+        pub async fn renew_pin(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RenewPinRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RenewPinResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lentic.v1.Snapshots/RenewPin",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("lentic.v1.Snapshots", "RenewPin"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// How far the history of shards goes back.
+        pub async fn history(
+            &mut self,
+            request: impl tonic::IntoRequest<super::HistoryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::HistoryResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lentic.v1.Snapshots/History",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("lentic.v1.Snapshots", "History"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod snapshots_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with SnapshotsServer.
+    #[async_trait]
+    pub trait Snapshots: std::marker::Send + std::marker::Sync + 'static {
+        /// Names a fresh version of tables and keeps it. It sees every write that was acknowledged before the request.
+        async fn create(
+            &self,
+            request: tonic::Request<super::CreateSnapshotRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateSnapshotResponse>,
+            tonic::Status,
+        >;
+        async fn show(
+            &self,
+            request: tonic::Request<super::ShowSnapshotRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ShowSnapshotResponse>,
+            tonic::Status,
+        >;
+        async fn list_pins(
+            &self,
+            request: tonic::Request<super::ListPinsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListPinsResponse>,
+            tonic::Status,
+        >;
+        /// Its version can be read for as long as the table's retention lasts, and is let go of then.
+        async fn drop_pin(
+            &self,
+            request: tonic::Request<super::DropPinRequest>,
+        ) -> std::result::Result<tonic::Response<super::DropPinResponse>, tonic::Status>;
+        /// Begins its lease anew. A lease never gets shorter.
+        async fn renew_pin(
+            &self,
+            request: tonic::Request<super::RenewPinRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RenewPinResponse>,
+            tonic::Status,
+        >;
+        /// How far the history of shards goes back.
+        async fn history(
+            &self,
+            request: tonic::Request<super::HistoryRequest>,
+        ) -> std::result::Result<tonic::Response<super::HistoryResponse>, tonic::Status>;
+    }
+    #[derive(Debug)]
+    pub struct SnapshotsServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> SnapshotsServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for SnapshotsServer<T>
+    where
+        T: Snapshots,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/lentic.v1.Snapshots/Create" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateSvc<T: Snapshots>(pub Arc<T>);
+                    impl<
+                        T: Snapshots,
+                    > tonic::server::UnaryService<super::CreateSnapshotRequest>
+                    for CreateSvc<T> {
+                        type Response = super::CreateSnapshotResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateSnapshotRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Snapshots>::create(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lentic.v1.Snapshots/Show" => {
+                    #[allow(non_camel_case_types)]
+                    struct ShowSvc<T: Snapshots>(pub Arc<T>);
+                    impl<
+                        T: Snapshots,
+                    > tonic::server::UnaryService<super::ShowSnapshotRequest>
+                    for ShowSvc<T> {
+                        type Response = super::ShowSnapshotResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ShowSnapshotRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Snapshots>::show(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ShowSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lentic.v1.Snapshots/ListPins" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListPinsSvc<T: Snapshots>(pub Arc<T>);
+                    impl<
+                        T: Snapshots,
+                    > tonic::server::UnaryService<super::ListPinsRequest>
+                    for ListPinsSvc<T> {
+                        type Response = super::ListPinsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListPinsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Snapshots>::list_pins(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListPinsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lentic.v1.Snapshots/DropPin" => {
+                    #[allow(non_camel_case_types)]
+                    struct DropPinSvc<T: Snapshots>(pub Arc<T>);
+                    impl<T: Snapshots> tonic::server::UnaryService<super::DropPinRequest>
+                    for DropPinSvc<T> {
+                        type Response = super::DropPinResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DropPinRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Snapshots>::drop_pin(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DropPinSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lentic.v1.Snapshots/RenewPin" => {
+                    #[allow(non_camel_case_types)]
+                    struct RenewPinSvc<T: Snapshots>(pub Arc<T>);
+                    impl<
+                        T: Snapshots,
+                    > tonic::server::UnaryService<super::RenewPinRequest>
+                    for RenewPinSvc<T> {
+                        type Response = super::RenewPinResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RenewPinRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Snapshots>::renew_pin(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RenewPinSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lentic.v1.Snapshots/History" => {
+                    #[allow(non_camel_case_types)]
+                    struct HistorySvc<T: Snapshots>(pub Arc<T>);
+                    impl<T: Snapshots> tonic::server::UnaryService<super::HistoryRequest>
+                    for HistorySvc<T> {
+                        type Response = super::HistoryResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::HistoryRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Snapshots>::history(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = HistorySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for SnapshotsServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "lentic.v1.Snapshots";
+    impl<T> tonic::server::NamedService for SnapshotsServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StatusRequest {
     /// Whether to list every shard.
@@ -3077,7 +3930,7 @@ pub struct PipeRequest {
     pub deadline_ms: u32,
     #[prost(
         oneof = "pipe_request::Request",
-        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 30"
+        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 30, 40, 41, 42, 43, 44, 45"
     )]
     pub request: ::core::option::Option<pipe_request::Request>,
 }
@@ -3131,6 +3984,18 @@ pub mod pipe_request {
         /// One page: the response says where the next begins.
         #[prost(message, tag = "30")]
         Feed(super::FeedRequest),
+        #[prost(message, tag = "40")]
+        CreateSnapshot(super::CreateSnapshotRequest),
+        #[prost(message, tag = "41")]
+        ShowSnapshot(super::ShowSnapshotRequest),
+        #[prost(message, tag = "42")]
+        ListPins(super::ListPinsRequest),
+        #[prost(message, tag = "43")]
+        DropPin(super::DropPinRequest),
+        #[prost(message, tag = "44")]
+        RenewPin(super::RenewPinRequest),
+        #[prost(message, tag = "45")]
+        History(super::HistoryRequest),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -3139,7 +4004,7 @@ pub struct PipeResponse {
     pub id: u64,
     #[prost(
         oneof = "pipe_response::Response",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 30"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 30, 40, 41, 42, 43, 44, 45"
     )]
     pub response: ::core::option::Option<pipe_response::Response>,
 }
@@ -3191,6 +4056,18 @@ pub mod pipe_response {
         Owned(super::OwnedResponse),
         #[prost(message, tag = "30")]
         Feed(super::FeedResponse),
+        #[prost(message, tag = "40")]
+        CreateSnapshot(super::CreateSnapshotResponse),
+        #[prost(message, tag = "41")]
+        ShowSnapshot(super::ShowSnapshotResponse),
+        #[prost(message, tag = "42")]
+        ListPins(super::ListPinsResponse),
+        #[prost(message, tag = "43")]
+        DropPin(super::DropPinResponse),
+        #[prost(message, tag = "44")]
+        RenewPin(super::RenewPinResponse),
+        #[prost(message, tag = "45")]
+        History(super::HistoryResponse),
     }
 }
 /// What a transaction's coordinator asks of the leader of a shard.

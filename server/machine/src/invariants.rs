@@ -3,7 +3,7 @@
 use lentic_engine::{StoreError, View};
 use lentic_types::{Index, Version};
 
-use crate::meta::{Meta, ShardPlace};
+use crate::meta::{Meta, Pin, Pins, ShardPlace};
 use crate::shard::{Decision, Fences, HeadsOptions, Locks, Mode, OpenTxn, Shard};
 
 /// Entries are applied in the order of the log, each once.
@@ -135,13 +135,24 @@ pub fn catalog_is_sound(meta: &Meta) -> bool {
     meta.catalog().check().is_ok()
 }
 
+/// Each pin is of tables that are there, and of a time that has come; so is the floor.
+#[must_use]
+pub fn pins_are_sound(meta: &Meta) -> bool {
+    let (catalog, pins, end) = (meta.catalog(), meta.pins(), meta.window_end());
+    let is_sound = |pin: &Pin| {
+        pin.version.max(pin.created) <= end && pin.spans.iter().all(|span| catalog.tables.contains_key(&span.table))
+    };
+    pins.floor() <= end && pins.iter().all(is_sound)
+}
+
 /// The decoded state of the meta group is what the store holds.
 pub fn meta_image_matches_store(meta: &Meta, view: &impl View) -> Result<bool, StoreError> {
     Ok(Meta::load(view)?.is_some_and(|loaded| loaded == *meta))
 }
 
 /// From one entry to a later one: ids are not given again, epochs and the window's end do not go down, a shard keeps its
-/// table, and another catalog has a higher revision.
+/// table, and another catalog has a higher revision. A pin is never taken below the floor, unless another held its version;
+/// and other pins have a higher revision.
 #[must_use]
 pub fn meta_only_moves_on(before: &Meta, after: &Meta) -> bool {
     let (old, new) = (before.catalog(), after.catalog());
@@ -162,6 +173,20 @@ pub fn meta_only_moves_on(before: &Meta, after: &Meta) -> bool {
         && before.window_end() <= after.window_end()
         && (old == new || old.revision < new.revision)
         && before.applied() <= after.applied()
+        && pins_only_move_on(&before.pins(), &after.pins())
+}
+
+fn pins_only_move_on(old: &Pins, new: &Pins) -> bool {
+    let may_be_there = |pin: &Pin| match old.get(pin.pin) {
+        Some(earlier) => earlier.version == pin.version && earlier.kind == pin.kind && earlier.nonce == pin.nonce,
+        None => {
+            pin.pin.0 > old.given() && (pin.version >= old.floor() || old.iter().any(|one| one.version == pin.version))
+        }
+    };
+    old.floor() <= new.floor()
+        && old.given() <= new.given()
+        && (old == new || old.revision() < new.revision())
+        && new.iter().all(may_be_there)
 }
 
 /// Everything that must hold of the meta group between two entries. The error names what does not.
@@ -170,6 +195,7 @@ pub fn check_meta(meta: &Meta, view: &impl View) -> Result<(), String> {
     for (holds, name) in [
         (ids_are_below_counters(meta), "ids_are_below_counters"),
         (catalog_is_sound(meta), "catalog_is_sound"),
+        (pins_are_sound(meta), "pins_are_sound"),
         (image_matches, "meta_image_matches_store"),
     ] {
         if !holds {

@@ -8,7 +8,7 @@
 //! | `conditions`, `merge` | what a write may ask for before and while it is applied |
 //! | `command`, `outcome` | what goes in and what comes out, with their bytes in `codec` |
 //! | `state` | the shard's replicated state, decoded: always what [`Shard::load`] would read from the store |
-//! | `fences`, `answers`, `locks` | its larger parts: who may write, what was answered, what transactions hold |
+//! | `fences`, `answers`, `locks`, `pins` | its larger parts: who may write, what was answered, what transactions hold, what GC must keep |
 //! | `open_txns` | the last of them in the store |
 //! | `spans` | where in a store all of it lies |
 //! | `heads` | a memo of what the store holds: it saves reads and never decides |
@@ -27,6 +27,7 @@ mod locks;
 mod merge;
 mod open_txns;
 mod outcome;
+mod pins;
 mod prepare;
 mod release;
 mod resolve;
@@ -41,13 +42,14 @@ pub use answers::RequestKey;
 pub use apply::{Applied, Event, Fatal, LockChanges, Stats};
 pub(crate) use codec::{decode_range, encode_range};
 pub use command::{
-    Action, Anchor, Back, Command, Condition, Decide, Expected, Operation, Participant, Prepare, RangeRead, Release,
-    Request, Resolve, Take, TxnRef, Write,
+    Action, Anchor, Back, Command, Condition, Decide, Expected, Operation, Participant, Prepare, RaiseWatermark,
+    RangeRead, Release, Request, Resolve, Take, TxnRef, Write,
 };
 pub use fences::{Fence, Fences, Token, owned};
 pub use heads::HeadsOptions;
 pub use locks::{Lock, Locks, Mode, OpenTxn};
 pub use outcome::{Decision, Outcome, Prepared, Refusal, TxnStatus, decision_of};
+pub use pins::Pins;
 pub use spans::spans;
 pub(crate) use state::load_all;
 pub use state::{Descriptor, Shard};

@@ -4,8 +4,8 @@ use lentic_engine::keys::sys::{self, SysKind};
 use lentic_engine::{Batch, Family, MemStore, Store, StoreError};
 use lentic_machine::Shard;
 use lentic_machine::shard::{
-    Action, Anchor, Back, Descriptor, HeadsOptions, Operation, Participant, Prepare, RangeRead, RequestKey, Take,
-    Token, TxnRef, Write,
+    Action, Anchor, Back, Descriptor, HeadsOptions, Operation, Participant, Prepare, RaiseWatermark, RangeRead,
+    RequestKey, Take, Token, TxnRef, Write,
 };
 use lentic_machine::{Command, Request};
 use lentic_types::{ClientId, Epoch, GroupId, Index, KeyRange, NodeId, TableId, TxnId, Version};
@@ -40,7 +40,7 @@ fn store() -> MemStore {
         Action::Take(Take { range: range.clone(), owner: owner.clone(), force: false, back: Vec::new() }),
         Action::Take(Take { back: vec![Back { range: range.clone(), to: Version(10) }], range, owner, force: false }),
         Action::Write(write),
-        Action::RaiseWatermark(Version(5)),
+        Action::RaiseWatermark(RaiseWatermark { to: Version(5), revision: 3, pins: vec![Version(2), Version(30)] }),
         Action::Prepare(Prepare { txn: txn(1), participants, parts: vec![part], take: None }),
         Action::Status(txn(2)),
     ];
@@ -94,7 +94,7 @@ fn assert_damaged_in(name: &str, key: &[u8], loaded: Result<Option<Shard>, Store
 #[test]
 fn every_kind_of_state_is_in_the_store() {
     let kinds: std::collections::BTreeSet<u8> = keys(&store()).iter().map(|key| key[8]).collect();
-    assert_eq!(kinds, [0x01, 0x02, 0x03, 0x04, 0x06, 0x0a, 0x0b, 0x0c].into());
+    assert_eq!(kinds, [0x01, 0x02, 0x03, 0x04, 0x06, 0x0a, 0x0b, 0x0c, 0x0e].into());
     assert_eq!(store().entries(Family::Lock).len(), 1);
 }
 

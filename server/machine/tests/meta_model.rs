@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use lentic_engine::{Batch, Family, MemStore, Store};
-use lentic_machine::meta::TableOptions;
+use lentic_machine::meta::{Pin, PinKind, PinSpan, TableOptions};
 use lentic_machine::{Catalog, Meta, MetaCommand, MetaOutcome, MetaRefusal, invariants};
-use lentic_types::{ClientId, ClusterId, Epoch, ErrorKind, NodeId, ShardId, TableId, Version};
+use lentic_types::{ClientId, ClusterId, Epoch, ErrorKind, KeyRange, NodeId, PinId, ShardId, TableId, Version};
 use proptest::prelude::*;
 
 /// What happens to the replicas after an entry.
@@ -37,6 +37,9 @@ struct Model {
     replicas: Option<u32>,
     clients: u64,
     window: u64,
+    /// All pins ever; `None` once gone.
+    pins: Vec<Option<Pin>>,
+    floor: Version,
 }
 
 /// Table, first key and replicas of a shard.
@@ -80,6 +83,10 @@ impl Model {
                     }
                 }
                 gone.sort();
+                for pin in &mut self.pins {
+                    pin.iter_mut().for_each(|pin| pin.spans.retain(|span| span.table.0 != table));
+                    drop(pin.take_if(|pin| pin.spans.is_empty()));
+                }
                 let shards = gone.into_iter().map(|(_, shard)| shard).collect();
                 Ok(MetaOutcome::Dropped { table: TableId(table), shards })
             }
@@ -113,12 +120,82 @@ impl Model {
                 *current = replicas;
                 Ok(MetaOutcome::Done)
             }
+            MetaCommand::CreatePin { pin, lease_ms } => self.pin(pin, lease_ms),
+            MetaCommand::RenewPin { pin, now, lease_ms } => {
+                if now > Version(self.window) {
+                    return Err(ErrorKind::VersionTooNew);
+                }
+                let place = pin.0.checked_sub(1).and_then(|place| usize::try_from(place).ok());
+                let old = place.and_then(|place| self.pins.get_mut(place)?.as_mut());
+                let old = old.filter(|old| old.expires.is_none_or(|end| end > now)).ok_or(ErrorKind::NotFound)?;
+                let end = Version(now.0 + (lease_ms << 22));
+                old.expires = match (lease_ms, old.expires) {
+                    (0, _) => None,
+                    (_, Some(before)) if before > end => Some(before),
+                    _ => Some(end),
+                };
+                Ok(MetaOutcome::Pinned { pin, version: old.version })
+            }
+            MetaCommand::ReleasePin { pin } => {
+                let place = pin.0.checked_sub(1).and_then(|place| usize::try_from(place).ok());
+                let old = place.and_then(|place| self.pins.get_mut(place)).ok_or(ErrorKind::NotFound)?;
+                old.take().map(|_| MetaOutcome::Done).ok_or(ErrorKind::NotFound)
+            }
+            MetaCommand::SweepPins { now, floor } => {
+                if now.max(floor) > Version(self.window) {
+                    return Err(ErrorKind::VersionTooNew);
+                }
+                let has_ended = |pin: &mut Pin| pin.expires.is_some_and(|end| end <= now);
+                let gone = self.pins.iter_mut().filter_map(|pin| pin.take_if(|pin| has_ended(pin))).count() as u64;
+                self.floor = self.floor.max(floor);
+                Ok(MetaOutcome::Swept { floor: self.floor, gone })
+            }
             MetaCommand::SetCluster { replicas: 0 } => Err(ErrorKind::Invalid),
             MetaCommand::SetCluster { replicas } => {
                 self.replicas = Some(replicas);
                 Ok(MetaOutcome::Done)
             }
         }
+    }
+
+    fn pin(&mut self, asked: Pin, lease_ms: u64) -> Expected {
+        if asked.spans.is_empty() || !asked.spans.is_sorted_by(|one, next| one.table < next.table) {
+            return Err(ErrorKind::Invalid);
+        }
+        let alive = || self.pins.iter().flatten();
+        if let Some(pin) = alive().find(|pin| pin.nonce == asked.nonce) {
+            let is_same = pin.name == asked.name && pin.spans == asked.spans && pin.kind == asked.kind;
+            return if is_same {
+                Ok(MetaOutcome::Pinned { pin: pin.pin, version: pin.version })
+            } else {
+                Err(ErrorKind::AlreadyExists)
+            };
+        }
+        let is_snapshot = |pin: &Pin| pin.kind == PinKind::Snapshot;
+        if is_snapshot(&asked) && alive().any(|pin| is_snapshot(pin) && pin.name == asked.name) {
+            return Err(ErrorKind::AlreadyExists);
+        }
+        let is_there = |table: TableId| {
+            let place = table.0.checked_sub(1).map(|place| place as usize);
+            place.and_then(|place| self.tables.get(place)?.as_ref()).is_some()
+        };
+        if !asked.spans.iter().all(|span| is_there(span.table)) {
+            return Err(ErrorKind::NotFound);
+        }
+        if asked.version.max(asked.created).0 > self.window {
+            return Err(ErrorKind::VersionTooNew);
+        }
+        let is_held = |span: &PinSpan, pin: &Pin| {
+            let mut others = pin.spans.iter().filter(|other| other.table == span.table);
+            pin.version == asked.version && others.any(|other| other.range.covers(&span.range))
+        };
+        if asked.version < self.floor && !asked.spans.iter().all(|span| alive().any(|pin| is_held(span, pin))) {
+            return Err(ErrorKind::VersionTooOld);
+        }
+        let (pin, version) = (PinId(self.pins.len() as u64 + 1), asked.version);
+        let expires = (lease_ms > 0).then(|| Version(asked.created.0 + (lease_ms << 22)));
+        self.pins.push(Some(Pin { pin, expires, ..asked }));
+        Ok(MetaOutcome::Pinned { pin, version })
     }
 
     fn find(&self, name: &str) -> Option<usize> {
@@ -190,6 +267,22 @@ impl Model {
         assert_eq!(catalog.tables.len(), self.tables.iter().flatten().count());
         assert_eq!(catalog.shards.len(), self.shards.iter().flatten().count());
         assert_eq!(catalog.replicas, self.replicas.unwrap_or(3));
+        let pins = meta.pins();
+        assert!(pins.iter().eq(self.pins.iter().flatten()));
+        assert_eq!((pins.floor(), pins.given()), (self.floor, self.pins.len() as u64));
+        for table in (1..=self.tables.len()).map(|table| TableId(u32::try_from(table).expect("small"))) {
+            for range in ranges() {
+                let concerns =
+                    |pin: &&Pin| pin.spans.iter().any(|one| one.table == table && one.range.overlaps(&range));
+                let mut versions: Vec<_> = self.pins.iter().flatten().filter(concerns).map(|pin| pin.version).collect();
+                versions.sort_unstable();
+                versions.dedup();
+                assert_eq!(pins.versions_in(table, &range), versions);
+            }
+        }
+        for pin in self.pins.iter().flatten().filter(|pin| pin.kind == PinKind::Snapshot) {
+            assert_eq!(pins.snapshot(&pin.name), Some(pin));
+        }
         assert_eq!((meta.window_end(), meta.counters().client), (Version(self.window), self.clients + 1));
     }
 }
@@ -302,6 +395,44 @@ fn options() -> impl Strategy<Value = TableOptions> {
     })
 }
 
+fn ranges() -> [KeyRange; 3] {
+    let of = |start: &'static str, end| KeyRange::new(start, end).expect("in order");
+    [KeyRange::all(), of("b", Some("k")), of("k", None)]
+}
+
+/// Versions so few that some are pinned twice.
+fn time() -> impl Strategy<Value = Version> {
+    (0u64..16).prop_map(|time| Version(time << 36))
+}
+
+fn pin() -> impl Strategy<Value = Pin> {
+    let tables = prop_oneof![
+        6 => proptest::collection::btree_set(1u32..4, 1..3).prop_map(|tables| tables.into_iter().collect()),
+        1 => proptest::collection::vec(0u32..4, 0..3),
+    ];
+    let name = prop::sample::select(vec!["s", "t", "u"]).prop_map(str::to_owned);
+    (name, 0usize..5, 0u8..12, tables, time(), time()).prop_map(|(name, range, nonce, tables, version, created)| {
+        let (kind, range) = match range {
+            3.. => (PinKind::Snapshot, KeyRange::all()),
+            place => (PinKind::Checkpoint, ranges()[place].clone()),
+        };
+        let spans = tables.into_iter().map(|table| PinSpan { table: TableId(table), range: range.clone() }).collect();
+        let (pin, owner, nonce) = (PinId(0), String::new(), [nonce; 16]);
+        Pin { pin, kind, name, owner, nonce, spans, version, created, expires: None }
+    })
+}
+
+fn pin_command() -> impl Strategy<Value = MetaCommand> {
+    let lease = || prop_oneof![1 => Just(0u64), 2 => 1u64..1 << 16];
+    prop_oneof![
+        6 => (pin(), lease()).prop_map(|(pin, lease_ms)| MetaCommand::CreatePin { pin, lease_ms }),
+        2 => (0u64..6, time(), lease())
+            .prop_map(|(pin, now, lease_ms)| MetaCommand::RenewPin { pin: PinId(pin), now, lease_ms }),
+        2 => (0u64..8).prop_map(|pin| MetaCommand::ReleasePin { pin: PinId(pin) }),
+        2 => (time(), time()).prop_map(|(now, floor)| MetaCommand::SweepPins { now, floor }),
+    ]
+}
+
 fn command() -> impl Strategy<Value = MetaCommand> {
     let name = || prop::sample::select(vec!["a", "default.a", "b", "x.a"]).prop_map(str::to_owned);
     let register = (proptest::option::weighted(0.3, 0u64..6), 0u8..6, 0u8..3);
@@ -315,7 +446,7 @@ fn command() -> impl Strategy<Value = MetaCommand> {
         6 => (name(), options(), nodes(0..3))
             .prop_map(|(name, options, avoid)| MetaCommand::CreateTable { name, options, avoid }),
         2 => name().prop_map(|name| MetaCommand::DropTable { name }),
-        1 => (0u64..1 << 40).prop_map(|until| MetaCommand::ExtendWindow { until: Version(until) }),
+        3 => (0u64..1 << 40).prop_map(|until| MetaCommand::ExtendWindow { until: Version(until) }),
         1 => (0u32..5).prop_map(|count| MetaCommand::IssueClients { count }),
         4 => (0u64..14, 1u64..3, nodes(0..4)).prop_map(|(shard, epoch, replicas)| MetaCommand::SetReplicas {
             shard: ShardId(shard),
@@ -323,6 +454,7 @@ fn command() -> impl Strategy<Value = MetaCommand> {
             replicas,
         }),
         1 => (0u32..4).prop_map(|replicas| MetaCommand::SetCluster { replicas }),
+        10 => pin_command(),
     ]
 }
 

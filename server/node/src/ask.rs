@@ -8,9 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use lentic_machine::oracle::Ticks;
 use lentic_types::codec::{DecodeError, Reader, put_bytes, put_varint};
-use lentic_types::{NodeId, Version};
+use lentic_types::{KeyRange, NodeId, TableId, Version};
 
 use crate::disk::Pace;
+use crate::meta::pins::PinList;
 
 /// A question to another node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub(crate) enum Question {
     Nodes,
     /// How quick the disk of the log is there.
     Pace,
+    /// The pins of a range, with a floor as high as is wanted, if that may be.
+    Pins { table: TableId, range: KeyRange, wanted: Version },
 }
 
 /// The answer to a question.
@@ -37,6 +40,7 @@ pub(crate) enum Answer {
     /// Nodes, whether they were heard from lately, and how many shards they lead.
     Nodes(Vec<(NodeId, (bool, u32))>),
     Pace(Pace),
+    Pins(PinList),
     /// Not here: the meta group's leader, if the node knows it.
     NotLeader(Option<NodeId>),
 }
@@ -62,6 +66,14 @@ impl Question {
             }
             Self::Nodes => out.push(5),
             Self::Pace => out.push(6),
+            Self::Pins { table, range, wanted } => {
+                out.push(7);
+                put_varint(&mut out, u64::from(table.0));
+                put_varint(&mut out, wanted.0);
+                put_bytes(&mut out, range.start());
+                out.push(u8::from(range.end().is_some()));
+                range.end().iter().for_each(|end| put_bytes(&mut out, end));
+            }
         }
         out.into()
     }
@@ -78,6 +90,14 @@ impl Question {
             4 => Self::Alive { leaders: small(reader.varint("leaders")?)? },
             5 => Self::Nodes,
             6 => Self::Pace,
+            7 => {
+                let (table, wanted) =
+                    (TableId(small(reader.varint("table")?)?), Version(reader.varint("wanted floor")?));
+                let start = input.slice_ref(reader.bytes("start")?);
+                let end = if reader.bool("has end")? { Some(input.slice_ref(reader.bytes("end")?)) } else { None };
+                let range = KeyRange::new(start, end).map_err(|_| DecodeError::Invalid { field: "range" })?;
+                Self::Pins { table, range, wanted }
+            }
             tag => return Err(DecodeError::UnknownTag { field: "question", tag }),
         };
         reader.finish("question")?;
@@ -115,6 +135,12 @@ impl Answer {
                 let micros = sync.map_or(0, |sync| u64::try_from(sync.as_micros()).unwrap_or(u64::MAX).max(1));
                 put_varint(&mut out, micros);
             }
+            Self::Pins(PinList { revision, floor, versions }) => {
+                out.push(8);
+                let counts = [*revision, floor.0, versions.len() as u64];
+                counts.into_iter().for_each(|number| put_varint(&mut out, number));
+                versions.iter().for_each(|version| put_varint(&mut out, version.0));
+            }
             Self::NotLeader(leader) => {
                 out.push(5);
                 put_varint(&mut out, leader.map_or(0, |NodeId(node)| node));
@@ -145,6 +171,12 @@ impl Answer {
                 let (is_slow, micros) = (reader.bool("slow")?, reader.varint("micros")?);
                 Self::Pace(Pace { sync: (micros > 0).then(|| Duration::from_micros(micros)), is_slow })
             }
+            8 => {
+                let (revision, floor) = (reader.varint("revision")?, Version(reader.varint("floor")?));
+                let count = reader.count(1, "pins")?;
+                let versions = (0..count).map(|_| reader.varint("pin").map(Version)).collect::<Result<_, _>>()?;
+                Self::Pins(PinList { revision, floor, versions })
+            }
             tag => return Err(DecodeError::UnknownTag { field: "answer", tag }),
         };
         reader.finish("answer")?;
@@ -169,6 +201,8 @@ mod tests {
             Question::Alive { leaders: 3 },
             Question::Nodes,
             Question::Pace,
+            Question::Pins { table: TableId(7), range: KeyRange::all(), wanted: Version(300) },
+            Question::Pins { table: TableId(7), range: KeyRange::new("a", Some("c")).unwrap(), wanted: Version::ZERO },
         ];
         for question in questions {
             assert_eq!(Question::decode(&question.encode()).unwrap(), question);
@@ -182,6 +216,7 @@ mod tests {
             Answer::Nodes(nodes),
             Answer::Pace(Pace::default()),
             Answer::Pace(Pace { sync: Some(Duration::from_micros(1)), is_slow: true }),
+            Answer::Pins(PinList { revision: 3, floor: Version(300), versions: vec![Version(1), Version(400)] }),
             Answer::NotLeader(Some(NodeId(2))),
             Answer::NotLeader(None),
         ];

@@ -13,6 +13,7 @@ use lentic_net::{Accept, Address, BoxFuture, Class, Link, Network};
 use lentic_proto::v1::cluster_server::ClusterServer;
 use lentic_proto::v1::kv_server::KvServer;
 use lentic_proto::v1::owners_server::OwnersServer;
+use lentic_proto::v1::snapshots_server::SnapshotsServer;
 use lentic_proto::v1::tables_server::TablesServer;
 use lentic_raft::{Group, Host, Machine, Options as RaftOptions, Status};
 use lentic_runtime::{Clock, Scope, spawn};
@@ -134,8 +135,7 @@ impl<S: Portable> Node<S> {
             group.initialize([node].into()).await.map_err(|error| StartError(error.to_string()))?;
         }
         let oracle = LocalOracle::start(group.clone(), shown.clone(), clock);
-        let catalog = Arc::clone(&shown.borrow().catalog);
-        let meta = Arc::new(MetaService::new(node, group, host.clone(), oracle, shown, catalog, known));
+        let meta = Arc::new(MetaService::new(node, group, host.clone(), oracle, shown, known, options.pin_grace));
         addresses.follow(meta.catalog.subscribe());
 
         let ticks = TickSource::new(Arc::new(Arc::clone(&meta)));
@@ -172,6 +172,7 @@ impl<S: Portable> Node<S> {
         tonic::service::Routes::new(Guarded(kv))
             .add_service(Guarded(TablesServer::new(self.gateway.clone())))
             .add_service(Guarded(OwnersServer::new(self.gateway.clone())))
+            .add_service(Guarded(SnapshotsServer::new(self.gateway.clone())))
             .add_service(Guarded(ClusterServer::new(self.gateway.clone())))
     }
 
@@ -303,13 +304,16 @@ impl<S: Portable> lentic_raft::Answer for Answers<S> {
                 Question::Pace => Answer::Pace(disk.pace()),
                 // Only the leader answers, and only a replica of the group says who that is: what nodes have from each
                 // other goes round in circles.
-                Question::Alive { .. } | Question::Nodes | Question::Catalog { .. } if !meta.leads() => {
+                Question::Alive { .. } | Question::Nodes | Question::Catalog { .. } | Question::Pins { .. }
+                    if !meta.leads() =>
+                {
                     Answer::NotLeader(meta.leader_by_replica())
                 }
                 Question::Alive { leaders } => {
                     meta.heard_from(from, leaders);
                     Answer::Done
                 }
+                Question::Pins { table, range, wanted } => Answer::Pins(meta.own_pins_of(table, &range, wanted).await),
                 Question::Nodes => Answer::Nodes(meta.alive().into_iter().collect()),
                 Question::Catalog { newer_than } => {
                     let mut catalog = meta.catalog.subscribe();

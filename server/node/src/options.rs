@@ -39,6 +39,15 @@ pub struct NodeOptions {
     pub slow_sync: Duration,
     /// For how long syncs have to be slow before that. Short: leadership moves for a hiccup. Long: clients wait so long.
     pub slow_for: Duration,
+    /// How long history is kept of tables that do not say. Short: reads at old versions are refused early. Long: old versions
+    /// take space, and make scans step over more.
+    pub retention: Duration,
+    /// How often the watermarks of the shards led here are looked at. Short: they are asked about for nothing. Long: history
+    /// is kept for longer than it must be.
+    pub history_every: Duration,
+    /// By how much the version below which no more is pinned stays behind the ticks. Short: a snapshot that takes longer to
+    /// commit is tried again. Long: no history goes sooner.
+    pub pin_grace: Duration,
     /// How many nodes the meta group has, if there are so many: 1, 3 or 5.
     pub meta_replicas: usize,
     /// The memo of newest records of a shard.
@@ -62,6 +71,9 @@ impl Default for NodeOptions {
             upkeep_every: Duration::from_secs(1),
             slow_sync: Duration::from_millis(250),
             slow_for: Duration::from_secs(3),
+            retention: Duration::from_secs(60 * 60),
+            history_every: Duration::from_secs(5),
+            pin_grace: Duration::from_secs(10),
             meta_replicas: 3,
             heads: HeadsOptions::default(),
         }

@@ -19,7 +19,7 @@ use crate::disk;
 use crate::gateway::Gateway;
 use crate::meta::service::MetaService;
 use crate::node::Identity;
-use crate::txn;
+use crate::{shard, txn};
 
 /// How often a node says that it is alive.
 const ALIVE_EVERY: Duration = Duration::from_secs(1);
@@ -52,6 +52,10 @@ pub(crate) fn start<S: Portable>(gateway: &Gateway<S>, registration: Registratio
     spawn(async move { say_alive(&alive).await });
     let members = gateway.clone();
     spawn(async move { keep_members(&members).await });
+    let pins = Arc::clone(&gateway.meta);
+    spawn(async move { pins.sweep_expired().await });
+    let history = gateway.clone();
+    spawn(async move { shard::history::keep(&history).await });
     let txns = gateway.clone();
     spawn(async move { txn::sweep(&txns).await });
     let disk = gateway.clone();

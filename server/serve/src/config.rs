@@ -26,5 +26,7 @@ mod tree;
 pub use error::{ConfigError, Origin};
 pub use knob::HostPort;
 pub use load::{Argument, Sources};
-pub use sections::{Cluster, Connections, Format, Level, Log, Logging, Raft, RequestLimits, Requests, Shards, Store};
+pub use sections::{
+    Cluster, Connections, Format, History, Level, Log, Logging, Raft, RequestLimits, Requests, Shards, Store,
+};
 pub use tree::{Config, Place};

@@ -10,7 +10,7 @@ use crate::config::{Config, Raft};
 
 impl From<&Config> for NodeOptions {
     fn from(config: &Config) -> Self {
-        let Config { cluster, limits, shards, requests, store, log, .. } = config;
+        let Config { cluster, limits, shards, history, requests, store, log, .. } = config;
         Self {
             limits: limits.into(),
             entry_bytes_max: shards.entry_bytes_max,
@@ -26,6 +26,9 @@ impl From<&Config> for NodeOptions {
             upkeep_every: Duration::from_millis(store.upkeep_ms),
             slow_sync: Duration::from_millis(log.slow_sync_ms),
             slow_for: Duration::from_millis(log.slow_for_ms),
+            retention: Duration::from_millis(history.retention_ms),
+            history_every: Duration::from_millis(history.look_ms),
+            pin_grace: Duration::from_millis(history.pin_grace_ms),
             meta_replicas: cluster.replicas as usize,
             // The seed is the process's secret.
             heads: HeadsOptions { bytes_max: shards.heads_bytes_max, seed: random() },

@@ -37,6 +37,10 @@ id!(
     ClientId, u64, "c"
 );
 id!(
+    /// A pin: a name for a version that keeps it from GC. Never reused.
+    PinId, u64, "p"
+);
+id!(
     /// Counts the changes of a shard's shape: splits, moves, merges.
     Epoch, u64, "e"
 );

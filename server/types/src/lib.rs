@@ -15,7 +15,7 @@ mod txn;
 mod version;
 
 pub use error::{ErrorKind, Retry};
-pub use ids::{ClientId, ClusterId, Epoch, GroupId, Index, NodeId, ShardId, TableId};
+pub use ids::{ClientId, ClusterId, Epoch, GroupId, Index, NodeId, PinId, ShardId, TableId};
 pub use limits::Limits;
 pub use position::Position;
 pub use range::{KeyRange, RangeError};

@@ -111,6 +111,18 @@ pub const ADDRESS_BYTES_MAX: usize = 256;
 pub const SPLIT_POINTS_BYTES_MAX: usize = 256 << 10;
 /// Largest catalog in bytes, encoded. Each node holds it in memory and is sent it whole when it falls behind.
 pub const CATALOG_BYTES_MAX: usize = 16 << 20;
+/// Most pins of a cluster: snapshots, and checkpoints of jobs.
+pub const PINS_MAX: usize = 10_000;
+/// Most pins of one table. Its shards keep their versions in mind, and GC looks at all of them for each key.
+pub const PINS_PER_TABLE_MAX: usize = 1_000;
+/// Most bytes of all pins of a cluster, encoded.
+pub const PINS_BYTES_MAX: usize = 16 << 20;
+/// Most tables, or ranges of tables, of one pin.
+pub const PIN_SPANS_MAX: usize = 100;
+/// Longest name of a snapshot, or of another pin, in bytes.
+pub const PIN_NAME_BYTES_MAX: usize = 128;
+/// Longest lease of a pin in milliseconds: ten years. A pin without a lease is kept until it is released.
+pub const PIN_LEASE_MS_MAX: u64 = 3_653 * 24 * 60 * 60 * 1000;
 /// Most client ids issued in one block.
 pub const CLIENTS_PER_BLOCK_MAX: u32 = 65_536;
 /// Most ticks that the oracle hands out at once.
@@ -171,6 +183,15 @@ const _: () = assert!(
 );
 const _: () = assert!(8 * SPLIT_POINTS_BYTES_MAX <= CATALOG_BYTES_MAX, "no table fills the catalog alone");
 const _: () = assert!(CATALOG_BYTES_MAX <= REQUEST_BYTES_MAX, "a catalog is sent as a request is");
+const _: () = assert!(PINS_PER_TABLE_MAX <= PINS_MAX, "the pins of one table fit a cluster");
+const _: () = assert!(
+    PINS_MAX * (PIN_NAME_BYTES_MAX + OWNER_BYTES_MAX + 64 + 16 * 16) <= PINS_BYTES_MAX / 2,
+    "all pins fit, with some tables or short ranges each"
+);
+const _: () = assert!(
+    PIN_SPANS_MAX * 2 * (KEY_BYTES_MAX + 16) <= PINS_BYTES_MAX,
+    "a pin of the most ranges with the longest keys fits"
+);
 const _: () = assert!(TICKS_PER_TAKE_MAX as u64 * 4 < (WINDOW_STEP_MS << 14), "a step is enough for many takes");
 const _: () = assert!(WINDOW_STEP_MS < WINDOW_MS, "the clock catches up with a fail-over");
 const _: () = assert!(WINDOW_MS < WINDOW_IDLE_MS && WINDOW_IDLE_MS < CLOCK_LEAP_MS_MAX, "idle windows are no leaps");

@@ -67,6 +67,12 @@ impl Version {
         later.map(Self)
     }
 
+    /// The first tick of the millisecond so many before this version's, or version 0 before the beginning of time.
+    #[must_use]
+    pub const fn minus_ms(self, ms: u64) -> Self {
+        Self(self.ms().saturating_sub(ms) << MS_SHIFT)
+    }
+
     /// The next version below the next tick, or `None` when the local part is used up: fetch a new tick then.
     #[must_use]
     pub const fn next_local(self) -> Option<Self> {

@@ -2,7 +2,7 @@
 
 use lentic_client::{ErrorKind, FeedEvent, KeyRange, TableOptions, Take, Version};
 use lentic_machine::Outcome;
-use lentic_machine::shard::Action;
+use lentic_machine::shard::{Action, RaiseWatermark};
 
 use crate::fake::Cluster;
 
@@ -63,7 +63,11 @@ async fn history_that_is_gone_ends_a_feed_with_its_token() {
     let watermark = table.put("a", "3").await.unwrap();
     let raised = cluster.with(|world| {
         let shard = world.shard_of(TABLE, b"a").unwrap();
-        world.apply(shard, None, Action::RaiseWatermark(watermark))
+        world.apply(
+            shard,
+            None,
+            Action::RaiseWatermark(RaiseWatermark { to: watermark, revision: 1, pins: Vec::new() }),
+        )
     });
     assert_eq!(raised, Ok(Outcome::Raised { watermark }));
     let error = loop {

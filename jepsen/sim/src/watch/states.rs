@@ -5,10 +5,13 @@
 //! ```text
 //!   digest  =  h(key, value) + h(key, value) + …          put: − h(key, old) + h(key, new)
 //! ```
+//!
+//! Records at or below a shard's watermark are no part of it: each store collects them when it likes.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher as _};
 
+use lentic_engine::keys::data;
 use lentic_engine::keys::sys::{self, SysKind};
 use lentic_engine::store::Change;
 use lentic_engine::{Batch, Bounds, Cursor as _, Family, Span, View};
@@ -16,6 +19,7 @@ use lentic_machine::invariants;
 use lentic_machine::meta::{self, Meta};
 use lentic_machine::shard::{Descriptor, HeadsOptions, spans};
 use lentic_machine::{Shard, meta::Catalog};
+use lentic_types::codec::Reader;
 use lentic_types::{GroupId, Index, Version};
 use tokio::time::Instant;
 
@@ -64,6 +68,8 @@ pub(super) struct Effect {
     applied: Option<Index>,
     /// Records of transactions that come, and that go.
     txns: Vec<(Vec<u8>, bool)>,
+    /// The watermark rises: what is counted is another part of the state.
+    raises: bool,
 }
 
 impl States {
@@ -79,12 +85,16 @@ impl States {
         }
         let group = |(family, key): &(Family, &[u8])| (*family == Family::Sys).then(|| group_of(key)).flatten();
         let Some(group) = changes.keys().find_map(group) else { return Ok(None) };
-        let mut effect = Effect { group, change: 0, applied: None, txns: Vec::new() };
+        let watermark = watermark_of(view, group)?;
+        let mut effect = Effect { group, change: 0, applied: None, txns: Vec::new(), raises: false };
         for ((family, key), value) in changes {
             if family == Family::Sys {
                 effect.see(key, value)?;
             }
-            if !is_state(family, key) {
+            if let (true, Some(value)) = (family == Family::Sys && *key == descriptor_key(group), value) {
+                effect.raises |= watermark_in(value)? != watermark;
+            }
+            if !is_state(family, key, watermark) {
                 continue;
             }
             let old = view.get(family, key).map_err(|error| error.to_string())?;
@@ -97,9 +107,9 @@ impl States {
 
     /// A batch with this effect was written on a host.
     pub(super) fn wrote(&mut self, host: usize, effect: Effect, view: &impl View) -> Verdict {
-        let Effect { group, change, applied, txns } = effect;
+        let Effect { group, change, applied, txns, raises } = effect;
         let replica = self.replicas.entry((host, group)).or_default();
-        replica.digest = replica.digest.wrapping_add(change);
+        replica.digest = if raises { scan(view, group)?.digest } else { replica.digest.wrapping_add(change) };
         replica.writes += 1;
         for (key, is_open) in txns {
             match is_open {
@@ -127,21 +137,10 @@ impl States {
         if sys::is_installing(view, group).map_err(words)? {
             return Ok(());
         }
-        let Some(spans) = spans_of(view, group)? else { return Ok(()) };
-        let mut replica = Replica { applied: sys::applied(view, group).map_err(words)?, ..Replica::default() };
-        for Span { family, lower, upper } in spans {
-            let mut cursor = view.cursor(family, Bounds::Range { lower, upper }).map_err(words)?;
-            cursor.seek(&[]).map_err(words)?;
-            while let Some((key, value)) = cursor.entry() {
-                if is_state(family, key) {
-                    replica.digest = replica.digest.wrapping_add(entry_digest(family, key, value));
-                }
-                if family == Family::Sys && kind_of(key) == Some(SysKind::Txn) {
-                    replica.open.insert(key.to_vec(), Instant::now());
-                }
-                cursor.next().map_err(words)?;
-            }
+        if spans_of(view, group)?.is_none() {
+            return Ok(());
         }
+        let replica = scan(view, group)?;
         let (applied, digest) = (replica.applied, replica.digest);
         self.replicas.insert((host, group), replica);
         self.groups.entry(group).or_default().states_agree(host, applied, digest).map_err(of(group))?;
@@ -252,6 +251,44 @@ impl Group {
     }
 }
 
+/// A group's state in a store, from all of its entries.
+fn scan(view: &impl View, group: GroupId) -> Result<Replica, String> {
+    let words = |error: lentic_engine::StoreError| error.to_string();
+    let watermark = watermark_of(view, group)?;
+    let mut replica = Replica { applied: sys::applied(view, group).map_err(words)?, ..Replica::default() };
+    for Span { family, lower, upper } in spans_of(view, group)?.unwrap_or_default() {
+        let mut cursor = view.cursor(family, Bounds::Range { lower, upper }).map_err(words)?;
+        cursor.seek(&[]).map_err(words)?;
+        while let Some((key, value)) = cursor.entry() {
+            if is_state(family, key, watermark) {
+                replica.digest = replica.digest.wrapping_add(entry_digest(family, key, value));
+            }
+            if family == Family::Sys && kind_of(key) == Some(SysKind::Txn) {
+                replica.open.insert(key.to_vec(), Instant::now());
+            }
+            cursor.next().map_err(words)?;
+        }
+    }
+    Ok(replica)
+}
+
+fn descriptor_key(group: GroupId) -> Vec<u8> {
+    sys::key(group, SysKind::Descriptor, &[])
+}
+
+/// A shard's watermark; of what is no shard, version 0.
+fn watermark_of(view: &impl View, group: GroupId) -> Result<Version, String> {
+    let value = view.get(Family::Sys, &descriptor_key(group)).map_err(|error| error.to_string())?;
+    value.map_or(Ok(Version::ZERO), |value| watermark_in(&value))
+}
+
+/// The watermark in a shard's descriptor: see docs/formats.md.
+fn watermark_in(value: &[u8]) -> Result<Version, String> {
+    let mut reader = Reader::new(value);
+    let mut next = || reader.varint("descriptor");
+    next().and_then(|_table| next()).and_then(|_epoch| next()).map(Version).map_err(|error| error.to_string())
+}
+
 fn of(group: GroupId) -> impl Fn(String) -> String {
     move |words| format!("{group}: {words}")
 }
@@ -275,9 +312,13 @@ fn kind_of(key: &[u8]) -> Option<SysKind> {
     kinds.into_iter().find(|kind| key.get(8) == Some(&(*kind as u8)))
 }
 
-/// Whether an entry is part of what replicas have in common: where replication stands is not.
-fn is_state(family: Family, key: &[u8]) -> bool {
-    family != Family::Sys || !matches!(kind_of(key), Some(SysKind::Replica | SysKind::Installing))
+/// Whether an entry is part of what replicas have in common: where replication stands is not, nor what may be collected.
+fn is_state(family: Family, key: &[u8], watermark: Version) -> bool {
+    match family {
+        Family::Data => data::split(key).map_or(true, |(_, version)| version > watermark),
+        Family::Sys => !matches!(kind_of(key), Some(SysKind::Replica | SysKind::Installing)),
+        Family::Lock => true,
+    }
 }
 
 /// Where a store keeps what it has of a group, if it has it.

@@ -5,7 +5,7 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use lentic_types::{GroupId, Index, TableId};
+use lentic_types::{GroupId, Index, KeyRange, TableId};
 
 use super::GcRules;
 use super::key::{KeyJudge, Verdict};
@@ -78,6 +78,12 @@ impl GcHandle {
             shared.by_key = Arc::new(rows.collect());
         }
         Ok(())
+    }
+
+    /// The ranges that there are active rules for.
+    #[must_use]
+    pub fn ranges(&self) -> Vec<(TableId, KeyRange)> {
+        self.lock().active.values().map(|rules| (rules.table, rules.range.clone())).collect()
     }
 
     /// A filter by the rules active now. It keeps to them while it lives: older rules only keep more.

@@ -33,6 +33,8 @@ pub enum SysKind {
     Ended = 0x0c,
     /// Up to which version of their last prepare ended transactions may have been let go of.
     TxnHorizon = 0x0d,
+    /// The pins that a shard knows of.
+    Pins = 0x0e,
 }
 
 /// The key of `group`'s state of one kind; `suffix` tells several of the kind apart.

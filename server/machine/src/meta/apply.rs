@@ -6,7 +6,10 @@ use lentic_types::Index;
 use super::command::MetaCommand;
 use super::outcome::{MetaOutcome, MetaRefusal};
 use super::state::{Change, Meta};
-use super::{create_table, drop_table, extend_window, issue_clients, register_node, set_cluster, set_replicas};
+use super::{
+    create_pin, create_table, drop_table, extend_window, issue_clients, register_node, release_pin, renew_pin,
+    set_cluster, set_replicas, sweep_pins,
+};
 use crate::invariants;
 use crate::shard::Fatal;
 
@@ -36,13 +39,13 @@ impl Meta {
         let mut change = Change::default();
         let reply = match command.map_or(Ok(MetaOutcome::Done), |command| self.act(command, &mut change)) {
             Ok(outcome) => outcome,
-            Err(_) if !change.batch.is_empty() || change.catalog_changed => {
+            Err(_) if !change.batch.is_empty() || change.catalog_changed || change.pins_changed => {
                 return Err(Fatal::Invariant("a refused command leaves no trace but its answer"));
             }
             Err(refusal) => refusal.into(),
         };
         self.put_progress(index, &mut change);
-        let Change { batch, catalog_changed } = change;
+        let Change { batch, catalog_changed, .. } = change;
         Ok(MetaApplied { batch, reply, catalog_changed })
     }
 
@@ -61,6 +64,10 @@ impl Meta {
                 set_replicas::apply(self, *shard, *epoch, replicas, change)
             }
             MetaCommand::SetCluster { replicas } => set_cluster::apply(self, *replicas, change),
+            MetaCommand::CreatePin { pin, lease_ms } => create_pin::apply(self, pin, *lease_ms, change),
+            MetaCommand::RenewPin { pin, now, lease_ms } => renew_pin::apply(self, *pin, *now, *lease_ms, change),
+            MetaCommand::ReleasePin { pin } => release_pin::apply(self, *pin, change),
+            MetaCommand::SweepPins { now, floor } => sweep_pins::apply(self, *now, *floor, change),
         }
     }
 }

@@ -9,11 +9,16 @@
 //!            05 count                                                          issue clients
 //!            06 shard epoch n node*                                            set replicas
 //!            07 replicas                                                       set cluster
+//!            08 pin lease-ms                                                   create pin; the pin as in its row
+//!            09 pin-id version lease-ms                                        renew pin
+//!            0a pin-id                                                         release pin
+//!            0b version floor                                                  sweep pins
 //! outcome    01 node                  02 table created              03 table n shard*        04 version (window)
-//!            05 first count           06 (done)
+//!            05 first count           06 (done)                07 pin-id version        08 floor gone
 //!            10 reason (invalid)      11 reason (name)              12 name (no table)       13 name table (exists)
 //!            14 node (none)           15 node (other incarnation)   16 shard (none)          17 epoch
 //!            18 (no nodes)            19 of most (too many)         1a version (window too far)
+//!            1b name pin-id (exists)  1c pin-id (none)              1d version (too old)     1e version (ahead)
 //! ```
 //!
 //! Tags and flags are one byte, numbers varints, names, addresses and reasons byte strings with their length; options are
@@ -21,11 +26,12 @@
 //! against the input before memory is asked for.
 
 use lentic_types::codec::{DecodeError, Reader, put_bytes, put_varint};
-use lentic_types::{ClientId, Epoch, NodeId, ShardId, TableId, Version};
+use lentic_types::{ClientId, Epoch, NodeId, PinId, ShardId, TableId, Version};
 
 use super::command::MetaCommand;
 use super::options::TableOptions;
 use super::outcome::{MetaOutcome, MetaRefusal};
+use super::pins::Pin;
 use super::rows::{decode_nodes, encode_nodes, narrow, text};
 
 const FORMAT: u8 = 0x01;
@@ -60,6 +66,14 @@ impl MetaCommand {
                 encode_nodes(&mut out, replicas);
             }
             Self::SetCluster { replicas } => put_numbers(&mut out, 0x07, &[u64::from(*replicas)]),
+            Self::CreatePin { pin, lease_ms } => {
+                out.push(0x08);
+                pin.encode(&mut out);
+                put_varint(&mut out, *lease_ms);
+            }
+            Self::RenewPin { pin, now, lease_ms } => put_numbers(&mut out, 0x09, &[pin.0, now.0, *lease_ms]),
+            Self::ReleasePin { pin } => put_numbers(&mut out, 0x0a, &[pin.0]),
+            Self::SweepPins { now, floor } => put_numbers(&mut out, 0x0b, &[now.0, floor.0]),
         }
         out
     }
@@ -98,6 +112,17 @@ impl MetaCommand {
                 replicas: decode_nodes(reader)?,
             },
             0x07 => Self::SetCluster { replicas: narrow(reader, "replicas")? },
+            0x08 => Self::CreatePin { pin: Pin::decode(PinId(0), reader)?, lease_ms: reader.varint("lease")? },
+            0x09 => Self::RenewPin {
+                pin: PinId(reader.varint("pin")?),
+                now: Version(reader.varint("time of renewal")?),
+                lease_ms: reader.varint("lease")?,
+            },
+            0x0a => Self::ReleasePin { pin: PinId(reader.varint("pin")?) },
+            0x0b => Self::SweepPins {
+                now: Version(reader.varint("time of sweep")?),
+                floor: Version(reader.varint("floor of pins")?),
+            },
             tag => return Err(DecodeError::UnknownTag { field: "meta command", tag }),
         })
     }
@@ -121,6 +146,8 @@ impl MetaOutcome {
             Self::Window(end) => put_numbers(&mut out, 0x04, &[end.0]),
             Self::Clients { first, count } => put_numbers(&mut out, 0x05, &[first.0, u64::from(*count)]),
             Self::Done => out.push(0x06),
+            Self::Pinned { pin, version } => put_numbers(&mut out, 0x07, &[pin.0, version.0]),
+            Self::Swept { floor, gone } => put_numbers(&mut out, 0x08, &[floor.0, *gone]),
             Self::Refused(refusal) => refusal.encode(&mut out),
         }
         out
@@ -155,6 +182,10 @@ impl MetaOutcome {
             0x04 => Self::Window(Version(reader.varint("end of window")?)),
             0x05 => Self::Clients { first: ClientId(reader.varint("first client")?), count: narrow(reader, "count")? },
             0x06 => Self::Done,
+            0x07 => {
+                Self::Pinned { pin: PinId(reader.varint("pin")?), version: Version(reader.varint("pinned version")?) }
+            }
+            0x08 => Self::Swept { floor: Version(reader.varint("floor of pins")?), gone: reader.varint("pins gone")? },
             tag => return Err(DecodeError::UnknownTag { field: "meta outcome", tag }),
         })
     }
@@ -184,6 +215,13 @@ impl MetaRefusal {
                 put_varint(out, *most);
             }
             Self::WindowTooFar { most } => put_numbers(out, 0x1a, &[most.0]),
+            Self::PinExists { name, pin } => {
+                put_text(0x1b, name);
+                put_varint(out, pin.0);
+            }
+            Self::NoSuchPin { pin } => put_numbers(out, 0x1c, &[pin.0]),
+            Self::PinTooOld { floor } => put_numbers(out, 0x1d, &[floor.0]),
+            Self::VersionAhead { newest } => put_numbers(out, 0x1e, &[newest.0]),
         }
     }
 
@@ -206,6 +244,13 @@ impl MetaRefusal {
                 Self::TooMany { of, most: reader.varint("limit")? }
             }
             0x1a => Self::WindowTooFar { most: Version(reader.varint("end of window")?) },
+            0x1b => {
+                let name = text(reader, "name of snapshot")?;
+                Self::PinExists { name, pin: PinId(reader.varint("pin")?) }
+            }
+            0x1c => Self::NoSuchPin { pin: PinId(reader.varint("pin")?) },
+            0x1d => Self::PinTooOld { floor: Version(reader.varint("floor of pins")?) },
+            0x1e => Self::VersionAhead { newest: Version(reader.varint("end of window")?) },
             tag => return Err(DecodeError::UnknownTag { field: "meta refusal", tag }),
         })
     }

@@ -1,8 +1,9 @@
 //! What the meta group can be asked to do.
 
-use lentic_types::{Epoch, NodeId, ShardId, Version};
+use lentic_types::{Epoch, NodeId, PinId, ShardId, Version};
 
 use super::options::TableOptions;
+use super::pins::Pin;
 
 /// One log entry of the meta group.
 ///
@@ -58,5 +59,34 @@ pub enum MetaCommand {
     SetCluster {
         /// How many replicas a shard has if its table does not say.
         replicas: u32,
+    },
+    /// Keeps a version of tables or ranges from GC, under a name. Sent again with the same nonce: the same pin, unless it is
+    /// gone meanwhile; then another is made, or refused because its version is too old.
+    CreatePin {
+        /// What it is to be. Its id is given in apply, and the end of its lease is worked out from `lease_ms`.
+        pin: Pin,
+        /// For how long it is kept from its creation on; 0: until it is released.
+        lease_ms: u64,
+    },
+    /// Begins the lease of a pin anew. Sent again: no effect.
+    RenewPin {
+        /// The pin.
+        pin: PinId,
+        /// A tick.
+        now: Version,
+        /// For how long it is kept from now on; 0: until it is released.
+        lease_ms: u64,
+    },
+    /// Lets go of a pin. Sent again: refused, for there is no such pin any more, and there never will be.
+    ReleasePin {
+        /// The pin.
+        pin: PinId,
+    },
+    /// Lets go of pins whose lease has ended, and raises the version below which no more are taken. Sent again: no effect.
+    SweepPins {
+        /// A tick.
+        now: Version,
+        /// The floor: from now on shards may let go of history below it, but for pins.
+        floor: Version,
     },
 }

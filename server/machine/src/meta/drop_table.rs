@@ -1,4 +1,4 @@
-//! Drop table: its name is free, its ids stay taken.
+//! Drop table: its name is free, its ids stay taken. What pins keep of it goes with it.
 //!
 //! Nodes that hold a replica of a shard that is no longer in the catalog clear it by themselves.
 
@@ -14,6 +14,7 @@ pub(super) fn apply(meta: &mut Meta, name: &str, change: &mut Change) -> Result<
     };
     let shards: Vec<_> = meta.catalog.shards_of(table).map(|place| place.shard).collect();
     shards.iter().for_each(|shard| meta.remove_shard(*shard, change));
+    meta.forget_pins_of(table, change);
     meta.remove_table(table, change);
     Ok(MetaOutcome::Dropped { table, shards })
 }

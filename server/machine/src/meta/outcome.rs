@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use lentic_types::{ClientId, Epoch, ErrorKind, NodeId, ShardId, TableId, Version};
+use lentic_types::{ClientId, Epoch, ErrorKind, NodeId, PinId, ShardId, TableId, Version};
 
 /// The answer to one command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,20 @@ pub enum MetaOutcome {
         first: ClientId,
         /// How many.
         count: u32,
+    },
+    /// The version is kept, under this id.
+    Pinned {
+        /// The pin.
+        pin: PinId,
+        /// Its version.
+        version: Version,
+    },
+    /// Pins have gone, and the floor is where it was asked to be, or above.
+    Swept {
+        /// The floor now.
+        floor: Version,
+        /// How many pins have gone.
+        gone: u64,
     },
     /// Done.
     Done,
@@ -104,6 +118,32 @@ pub enum MetaRefusal {
         /// The furthest end that is granted now.
         most: Version,
     },
+    /// There is a snapshot of this name, or the request was sent before for another.
+    #[error("there is a snapshot {name}; choose another name, or drop it")]
+    PinExists {
+        /// Its name.
+        name: String,
+        /// The pin.
+        pin: PinId,
+    },
+    /// There is no pin of this id.
+    #[error("there is no pin {pin}: it was released, or its lease has ended; list those that there are")]
+    NoSuchPin {
+        /// The pin.
+        pin: PinId,
+    },
+    /// History below this version may be gone.
+    #[error("the version is below {floor}, from which on history is still kept everywhere; take a newer one")]
+    PinTooOld {
+        /// The floor.
+        floor: Version,
+    },
+    /// The version was never handed out.
+    #[error("the version is above {newest}, and none so new was handed out; ask for one and send again")]
+    VersionAhead {
+        /// The end of the oracle's window.
+        newest: Version,
+    },
 }
 
 impl MetaRefusal {
@@ -112,12 +152,17 @@ impl MetaRefusal {
     pub const fn kind(&self) -> ErrorKind {
         match self {
             Self::Invalid(_) | Self::InvalidName(_) => ErrorKind::Invalid,
-            Self::NoSuchTable { .. } | Self::NoSuchNode { .. } | Self::NoSuchShard { .. } => ErrorKind::NotFound,
-            Self::TableExists { .. } | Self::OtherIncarnation { .. } => ErrorKind::AlreadyExists,
+            Self::NoSuchTable { .. } | Self::NoSuchNode { .. } | Self::NoSuchShard { .. } | Self::NoSuchPin { .. } => {
+                ErrorKind::NotFound
+            }
+            Self::TableExists { .. } | Self::OtherIncarnation { .. } | Self::PinExists { .. } => {
+                ErrorKind::AlreadyExists
+            }
             Self::WrongEpoch { .. } => ErrorKind::WrongEpoch,
             Self::NoNodes => ErrorKind::Throttled,
             Self::TooMany { .. } => ErrorKind::TooLarge,
-            Self::WindowTooFar { .. } => ErrorKind::VersionTooNew,
+            Self::WindowTooFar { .. } | Self::VersionAhead { .. } => ErrorKind::VersionTooNew,
+            Self::PinTooOld { .. } => ErrorKind::VersionTooOld,
         }
     }
 }

@@ -5,9 +5,11 @@
 //! 01                              cluster (16 bytes) revision replicas
 //! 02                              next node, next table, next shard, next client
 //! 03                              end of the oracle's window
+//! 04                              revision of pins, floor, pins given
 //! 10 node (u64)                   address http-address incarnation (16 bytes)
 //! 11 table (u32)                  name options
 //! 12 shard (u64)                  table epoch range n node*
+//! 13 pin (u64)                    a pin: see pins/codec.rs
 //!
 //! options                         shards n split-point* retention-ms replicas
 //! ```
@@ -18,11 +20,12 @@ use bytes::Bytes;
 use lentic_engine::keys::sys::{self, SysKind};
 use lentic_engine::{Batch, Family};
 use lentic_types::codec::{DecodeError, Reader, put_bytes, put_varint};
-use lentic_types::{ClusterId, Epoch, NodeId, ShardId, TableId, Version};
+use lentic_types::{ClusterId, Epoch, NodeId, PinId, ShardId, TableId, Version};
 
 use super::catalog::{Node, ShardPlace, Table};
 use super::name::canonical_name;
 use super::options::TableOptions;
+use super::pins::Pin;
 use super::state::{Counters, GROUP};
 use crate::shard::{decode_range, encode_range};
 
@@ -32,9 +35,11 @@ pub(super) enum Row {
     Cluster { cluster: ClusterId, revision: u64, replicas: u32 },
     Counters(Counters),
     Window(Version),
+    Pins { revision: u64, floor: Version, given: u64 },
     Node(Node),
     Table(Table),
     Shard(ShardPlace),
+    Pin(Pin),
 }
 
 impl Row {
@@ -69,6 +74,14 @@ impl Row {
                 place.encode(&mut value);
                 shard_key(place.shard)
             }
+            Self::Pins { revision, floor, given } => {
+                [*revision, floor.0, *given].into_iter().for_each(|number| put_varint(&mut value, number));
+                key(0x04, &[])
+            }
+            Self::Pin(pin) => {
+                pin.encode(&mut value);
+                pin_key(pin.pin)
+            }
         };
         batch.put(Family::Sys, &key, &value);
     }
@@ -92,6 +105,12 @@ impl Row {
             0x10 => Self::Node(Node::decode(NodeId(name.u64_be("node")?), &mut reader)?),
             0x11 => Self::Table(Table::decode(TableId(name.u32_be("table")?), &mut reader)?),
             0x12 => Self::Shard(ShardPlace::decode(ShardId(name.u64_be("shard")?), &mut reader)?),
+            0x04 => Self::Pins {
+                revision: counter(&mut reader, "revision of pins")?,
+                floor: Version(reader.varint("floor of pins")?),
+                given: reader.varint("pins given")?,
+            },
+            0x13 => Self::Pin(pin_row(Pin::decode(PinId(name.u64_be("pin")?), &mut reader)?)?),
             tag => return Err(DecodeError::UnknownTag { field: "meta row", tag }),
         };
         name.finish("key of meta row")?;
@@ -111,6 +130,15 @@ pub(super) fn table_key(table: TableId) -> Vec<u8> {
 
 pub(super) fn shard_key(shard: ShardId) -> Vec<u8> {
     key(0x12, &shard.0.to_be_bytes())
+}
+
+pub(super) fn pin_key(pin: PinId) -> Vec<u8> {
+    key(0x13, &pin.0.to_be_bytes())
+}
+
+/// A pin that was made: nothing is a pin that could not be asked for.
+fn pin_row(pin: Pin) -> Result<Pin, DecodeError> {
+    if pin.check().is_err() { Err(DecodeError::Invalid { field: "pin" }) } else { Ok(pin) }
 }
 
 fn key(tag: u8, id: &[u8]) -> Vec<u8> {

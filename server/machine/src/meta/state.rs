@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use lentic_engine::keys::sys::{self, SysKind};
 use lentic_engine::{Batch, Family, StoreError, View};
-use lentic_types::{ClusterId, GroupId, Index, NodeId, ShardId, TableId, Version};
+use lentic_types::{ClusterId, GroupId, Index, NodeId, PinId, ShardId, TableId, Version};
 
 use super::catalog::{Catalog, Node, ShardPlace, Table};
+use super::pins::{Pin, Pins};
 use super::rows::{self, Row};
 use crate::shard::load_all;
 
@@ -40,6 +41,7 @@ pub struct Meta {
     pub(super) catalog: Arc<Catalog>,
     pub(super) counters: Counters,
     pub(super) window_end: Version,
+    pub(super) pins: Arc<Pins>,
     pub(super) applied: Index,
 }
 
@@ -48,6 +50,7 @@ pub struct Meta {
 pub(super) struct Change {
     pub(super) batch: Batch,
     pub(super) catalog_changed: bool,
+    pub(super) pins_changed: bool,
 }
 
 impl Meta {
@@ -69,7 +72,7 @@ impl Meta {
         }
         let damaged = |reason: &str| StoreError::damaged(Family::Sys, &rows::cluster_key(), reason);
         let (mut catalog, mut counters, mut window) = (Catalog::new(ClusterId::default()), None, None);
-        let mut head = None;
+        let (mut head, mut pins) = (None, Pins::default());
         for row in rows {
             match row {
                 Row::Cluster { cluster, revision, replicas } => head = Some((cluster, revision, replicas)),
@@ -78,6 +81,10 @@ impl Meta {
                 Row::Node(node) => catalog.put_node(node),
                 Row::Table(table) => catalog.put_table(table),
                 Row::Shard(place) => catalog.put_shard(place),
+                Row::Pins { revision, floor, given } => {
+                    (pins.revision, pins.floor, pins.given) = (revision, floor, given);
+                }
+                Row::Pin(pin) => pins.put(pin),
             }
         }
         let (Some(head), Some(counters), Some(window_end)) = (head, counters, window) else {
@@ -85,9 +92,14 @@ impl Meta {
         };
         (catalog.cluster, catalog.revision, catalog.replicas) = head;
         catalog.check().map_err(damaged)?;
-        let meta = Self { catalog: Arc::new(catalog), counters, window_end, applied: sys::applied(view, GROUP)? };
+        pins.check().map_err(damaged)?;
+        let applied = sys::applied(view, GROUP)?;
+        let meta = Self { catalog: Arc::new(catalog), counters, window_end, pins: Arc::new(pins), applied };
         if !crate::invariants::ids_are_below_counters(&meta) {
             return Err(damaged("an id is at or above the next one to be given"));
+        }
+        if !crate::invariants::pins_are_sound(&meta) {
+            return Err(damaged("a pin is of a table that is gone, or lies in the future"));
         }
         Ok(Some(meta))
     }
@@ -109,6 +121,12 @@ impl Meta {
     #[must_use]
     pub const fn window_end(&self) -> Version {
         self.window_end
+    }
+
+    /// The pins and their floor: shared, and replaced by others when they change.
+    #[must_use]
+    pub fn pins(&self) -> Arc<Pins> {
+        Arc::clone(&self.pins)
     }
 
     /// The last entry applied.
@@ -156,15 +174,53 @@ impl Meta {
         self.change_catalog(change).replicas = replicas;
     }
 
-    /// Writes what changes with every entry: the revision, if the catalog did, and the applied index.
+    /// Adds a pin, or puts it in place of the one with its id.
+    pub(super) fn put_pin(&mut self, pin: Pin, change: &mut Change) {
+        Row::Pin(pin.clone()).put(&mut change.batch);
+        let pins = self.change_pins(change);
+        pins.given = pins.given.max(pin.pin.0);
+        pins.put(pin);
+    }
+
+    pub(super) fn remove_pin(&mut self, pin: PinId, change: &mut Change) {
+        change.batch.delete(Family::Sys, &rows::pin_key(pin));
+        self.change_pins(change).remove(pin);
+    }
+
+    pub(super) fn raise_floor(&mut self, floor: Version, change: &mut Change) {
+        self.change_pins(change).floor = floor;
+    }
+
+    /// Takes a table out of all pins; those that were of no other table go.
+    pub(super) fn forget_pins_of(&mut self, table: TableId, change: &mut Change) {
+        let concerned: Vec<Pin> = self.pins.of_table(table).cloned().collect();
+        for mut pin in concerned {
+            pin.spans.retain(|span| span.table != table);
+            if pin.spans.is_empty() { self.remove_pin(pin.pin, change) } else { self.put_pin(pin, change) }
+        }
+    }
+
+    /// Writes what changes with every entry: the revisions of catalog and pins, if they did, and the applied index.
     pub(super) fn put_progress(&mut self, index: Index, change: &mut Change) {
         if change.catalog_changed {
             let catalog = Arc::make_mut(&mut self.catalog);
             catalog.revision += 1;
             cluster_row(catalog).put(&mut change.batch);
         }
+        if change.pins_changed {
+            let pins = Arc::make_mut(&mut self.pins);
+            pins.revision += 1;
+            let (revision, floor, given) = (pins.revision, pins.floor, pins.given);
+            Row::Pins { revision, floor, given }.put(&mut change.batch);
+        }
         self.applied = index;
         sys::put_applied(&mut change.batch, GROUP, index);
+    }
+
+    /// The pins, to change them: a copy if others hold them.
+    fn change_pins(&mut self, change: &mut Change) -> &mut Pins {
+        change.pins_changed = true;
+        Arc::make_mut(&mut self.pins)
     }
 
     /// The catalog, to change it: a copy if others hold it.

@@ -196,7 +196,7 @@ impl Shard {
             Action::Write(write) => write::apply(self, version, write, context),
             Action::Take(take) => Ok(super::take::apply(self, version, take, context)),
             Action::Release(release) => Ok(super::release::apply(self, *release, context)),
-            Action::RaiseWatermark(to) => Ok(super::watermark::apply(self, version, *to, context)),
+            Action::RaiseWatermark(raise) => Ok(super::watermark::apply(self, version, raise, context)),
             Action::Decline(refusal) => Ok(refusal.clone().into()),
             Action::Prepare(prepare) => super::prepare::apply(self, request, prepare, context),
             Action::Decide(decide) => super::decide::apply(self, index, version, decide, context),

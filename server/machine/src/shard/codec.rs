@@ -6,7 +6,6 @@
 //! key        00 | 01 client sequence acked-below issued
 //! action     01 fence n condition* n operation*          write
 //!            03 token                                    release
-//!            05 version                                  raise watermark
 //!            07 fence n condition* n range-read* n operation*       write with ranges
 //!            08 txn n participant* n part*               prepare
 //!            0d txn n participant* take                  prepare of a take
@@ -15,8 +14,10 @@
 //!            0a txn decision                             resolve
 //!            0b txn                                      status
 //!            0c refusal                                  decline; a refusal as in outcomes
+//!            0f version revision n pin*                  raise watermark; 05 was the same without pins
 //! part       fence n condition* n range-read* n operation*
 //! range-read range version
+//! pin        the first version, then by how much each is above the one before
 //! txn        id (24 bytes) until anchor-table anchor-key
 //! take       range owner force n (range version)*       the last: what goes back, and where to
 //! fence      00 | 01 token
@@ -47,14 +48,15 @@ use lentic_types::{ClientId, Epoch, Expiry, KeyRange, Version};
 
 use super::answers::RequestKey;
 use super::command::{
-    Action, Back, Command, Condition, Decide, Expected, Operation, Prepare, RangeRead, Release, Request, Resolve, Take,
-    Write,
+    Action, Back, Command, Condition, Decide, Expected, Operation, Prepare, RaiseWatermark, RangeRead, Release,
+    Request, Resolve, Take, Write,
 };
 use super::fences::Token;
 use super::open_txns::{
     decode_decision, decode_participants, decode_ref, encode_decision, encode_participants, encode_ref,
 };
 use super::outcome::{Decision, Outcome, Refusal};
+use super::pins::{decode_rising, encode_rising};
 
 mod steps;
 
@@ -114,9 +116,11 @@ impl Action {
                 out.push(0x03);
                 put_varint(out, token.0.0);
             }
-            Self::RaiseWatermark(to) => {
-                out.push(0x05);
+            Self::RaiseWatermark(RaiseWatermark { to, revision, pins }) => {
+                out.push(0x0f);
                 put_varint(out, to.0);
+                put_varint(out, *revision);
+                encode_rising(out, pins);
             }
             Self::Decline(refusal) => {
                 out.push(0x0c);
@@ -331,7 +335,6 @@ impl<'a> Decoder<'a> {
                 operations: self.list(2, "operations", Self::operation)?,
             }),
             0x03 => Action::Release(Release { token: Token(self.version("token")?) }),
-            0x05 => Action::RaiseWatermark(self.version("watermark")?),
             0x07 => match self.part()? {
                 part if part.ranges.is_empty() => return Err(DecodeError::Invalid { field: "write with ranges" }),
                 part => Action::Write(part),
@@ -352,6 +355,11 @@ impl<'a> Decoder<'a> {
             0x09 => Action::Decide(Decide { txn: decode_ref(&mut self.reader)?, decision: self.decision()? }),
             0x0a => Action::Resolve(Resolve { txn: decode_ref(&mut self.reader)?, decision: self.decision()? }),
             0x0b => Action::Status(decode_ref(&mut self.reader)?),
+            0x0f => Action::RaiseWatermark(RaiseWatermark {
+                to: self.version("watermark")?,
+                revision: self.reader.varint("revision of pins")?,
+                pins: decode_rising(&mut self.reader)?,
+            }),
             0x0c => {
                 let tag = self.reader.u8("refusal")?;
                 Action::Decline(Refusal::decode(tag, &mut self.reader)?)

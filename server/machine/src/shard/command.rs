@@ -42,8 +42,8 @@ pub enum Action {
     Take(Take),
     /// Give a range up.
     Release(Release),
-    /// Let go of versions below this one.
-    RaiseWatermark(Version),
+    /// Let go of versions below one, but for those at pins.
+    RaiseWatermark(RaiseWatermark),
     /// Do nothing: the request was refused elsewhere, for a reason that this shard's replicas cannot judge alike. Unless a
     /// copy of it was answered before, or is a transaction that may yet commit, the refusal is the answer to it for good.
     Decline(Refusal),
@@ -64,6 +64,17 @@ impl Action {
     pub const fn is_ending(&self) -> bool {
         matches!(self, Self::Decide(_) | Self::Resolve(_) | Self::Status(_))
     }
+}
+
+/// Lets go of versions below one, but for those at pins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RaiseWatermark {
+    /// The watermark: at most the floor of the pins at `revision`, below which no pin can come any more.
+    pub to: Version,
+    /// The revision of the meta group's pins that `pins` is of.
+    pub revision: u64,
+    /// The versions of all pins that concern a key of the shard, strictly rising.
+    pub pins: Vec<Version>,
 }
 
 /// Conditions and operations that take effect together or not at all.
@@ -197,6 +208,7 @@ impl Command {
                 let parts = prepare.parts.iter().map(of_operations);
                 parts.fold((2, 3 * HEAD_BYTES), |sum, one| (sum.0 + one.0, sum.1 + one.1))
             }
+            Action::RaiseWatermark(raise) => (2, HEAD_BYTES + 10 * raise.pins.len()),
             _ => (1, HEAD_BYTES),
         };
         self.requests.iter().map(of_request).fold((0, HEAD_BYTES), |sum, one| (sum.0 + one.0, sum.1 + one.1))
@@ -335,11 +347,21 @@ impl Request {
             Action::Write(write) => write.check(node, 0),
             Action::Take(take) => take.check(node),
             Action::Prepare(prepare) => prepare.check(node, self.version),
-            Action::Release(_) | Action::RaiseWatermark(_) | Action::Decline(_) => Ok(()),
+            Action::RaiseWatermark(raise) => raise.check(),
+            Action::Release(_) | Action::Decline(_) => Ok(()),
             Action::Decide(Decide { txn, .. }) | Action::Resolve(Resolve { txn, .. }) | Action::Status(txn) => {
                 txn.check(self.version)
             }
         }
+    }
+}
+
+impl RaiseWatermark {
+    fn check(&self) -> Result<(), Refusal> {
+        if self.pins.len() > limits::PINS_PER_TABLE_MAX || !self.pins.is_sorted_by(|one, next| one < next) {
+            return Err(Refusal::Invalid("a shard has at most 1000 pins, which are told in order, each once"));
+        }
+        Ok(())
     }
 }
 

@@ -16,6 +16,7 @@ use super::fences::{Fence, Fences, Token};
 use super::heads::{Heads, HeadsOptions};
 use super::locks::Locks;
 use super::open_txns;
+use super::pins::Pins;
 
 /// What a shard is and how far its history goes back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +41,7 @@ pub struct Shard {
     pub(super) answers: Answers,
     pub(super) heads: Heads,
     pub(super) locks: Locks,
+    pub(super) pins: Pins,
     /// The newest stamp seen, of any request.
     pub(super) newest: Version,
     pub(super) applied: Index,
@@ -71,6 +73,7 @@ impl Shard {
             masks: load_all(view, group, SysKind::Mask, decode_mask)?.into_iter().collect(),
             answers,
             heads: Heads::new(heads),
+            pins: Pins::load(view, group)?,
             newest,
             applied: sys::applied(view, group)?,
         }))
@@ -106,6 +109,12 @@ impl Shard {
         &self.locks
     }
 
+    /// Which versions are kept although they may be below the watermark.
+    #[must_use]
+    pub const fn pins(&self) -> &Pins {
+        &self.pins
+    }
+
     /// The newest stamp seen. A leader stamps above it, and above every version it has read at.
     #[must_use]
     pub const fn newest(&self) -> Version {
@@ -118,7 +127,8 @@ impl Shard {
         self.applied
     }
 
-    /// A read of the shard's table at `version`. The caller has checked the version against the watermark.
+    /// A read of the shard's table at `version`. The caller has checked the version against watermark and
+    /// pins.
     #[must_use]
     pub const fn read_at(&self, version: Version) -> ReadAt<'_> {
         ReadAt { table: self.descriptor.table, version, masks: &self.masks }
@@ -128,7 +138,8 @@ impl Shard {
     #[must_use]
     pub fn gc_rules(&self) -> GcRules {
         let Descriptor { table, range, watermark, .. } = self.descriptor.clone();
-        GcRules { table, range, watermark, pins: Vec::new(), masks: self.masks.clone() }
+        let pins = if lentic_types::mutant!("gc-above-pin") { Vec::new() } else { self.pins.versions().to_vec() };
+        GcRules { table, range, watermark, pins, masks: self.masks.clone() }
     }
 
     /// Whether two images of one shard agree; the memo of heads is no part of the state.
@@ -140,6 +151,7 @@ impl Shard {
             && self.masks == other.masks
             && self.answers == other.answers
             && self.locks == other.locks
+            && self.pins == other.pins
             && (self.newest, self.applied) == (other.newest, other.applied)
     }
 

@@ -44,7 +44,8 @@ pub(super) fn check(shard: &Shard, version: Version, take: &Take) -> Result<(), 
         return Err(Refusal::OutOfRange);
     }
     let watermark = shard.descriptor.watermark;
-    if take.oldest().is_some_and(|to| to < watermark) {
+    // At a pin all is there that a reader at it sees, and that is what the range shows from now on.
+    if take.back.iter().any(|back| back.to < watermark && !shard.pins.holds(back.to)) {
         return Err(Refusal::VersionTooOld { watermark });
     }
     if take.back.iter().any(|back| back.to >= version) {

@@ -1,29 +1,41 @@
-//! Raise watermark: below it, versions may go.
+//! Raise watermark: below it, versions may go, but for those at pins.
 //!
 //! The command only says so; GC acts on it once it is durable, and readers below it are refused from now on.
 
 use lentic_types::Version;
 
 use super::apply::Context;
+use super::command::RaiseWatermark;
 use super::outcome::{Outcome, Refusal};
 use super::state::Shard;
 
-/// Raises the watermark to `to`; it never goes down.
+/// Raises the watermark to `to`, which never goes down, and replaces the pins. With a list of pins that is older than what
+/// the shard knows it does nothing.
 pub(super) fn apply<V: lentic_engine::View>(
     shard: &mut Shard,
     version: Version,
-    to: Version,
+    RaiseWatermark { to, revision, pins }: &RaiseWatermark,
     context: &mut Context<'_, '_, V>,
 ) -> Outcome {
-    if to > version {
+    let watermark = shard.descriptor.watermark;
+    if *to > version {
         return Refusal::VersionTooNew { newest: version }.into();
     }
+    if *revision < shard.pins.revision() {
+        return Outcome::Raised { watermark };
+    }
     // What is prepared may commit at its version, and then there must be no hole below.
-    if let Some(holder) = shard.locks.oldest_below(to) {
+    if let Some(holder) = shard.locks.oldest_below(*to) {
         return Refusal::Blocked { holder }.into();
     }
-    if to > shard.descriptor.watermark {
-        shard.descriptor.watermark = to;
+    let pins = shard.pins.replaced(*revision, pins, watermark);
+    if pins != shard.pins {
+        *context.rules_changed |= pins.versions() != shard.pins.versions();
+        pins.put(context.overlay.batch(), shard.group);
+        shard.pins = pins;
+    }
+    if *to > watermark {
+        shard.descriptor.watermark = *to;
         shard.put_descriptor(context.overlay.batch());
         *context.rules_changed = true;
     }

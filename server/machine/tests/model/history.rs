@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use lentic_engine::{MergeOperator, merge::set};
 use lentic_machine::Refusal;
-use lentic_machine::shard::{Action, Back, Condition, Expected, Operation, RangeRead, Release, Take, Token, Write};
+use lentic_machine::shard::{
+    Action, Back, Condition, Expected, Operation, RaiseWatermark, RangeRead, Release, Take, Token, Write,
+};
 use lentic_types::{Expiry, KeyRange, Version};
 use proptest::prelude::*;
 
@@ -97,7 +99,7 @@ fn draft() -> impl Strategy<Value = Draft> {
         14 => write().prop_map(Action::Write),
         4 => take().prop_map(Action::Take),
         1 => token().prop_map(|token| Action::Release(Release { token })),
-        1 => back().prop_map(Action::RaiseWatermark),
+        2 => raise(),
     ];
     prop_oneof![
         1 => (proptest::option::of(0usize..6), refusal()).prop_map(|(back, refusal)| Draft::Decline(back, refusal)),
@@ -128,7 +130,7 @@ fn crowded_draft() -> impl Strategy<Value = Draft> {
         1 => by_force,
         2 => begin_take().prop_map(Draft::Prepare),
         2 => release,
-        1 => back().prop_map(|to| Draft::New(Action::RaiseWatermark(to), false)),
+        1 => raise().prop_map(|raise| Draft::New(raise, false)),
         1 => (0usize..4).prop_map(Draft::Copy),
         2 => (0usize..4, refusal()).prop_map(|(back, refusal)| Draft::Decline(Some(back), refusal)),
     ]
@@ -227,6 +229,13 @@ fn ranges() -> impl Strategy<Value = Vec<RangeRead>> {
 /// A version so many steps ago, to be resolved by the stamp; 0 is the request's own version.
 fn back() -> impl Strategy<Value = Version> {
     prop_oneof![1 => Just(0u64), 6 => 1u64..6, 2 => 6u64..40].prop_map(Version)
+}
+
+/// A raise of the watermark. The revision of its pins is the next one, or so many before it.
+fn raise() -> impl Strategy<Value = Action> {
+    let late = prop_oneof![4 => Just(0u64), 1 => Just(1), 1 => 2u64..5];
+    let pins = proptest::collection::vec(back(), 0..5);
+    (back(), late, pins).prop_map(|(to, revision, pins)| Action::RaiseWatermark(RaiseWatermark { to, revision, pins }))
 }
 
 /// A token by its place in the order they were given, newest first; beyond them, one never given.

@@ -1,10 +1,11 @@
 //! What a shard must answer, worked out from all that was ever done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use lentic_machine::shard::{
-    Action, Condition, Expected, Operation, Prepare, Prepared, RangeRead, RequestKey, Take, Token, Write,
+    Action, Condition, Expected, Operation, Prepare, Prepared, RaiseWatermark, RangeRead, RequestKey, Take, Token,
+    Write,
 };
 use lentic_machine::{Outcome, Refusal, Request};
 use lentic_types::{ClientId, Expiry, KeyRange, Version};
@@ -25,6 +26,9 @@ pub(crate) struct Reference {
     owners: BTreeMap<Bytes, (Bytes, Token)>,
     tokens: Vec<Token>,
     watermark: Version,
+    /// Pinned versions, but for those that were not pinned when the watermark passed them.
+    pins: BTreeSet<Version>,
+    revision: u64,
     answers: BTreeMap<u64, Outcome>,
     keyed: Vec<Request>,
     keys: u64,
@@ -32,8 +36,15 @@ pub(crate) struct Reference {
 }
 
 impl Reference {
-    pub(crate) fn watermark(&self) -> Version {
-        self.watermark
+    /// Pins below the watermark, then all from the watermark to beyond what was done.
+    pub(crate) fn readable(&self) -> Vec<Version> {
+        let later = (self.watermark.ms()..=self.now().ms() + 12).filter_map(|ms| Version::tick(ms, 0));
+        self.pins_below().chain(later.filter(|version| *version >= self.watermark)).chain([Version::MAX]).collect()
+    }
+
+    /// The pins below the watermark.
+    pub(crate) fn pins_below(&self) -> impl Iterator<Item = Version> {
+        self.pins.range(..self.watermark).copied()
     }
 
     pub(crate) fn now(&self) -> Version {
@@ -137,7 +148,12 @@ impl Reference {
             }
             Action::Release(release) => token(&mut release.token),
             Action::Take(take) => take.back.iter_mut().for_each(|part| back(&mut part.to)),
-            Action::RaiseWatermark(to) => back(to),
+            Action::RaiseWatermark(RaiseWatermark { to, revision, pins }) => {
+                back(to);
+                *revision = (self.revision + 1).saturating_sub(*revision);
+                pins.iter_mut().for_each(back);
+                *pins = pins.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+            }
             _ => {}
         }
         action
@@ -182,13 +198,7 @@ impl Reference {
                 Ok(Outcome::Taken { token: self.take(version, take) })
             }
             Action::Release(release) => self.release(release.token),
-            Action::RaiseWatermark(to) => match self.txns.blocks_watermark(&self.done, *to) {
-                Some(holder) => Err(Refusal::Blocked { holder }),
-                None => {
-                    self.watermark = self.watermark.max(*to);
-                    Ok(Outcome::Raised { watermark: self.watermark })
-                }
-            },
+            Action::RaiseWatermark(raise) => self.raise(raise),
             Action::Decline(refusal) => Err(refusal.clone()),
             Action::Prepare(prepare) => self.prepare(version, prepare, sequence),
             Action::Decide(decide) if decide.txn.anchor.table != TABLE => Err(Refusal::OutOfRange),
@@ -210,6 +220,19 @@ impl Reference {
             }
             Action::Status(name) => Ok(self.txns.status(version, name)),
         }
+    }
+
+    fn raise(&mut self, RaiseWatermark { to, revision, pins }: &RaiseWatermark) -> Result<Outcome, Refusal> {
+        if *revision >= self.revision {
+            if let Some(holder) = self.txns.blocks_watermark(&self.done, *to) {
+                return Err(Refusal::Blocked { holder });
+            }
+            let kept = pins.iter().copied().filter(|pin| *pin >= self.watermark || self.pins.contains(pin));
+            self.pins = kept.collect();
+            self.revision = *revision;
+            self.watermark = self.watermark.max(*to);
+        }
+        Ok(Outcome::Raised { watermark: self.watermark })
     }
 
     fn write(&mut self, version: Version, write: &Write) -> Result<(), Refusal> {
@@ -350,7 +373,7 @@ impl Reference {
     }
 
     fn check_take(&self, version: Version, Take { range, owner, force, back }: &Take) -> Result<(), Refusal> {
-        if back.iter().any(|part| part.to < self.watermark) {
+        if back.iter().any(|part| part.to < self.watermark && !self.pins.contains(&part.to)) {
             return Err(Refusal::VersionTooOld { watermark: self.watermark });
         }
         if back.iter().any(|part| part.to >= version) {

@@ -60,6 +60,9 @@ pub(crate) enum Command {
     /// Flushes the store.
     Flush,
 
+    /// Flushes the store, and removes what the rules of GC let go of.
+    Collect,
+
     /// Dies, comes back with the first `keep` of the entries that were not flushed, and applies the others again.
     Crash {
         #[arg(key)]

@@ -57,8 +57,8 @@ scripts! {
     errors { fatal limits shape txns }
     merge { after_rollback fold too_large wrong_kind }
     meta {
-        create_table create_table_refused drop_table entries extend_window issue_clients register_node set_cluster
-        set_replicas
+        create_table create_table_refused drop_table entries extend_window issue_clients pins pins_refused register_node
+        set_cluster set_replicas
     }
     oracle { clocks first garbage idle leaders stopped window }
     prepare {
@@ -68,8 +68,8 @@ scripts! {
     release { release }
     resolve { again bounds hearsay merges named order two_outcomes }
     status { forgotten never_came status }
-    take { across fences many owned refused rescale several state twice zombie }
-    watermark { raise }
+    take { across fences many owned refused rescale several state to_a_pin twice zombie }
+    watermark { collect pins raise }
     write { blind empty expiry one_entry refused_leaves_no_trace same_key }
 }
 

@@ -9,6 +9,11 @@
 //! clients 100
 //! replicas 2 1/3 epoch=1
 //! cluster replicas=1
+//! pin NAME 1/2 at=5 now=6 lease=100 nonce=x owner=job
+//! pin NAME 1 at=5 range=a..c
+//! renew 1 now=5 lease=100
+//! release 1
+//! sweep now=5 floor=4
 //! blank
 //! ```
 //!
@@ -22,12 +27,12 @@ use bytes::Bytes;
 use goldenscript::Context;
 use lentic_engine::keys::sys;
 use lentic_engine::{Batch, Family, MemStore, Store as _};
-use lentic_machine::meta::{GROUP, TableOptions};
+use lentic_machine::meta::{GROUP, Pin, PinKind, PinSpan, Pins, TableOptions};
 use lentic_machine::{Catalog, Fatal, Meta, MetaApplied, MetaCommand, MetaOutcome, invariants, placement};
 use lentic_types::codec::{DecodeError, Reader};
-use lentic_types::{ClusterId, Epoch, Index, NodeId, ShardId};
+use lentic_types::{ClusterId, Epoch, Index, KeyRange, NodeId, PinId, ShardId, TableId, Version};
 
-use crate::notation::{Key, Kind, range, text, value, version};
+use crate::notation::{Key, Kind, Range, range, text, value, version};
 use crate::time::Time;
 
 type Output = Result<String, Box<dyn Error>>;
@@ -90,6 +95,48 @@ pub(crate) enum Command {
         replicas: u32,
     },
 
+    /// Creates a pin of tables; nonces are padded with zeros, and the name is the nonce if there is none.
+    Pin {
+        name: String,
+        tables: Tables,
+        #[arg(key)]
+        at: Time,
+        #[arg(key)]
+        now: Option<Time>,
+        #[arg(key)]
+        lease: Option<u64>,
+        #[arg(key)]
+        nonce: Option<String>,
+        #[arg(key)]
+        owner: Option<String>,
+        /// A checkpoint of this range; without it, a snapshot.
+        #[arg(key)]
+        range: Option<Range>,
+    },
+
+    /// Renews a pin.
+    Renew {
+        pin: u64,
+        #[arg(key)]
+        now: Time,
+        #[arg(key)]
+        lease: Option<u64>,
+    },
+
+    /// Releases a pin.
+    Release { pin: u64 },
+
+    /// Sweeps pins, and raises their floor.
+    Sweep {
+        #[arg(key)]
+        now: Time,
+        #[arg(key)]
+        floor: Option<Time>,
+    },
+
+    /// Prints the pins; with a table, the versions that are pinned there.
+    Pins { table: Option<u32>, range: Option<Range> },
+
     /// An entry without a command; with `index`, at that index.
     Blank {
         #[arg(key)]
@@ -129,6 +176,18 @@ pub(crate) enum Command {
 
 /// Several nodes, with slashes between; `none` is no node.
 pub(crate) struct Nodes(Vec<NodeId>);
+
+/// Several tables, with slashes between; `none` is no table.
+pub(crate) struct Tables(Vec<TableId>);
+
+impl std::str::FromStr for Tables {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parts = text.split('/').filter(|part| *part != "none");
+        parts.map(|part| part.parse().map(TableId)).collect::<Result<_, _>>().map(Self)
+    }
+}
 
 /// Several keys, with slashes between.
 pub(crate) struct Points(Vec<Bytes>);
@@ -290,6 +349,43 @@ impl goldenscript::Runner for MetaRunner {
                 replicas: nodes.0.clone(),
             }),
             Command::Cluster { replicas } => self.propose(&MetaCommand::SetCluster { replicas: *replicas }),
+            Command::Pin { name, tables, at, now, lease, nonce, owner, range } => {
+                let name = filled(name);
+                let (mut padded, own) = ([0; 16], nonce.as_ref().unwrap_or(&name).as_bytes());
+                let length = own.len().min(16);
+                padded[..length].copy_from_slice(&own[..length]);
+                let of = |table: &TableId| PinSpan {
+                    table: *table,
+                    range: range.as_ref().map_or_else(KeyRange::all, |range| range.0.clone()),
+                };
+                let pin = Pin {
+                    pin: PinId(0),
+                    kind: if range.is_some() { PinKind::Checkpoint } else { PinKind::Snapshot },
+                    name,
+                    owner: owner.as_deref().map_or_else(String::new, filled),
+                    nonce: padded,
+                    spans: tables.0.iter().map(of).collect(),
+                    version: at.tick(),
+                    created: now.unwrap_or(*at).tick(),
+                    expires: None,
+                };
+                self.propose(&MetaCommand::CreatePin { pin, lease_ms: lease.unwrap_or_default() })
+            }
+            Command::Renew { pin, now, lease } => self.propose(&MetaCommand::RenewPin {
+                pin: PinId(*pin),
+                now: now.tick(),
+                lease_ms: lease.unwrap_or_default(),
+            }),
+            Command::Release { pin } => self.propose(&MetaCommand::ReleasePin { pin: PinId(*pin) }),
+            Command::Sweep { now, floor } => self
+                .propose(&MetaCommand::SweepPins { now: now.tick(), floor: floor.map_or(Version::ZERO, Time::tick) }),
+            Command::Pins { table: None, .. } => Ok(pins(&self.meta()?.pins())),
+            Command::Pins { table: Some(table), range } => {
+                let range = range.as_ref().map_or_else(KeyRange::all, |range| range.0.clone());
+                let versions = self.meta()?.pins().versions_in(TableId(*table), &range);
+                let versions: Vec<_> = versions.into_iter().map(version).collect();
+                Ok(if versions.is_empty() { "none\n".to_owned() } else { versions.join(" ") + "\n" })
+            }
             Command::Blank { index } => self.enter(*index, None),
             Command::Catalog => Ok(catalog(&self.meta()?.catalog())),
             Command::State => {
@@ -337,6 +433,8 @@ fn print(applied: &MetaApplied, catalog: &Catalog) -> String {
         MetaOutcome::Window(end) => format!("window {}", version(*end)),
         MetaOutcome::Clients { first, count } => format!("{count} from {first}"),
         MetaOutcome::Done => "done".to_owned(),
+        MetaOutcome::Pinned { pin, version: at } => format!("{pin} at {}", version(*at)),
+        MetaOutcome::Swept { floor, gone } => format!("{gone} gone, floor {}", version(*floor)),
         MetaOutcome::Refused(refusal) => format!("refused {}: {refusal}", refusal.kind().word()),
     };
     let revision = if applied.catalog_changed { format!(", catalog {}", catalog.revision) } else { String::new() };
@@ -365,6 +463,23 @@ fn catalog(catalog: &Catalog) -> String {
     lines.join("\n") + "\n"
 }
 
+fn pins(pins: &Pins) -> String {
+    let mut lines =
+        vec![format!("revision {}, floor {}, {} given", pins.revision(), version(pins.floor()), pins.given())];
+    for pin in pins.iter() {
+        let kind = match pin.kind {
+            PinKind::Snapshot => "snapshot",
+            PinKind::Checkpoint => "checkpoint",
+        };
+        let owner = if pin.owner.is_empty() { String::new() } else { format!(" of {}", pin.owner) };
+        let spans: Vec<_> = pin.spans.iter().map(|span| format!("{} {}", span.table, range(&span.range))).collect();
+        let until = pin.expires.map_or_else(String::new, |end| format!(", until {}", version(end)));
+        let (id, name, at, made) = (pin.pin, &pin.name, version(pin.version), version(pin.created));
+        lines.push(format!("{id} {kind} {name}{owner}: {} at {at}, made {made}{until}", spans.join(", ")));
+    }
+    lines.join("\n") + "\n"
+}
+
 /// Prints an incarnation without its padding.
 fn incarnation(bytes: &[u8]) -> String {
     bytes.escape_ascii().to_string().trim_end_matches("\\x00").to_owned()
@@ -388,7 +503,30 @@ fn row(key: &[u8], value: &[u8]) -> Result<String, DecodeError> {
             let mut next = || value.varint("counter");
             format!("next n{} t{} s{} c{}", next()?, next()?, next()?, next()?)
         }
-        0x03 => format!("window {}", version(lentic_types::Version(value.varint("window")?))),
+        0x03 => format!("window {}", version(Version(value.varint("window")?))),
+        0x04 => {
+            let (revision, floor) = (value.varint("revision")?, value.varint("floor")?);
+            let given = value.varint("given")?;
+            format!("pins: revision {revision}, floor {}, {given} given", version(Version(floor)))
+        }
+        0x13 => {
+            let (pin, kind) = (name.u64_be("pin")?, value.u8("kind")?);
+            let (called, owner) = (text(value.bytes("name")?), text(value.bytes("owner")?));
+            let nonce = incarnation(value.take(16, "nonce")?);
+            let mut line = format!("pin {pin}: kind {kind}, {called} of {owner}, {nonce},");
+            for _ in 0..value.varint("spans")? {
+                let (table, has_end) = (value.varint("table")?, value.bool("has end")?);
+                let start = value.bytes("start")?.escape_ascii();
+                let end = if has_end { value.bytes("end")?.escape_ascii().to_string() } else { String::new() };
+                line += &format!(" t{table} {start}..{end}");
+            }
+            let mut at = || value.varint("version").map(|at| version(Version(at)));
+            line += &format!(" at {}, made {}", at()?, at()?);
+            if value.bool("lease")? {
+                line += &format!(", until {}", version(Version(value.varint("end")?)));
+            }
+            line
+        }
         0x10 => {
             let node = name.u64_be("node")?;
             let (address, http) = (value.bytes("address")?, text(value.bytes("http")?));

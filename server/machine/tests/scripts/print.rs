@@ -96,6 +96,11 @@ pub(crate) fn state(shard: &Shard) -> String {
             .map(|fence| format!("fence {} {} of {}", range(&fence.range), token(fence.token), text(&fence.owner))),
     );
     lines.extend(shard.masks().masks().iter().map(|one| format!("mask {}", mask(one))));
+    let pins = shard.pins();
+    if !pins.versions().is_empty() {
+        let versions: Vec<_> = pins.versions().iter().copied().map(version).collect();
+        lines.push(format!("pins {}, as of revision {}", versions.join(" "), pins.revision()));
+    }
     lines.extend(print_txn::locks(shard.locks()));
     lines.join("\n") + "\n"
 }
@@ -139,6 +144,15 @@ pub(crate) fn sys_entry(group: GroupId, key: &[u8], value: &[u8]) -> Result<Stri
         0x0c => {
             let by = version(Version(name.u64_be("by")?));
             format!("ended {} by {by}: {}", print_txn::id_entry(&mut name)?, print_txn::decision_entry(reader)?)
+        }
+        0x0e => {
+            let (revision, count) = (reader.varint("revision")?, reader.varint("count")?);
+            let (mut line, mut last) = (format!("pins as of revision {revision}:"), 0);
+            for _ in 0..count {
+                last += reader.varint("more")?;
+                line += &format!(" {}", version(Version(last)));
+            }
+            line
         }
         0x0d => format!("horizon of transactions {}", at(reader)?),
         0x0a => {

@@ -5,7 +5,7 @@
 //!         unchanged=k@3 read=a..c@3
 //! take 5 a..c owner=job back=a..b@3 back=b..c@4 [force]
 //! release 5 token=4
-//! raise 5 to=3
+//! raise 5 to=3 pins=1/2 revision=1
 //! decline 5 conflict
 //! prepare 5 x1 anchor=k by=100 with=a..m with=t9/.. put=k/v and fence=4 put=m/v
 //! prepare 5 x1 take=a..c owner=job back=a..b@3 [force]
@@ -28,8 +28,8 @@
 use bytes::Bytes;
 use goldenscript::{Argument, Context};
 use lentic_machine::shard::{
-    Action, Anchor, Back, Condition, Decide, Decision, Expected, Operation, Participant, Prepare, RangeRead, Release,
-    RequestKey, Resolve, Take, Token, TxnRef, Write,
+    Action, Anchor, Back, Condition, Decide, Decision, Expected, Operation, Participant, Prepare, RaiseWatermark,
+    RangeRead, Release, RequestKey, Resolve, Take, Token, TxnRef, Write,
 };
 use lentic_machine::{Refusal, Request};
 use lentic_types::{ClientId, Epoch, Expiry, Index, KeyRange, NodeId, TableId, TxnId, Version};
@@ -62,6 +62,8 @@ struct Fields {
     back: Vec<Back>,
     owner: Bytes,
     to: Version,
+    pins: Vec<Version>,
+    revision: u64,
     token: Version,
     epoch: Option<Epoch>,
     index: Option<Index>,
@@ -88,7 +90,8 @@ pub(crate) fn parse(command: &goldenscript::Command, context: &Context) -> Parse
         }
     }
     let force = context.tags.contains("force");
-    let Fields { positional, parts, write, txn, key, take, back, owner, to, token, epoch, index } = fields;
+    let Fields { positional, parts, write, txn, key, take, back, owner, to, pins, revision, token, epoch, index } =
+        fields;
     let version = positional.first().ok_or("expected the request's stamp")?.parse::<At>()?.0;
     let range = || range(positional.get(1).ok_or("expected a range")?);
     let second = || positional.get(1).map(String::as_str);
@@ -96,7 +99,7 @@ pub(crate) fn parse(command: &goldenscript::Command, context: &Context) -> Parse
         "write" => Action::Write(write),
         "take" => Action::Take(Take { range: range()?, owner, force, back }),
         "release" => Action::Release(Release { token: Token(token) }),
-        "raise" => Action::RaiseWatermark(to),
+        "raise" => Action::RaiseWatermark(RaiseWatermark { to, revision, pins }),
         "decline" => Action::Decline(refusal(second())?),
         "prepare" => {
             let (name, participants) = (txn.name(second(), elsewhere())?, txn.participants());
@@ -162,6 +165,10 @@ impl Fields {
             }
             "owner" => self.owner = bytes(value)?,
             "to" => self.to = value.parse::<At>()?.0,
+            "pins" => {
+                self.pins = value.split('/').map(|pin| pin.parse::<At>().map(|at| at.0)).collect::<Result<_, _>>()?;
+            }
+            "revision" => self.revision = value.parse()?,
             "token" => self.token = value.parse::<At>()?.0,
             "epoch" => self.epoch = Some(Epoch(value.parse()?)),
             "index" => self.index = Some(Index(value.parse()?)),

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt::Write as _;
 
 use goldenscript::Context;
+use lentic_engine::gc::GcHandle;
 use lentic_engine::{Direction, Family, ReadStats, ScanLimits, Store as _};
 use lentic_machine::Request;
 use lentic_machine::shard::{Action, Descriptor, Write};
@@ -177,6 +178,15 @@ impl goldenscript::Runner for Runner {
                 if is_same { Ok("the same\n".to_owned()) } else { Err("another state was loaded".into()) }
             }
             Command::Flush => Ok(self.replica()?.store.flush().map(|()| String::new())?),
+            Command::Collect => {
+                let replica = self.replica()?;
+                replica.store.flush()?;
+                let (gc, shard) = (GcHandle::new(), replica.shard());
+                gc.stage(GROUP, shard.applied(), Some(shard.gc_rules()));
+                gc.promote(|_| Ok::<_, Box<dyn Error>>(shard.applied()))?;
+                replica.store.compact(TABLE, &shard.descriptor().range, &gc);
+                Ok(String::new())
+            }
             Command::Crash { keep } => {
                 let replica = self.replica()?;
                 let back = replica.crash(*keep)?;

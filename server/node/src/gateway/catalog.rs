@@ -74,6 +74,6 @@ fn message(table: &Table) -> v1::Table {
     }
 }
 
-fn no_table(name: &str) -> Failure {
+pub(super) fn no_table(name: &str) -> Failure {
     failure::not_found(format!("there is no table {name}; create it, or check the name"))
 }

@@ -99,6 +99,7 @@ impl<S: Portable> Gateway<S> {
         if caller == Caller::Node {
             return self.answer_as_meta(request).await;
         }
+        let mut in_doubt = false;
         loop {
             let result = if self.meta.leads() {
                 self.answer_as_meta(request.clone()).await
@@ -108,14 +109,19 @@ impl<S: Portable> Gateway<S> {
                     None => Err(failure::not_leader()),
                 }
             };
-            // All of these may be asked twice: a name is made or removed once, a block of ids may go unused.
+            // All of these may be asked twice: a name is made or removed once, a nonce says whose it is, a block of ids may go unused.
             let again = matches!(
                 result.as_ref().map_err(Failure::kind),
                 Err(v1::ErrorKind::NotLeader | v1::ErrorKind::Unknown | v1::ErrorKind::Throttled)
             );
             if !again || Instant::now() + PAUSE >= deadline {
-                return result;
+                // It was there when it was removed the first time.
+                return match (result, removed(&request)) {
+                    (Err(failure), Some(done)) if in_doubt && failure::is_not_found(&failure) => Ok(done),
+                    (result, _) => result,
+                };
             }
+            in_doubt |= matches!(result.as_ref().map_err(Failure::kind), Err(v1::ErrorKind::Unknown));
             sleep(PAUSE).await;
         }
     }
@@ -146,6 +152,18 @@ impl<S: Portable> Gateway<S> {
                 Response::ListTables(self.list_tables())
             }
             Request::DropTable(request) => Response::DropTable(self.drop_table(request).await?),
+            Request::CreateSnapshot(request) => Response::CreateSnapshot(self.create_snapshot(request).await?),
+            Request::ListPins(request) => {
+                self.meta.confirm().await?;
+                Response::ListPins(self.list_pins(&request)?)
+            }
+            Request::ShowSnapshot(request) => {
+                self.meta.confirm().await?;
+                Response::ShowSnapshot(self.show_snapshot(&request)?)
+            }
+            Request::Checkpoint(request) => Response::Checkpoint(Box::pin(self.checkpoint(request)).await?),
+            Request::DropPin(request) => Response::DropPin(self.drop_pin(request).await?),
+            Request::RenewPin(request) => Response::RenewPin(self.renew_pin(request).await?),
             Request::IssueClient(_) => Response::IssueClient(self.issue_client().await?),
             Request::Join(request) => Response::Join(self.join(request).await?),
             _ => return Err(failure::internal("this is no question for the meta group")),
@@ -183,5 +201,14 @@ impl<S: Portable> Gateway<S> {
             node: node.0,
             nodes: nodes.collect(),
         })
+    }
+}
+
+/// The answer to a request that removes something, once it is gone.
+const fn removed(request: &Request) -> Option<Response> {
+    match request {
+        Request::DropTable(_) => Some(Response::DropTable(v1::DropTableResponse {})),
+        Request::DropPin(_) => Some(Response::DropPin(v1::DropPinResponse {})),
+        _ => None,
     }
 }

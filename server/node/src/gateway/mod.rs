@@ -7,6 +7,7 @@ mod checkpoint;
 mod cluster;
 mod forward;
 mod guarded;
+mod history;
 mod kv;
 mod owners;
 mod pauses;

@@ -2,18 +2,24 @@
 
 use lentic_engine::Portable;
 use lentic_machine::Outcome;
+use lentic_machine::meta::{MetaCommand, MetaOutcome, Pin, PinKind, PinSpan};
 use lentic_machine::shard::{Action, Back, Release, Take, Token};
 use lentic_proto::v1::pipe_request::Request;
 use lentic_proto::v1::pipe_response::Response;
 use lentic_proto::v1::{self, Failure, back::To};
 use lentic_types::limits::BACK_RANGES_MAX;
-use lentic_types::{KeyRange, TableId, Version};
+use lentic_types::{KeyRange, PinId, TableId, Version};
 use tokio::time::Instant;
 
 use super::Gateway;
 use super::checkpoint::Checkpoint;
 use crate::txn::Step;
 use crate::{convert, failure};
+
+/// How long a checkpoint is kept if its job does not say: a day.
+const CHECKPOINT_LEASE_MS: u64 = 24 * 60 * 60 * 1000;
+/// How many checkpoints of a range are kept: one may be under way, and one may turn out to be unusable.
+const CHECKPOINTS_KEPT: usize = 3;
 
 impl<S: Portable> Gateway<S> {
     /// Takes a range, in all of its shards or nowhere.
@@ -77,25 +83,65 @@ impl<S: Portable> Gateway<S> {
         Ok(v1::ReleaseResponse {})
     }
 
-    /// Names a version of an owned range.
-    pub(crate) async fn checkpoint(
-        &self,
-        request: v1::CheckpointRequest,
-        deadline: Instant,
-    ) -> Result<v1::CheckpointResponse, Failure> {
+    /// Names a version of an owned range, and keeps it; this node leads the meta group.
+    pub(crate) async fn checkpoint(&self, request: v1::CheckpointRequest) -> Result<v1::CheckpointResponse, Failure> {
+        self.meta.confirm().await?;
+        let deadline = Instant::now() + self.options.deadline;
         let table = self.table_id(&request.table, deadline).await?;
         // What the owner was told is written lies below it: the tick is fetched after it asked.
         let version = Version(self.now().await?.version);
         let range = convert::range(request.start, request.end)?;
-        self.check_owner(&request.table, &range, request.fence, deadline).await?;
+        let owner = self.check_owner(&request.table, &range, request.fence, deadline).await?;
+        let nonce = <[u8; 16]>::try_from(&request.nonce[..]).map_err(|_| failure::invalid("a nonce has 16 bytes"))?;
+        let pin = Pin {
+            pin: PinId(0),
+            kind: PinKind::Checkpoint,
+            name: format!("checkpoint-{}", request.number),
+            owner: owner.clone(),
+            nonce,
+            spans: vec![PinSpan { table, range }],
+            version,
+            created: version,
+            expires: None,
+        };
+        let spans = pin.spans.clone();
+        let lease_ms = if request.lease_ms == 0 { CHECKPOINT_LEASE_MS } else { request.lease_ms };
+        let MetaOutcome::Pinned { pin, version } = self.meta.propose(&MetaCommand::CreatePin { pin, lease_ms }).await?
+        else {
+            return Err(failure::internal("the meta group answered something else"));
+        };
+        self.let_go_of_older(&owner, &spans).await?;
         let cluster = self.meta.catalog().cluster;
         let checkpoint = Checkpoint { cluster, table, version, fence: Version(request.fence), number: request.number };
-        Ok(v1::CheckpointResponse { checkpoint: checkpoint.encode(), version: version.0 })
+        Ok(v1::CheckpointResponse { checkpoint: checkpoint.encode(), version: version.0, pin: pin.0 })
     }
 
-    /// Checks that a fence owns all of a range now.
-    async fn check_owner(&self, table: &str, range: &KeyRange, fence: u64, deadline: Instant) -> Result<(), Failure> {
-        let mut rest = Some(range.clone());
+    /// Releases the pins of an owner's checkpoints of a range, but for the newest.
+    async fn let_go_of_older(&self, owner: &str, spans: &[PinSpan]) -> Result<(), Failure> {
+        let pins = self.meta.pins_after_apply();
+        let is_alike = |pin: &&Pin| pin.kind == PinKind::Checkpoint && pin.owner == owner && pin.spans == spans;
+        let mut alike: Vec<_> = pins.iter().filter(is_alike).map(|pin| (pin.version, pin.pin)).collect();
+        alike.sort_unstable();
+        let older = alike.len().saturating_sub(CHECKPOINTS_KEPT);
+        for (_, pin) in alike.into_iter().take(older) {
+            match self.meta.propose(&MetaCommand::ReleasePin { pin }).await {
+                // Another has released it.
+                Err(failure) if failure::is_not_found(&failure) => {}
+                released => drop(released?),
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that a fence owns all of a range now. Returns the owner.
+    async fn check_owner(
+        &self,
+        table: &str,
+        range: &KeyRange,
+        fence: u64,
+        deadline: Instant,
+    ) -> Result<String, Failure> {
+        let (mut rest, mut owner) = (Some(range.clone()), String::new());
         while let Some(range) = rest {
             let (start, end) = (range.start().clone(), range.end().cloned());
             let mut next = start.clone();
@@ -116,6 +162,7 @@ impl<S: Portable> Gateway<S> {
                 if owned.fence != fence {
                     return Err(fenced(Some(owned.fence)));
                 }
+                owner = owned.owner;
                 match owned.end {
                     Some(end) => next = next.max(end),
                     None => is_open = true,
@@ -125,7 +172,7 @@ impl<S: Portable> Gateway<S> {
                 return Err(fenced(None));
             }
         }
-        Ok(())
+        Ok(owner)
     }
 
     /// The owned parts of a range of a shard of this node.

@@ -185,7 +185,18 @@ impl<S: Portable> Gateway<S> {
             Request::Join(_) if self.meta.catalog().nodes.is_empty() => {
                 return Err(failure::throttled("this node is not registered with its cluster yet; ask again", 50));
             }
-            Request::CreateTable(_)
+            Request::CreateSnapshot(mut request) => {
+                if request.nonce.is_empty() {
+                    request.nonce = new_nonce();
+                }
+                self.ask_meta(Request::CreateSnapshot(request), caller, deadline).await?
+            }
+            Request::History(request) => Response::History(self.history(request, caller, deadline).await?),
+            Request::ListPins(_)
+            | Request::ShowSnapshot(_)
+            | Request::DropPin(_)
+            | Request::RenewPin(_)
+            | Request::CreateTable(_)
             | Request::DropTable(_)
             | Request::ListTables(_)
             | Request::IssueClient(_)
@@ -193,7 +204,12 @@ impl<S: Portable> Gateway<S> {
             Request::Transact(request) => Response::Transact(self.transact(request, deadline).await?),
             Request::Take(request) => Response::Take(self.take(request, deadline).await?),
             Request::Release(request) => Response::Release(self.release(request, deadline).await?),
-            Request::Checkpoint(request) => Response::Checkpoint(self.checkpoint(request, deadline).await?),
+            Request::Checkpoint(mut request) => {
+                if request.nonce.is_empty() {
+                    request.nonce = new_nonce();
+                }
+                self.ask_meta(Request::Checkpoint(request), caller, deadline).await?
+            }
             Request::Owned(request) => Response::Owned(self.owned(request).await?),
             Request::Step(_) if caller == Caller::Client => {
                 return Err(failure::invalid("steps are what nodes ask of each other; send the transaction"));
@@ -203,6 +219,11 @@ impl<S: Portable> Gateway<S> {
             Request::Hello(_) => return Err(failure::invalid("hello is said once, at the beginning")),
         })
     }
+}
+
+/// For a caller who does not send a request again.
+fn new_nonce() -> Bytes {
+    [lentic_runtime::random(), lentic_runtime::random()].iter().flat_map(|half| half.to_be_bytes()).collect()
 }
 
 async fn send_all(link: LinkSender, mut waiting: mpsc::Receiver<Waiting>) {

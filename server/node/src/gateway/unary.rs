@@ -166,6 +166,15 @@ ask_anyone! { v1::owners_server::Owners:
     owned(v1::OwnedRequest) -> v1::OwnedResponse as Owned;
 }
 
+ask_anyone! { v1::snapshots_server::Snapshots:
+    create(v1::CreateSnapshotRequest) -> v1::CreateSnapshotResponse as CreateSnapshot;
+    show(v1::ShowSnapshotRequest) -> v1::ShowSnapshotResponse as ShowSnapshot;
+    list_pins(v1::ListPinsRequest) -> v1::ListPinsResponse as ListPins;
+    drop_pin(v1::DropPinRequest) -> v1::DropPinResponse as DropPin;
+    renew_pin(v1::RenewPinRequest) -> v1::RenewPinResponse as RenewPin;
+    history(v1::HistoryRequest) -> v1::HistoryResponse as History;
+}
+
 ask_anyone! { v1::cluster_server::Cluster:
     status(v1::StatusRequest) -> v1::StatusResponse as Status;
     issue_client(v1::IssueClientRequest) -> v1::IssueClientResponse as IssueClient;

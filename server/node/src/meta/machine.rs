@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use lentic_engine::keys::sys::{self, SysKind};
 use lentic_engine::{Batch, Family, Portable, Span};
-use lentic_machine::meta::{self, Catalog, Meta, MetaCommand, MetaOutcome};
+use lentic_machine::meta::{self, Catalog, Meta, MetaCommand, MetaOutcome, Pins};
 use lentic_raft::{Committed, Fault, Machine, Transfer};
 use lentic_types::{ClusterId, Index, Version};
 use tokio::sync::watch;
@@ -18,6 +18,13 @@ use crate::transfer::StoreTransfer;
 pub(crate) struct Shown {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) window_end: Version,
+    pub(crate) pins: Arc<Pins>,
+}
+
+impl Shown {
+    fn of(meta: &Meta) -> Self {
+        Self { catalog: meta.catalog(), window_end: meta.window_end(), pins: meta.pins() }
+    }
 }
 
 /// The meta group over a store.
@@ -40,7 +47,7 @@ impl<S: Portable> MetaMachine<S> {
                 load(&*store)?
             }
         };
-        let (shown, _) = watch::channel(Shown { catalog: meta.catalog(), window_end: meta.window_end() });
+        let (shown, _) = watch::channel(Shown::of(&meta));
         Ok(Self { store, failure, meta, shown })
     }
 
@@ -50,7 +57,7 @@ impl<S: Portable> MetaMachine<S> {
     }
 
     fn show(&self) {
-        self.shown.send_replace(Shown { catalog: self.meta.catalog(), window_end: self.meta.window_end() });
+        self.shown.send_replace(Shown::of(&self.meta));
     }
 }
 

@@ -2,4 +2,5 @@
 
 pub(crate) mod machine;
 pub(crate) mod oracle;
+pub(crate) mod pins;
 pub(crate) mod service;

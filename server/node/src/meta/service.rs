@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lentic_engine::Portable;
-use lentic_machine::meta::{Catalog, MetaCommand, MetaOutcome};
+use lentic_machine::meta::{Catalog, MetaCommand, MetaOutcome, Pins};
 use lentic_machine::oracle::Ticks;
 use lentic_net::BoxFuture;
 use lentic_proto::v1::Failure;
@@ -40,6 +40,10 @@ pub(crate) struct MetaService<S: Portable> {
     /// Who was last known to lead; 0 if nobody.
     leader: AtomicU64,
     heard: Mutex<Heard>,
+    /// By how much the floor of pins stays behind the ticks: a snapshot has so long from its tick to its commit.
+    pub(super) pin_grace: Duration,
+    /// Whoever raises the floor holds it: one sweep is on its way at a time.
+    pub(super) sweeping: tokio::sync::Mutex<()>,
 }
 
 /// Who was heard from, while this node leads.
@@ -57,11 +61,12 @@ impl<S: Portable> MetaService<S> {
         host: Host,
         oracle: LocalOracle<S>,
         shown: watch::Receiver<Shown>,
-        catalog: Arc<Catalog>,
         peers: Vec<NodeId>,
+        pin_grace: Duration,
     ) -> Self {
-        let (catalog, _) = watch::channel(catalog);
-        Self { node, group, host, oracle, shown, catalog, peers, leader: AtomicU64::new(0), heard: Mutex::default() }
+        let (catalog, _) = watch::channel(Arc::clone(&shown.borrow().catalog));
+        let (leader, heard, sweeping) = (AtomicU64::new(0), Mutex::default(), tokio::sync::Mutex::default());
+        Self { node, group, host, oracle, shown, catalog, peers, leader, heard, pin_grace, sweeping }
     }
 
     /// The newest catalog this node knows.
@@ -72,6 +77,11 @@ impl<S: Portable> MetaService<S> {
     /// The catalog of this node's own replica, which holds what was just proposed here.
     pub(crate) fn catalog_after_apply(&self) -> Arc<Catalog> {
         Arc::clone(&self.shown.borrow().catalog)
+    }
+
+    /// The pins in this node's own replica.
+    pub(crate) fn pins_after_apply(&self) -> Arc<Pins> {
+        Arc::clone(&self.shown.borrow().pins)
     }
 
     /// Who leads the meta group, as far as this node knows.

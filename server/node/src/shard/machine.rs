@@ -7,7 +7,7 @@ use bytes::Bytes;
 use lentic_engine::gc::GcHandle;
 use lentic_engine::keys::sys::{self, SysKind};
 use lentic_engine::{Batch, Family, MaskSet, Portable};
-use lentic_machine::shard::{Descriptor, HeadsOptions};
+use lentic_machine::shard::{Descriptor, HeadsOptions, Pins};
 use lentic_machine::{Command, Event, Fatal, Outcome, Overlay, Shard};
 use lentic_raft::{Committed, Fault, Machine, Transfer};
 use lentic_types::{GroupId, Index, Version};
@@ -45,6 +45,7 @@ pub(crate) struct Shown {
 pub(crate) struct Rules {
     pub(crate) descriptor: Descriptor,
     pub(crate) masks: MaskSet,
+    pub(crate) pins: Pins,
 }
 
 impl Shown {
@@ -77,7 +78,12 @@ impl Shown {
 
 impl Rules {
     fn of(shard: &Shard) -> Self {
-        Self { descriptor: shard.descriptor().clone(), masks: shard.masks().clone() }
+        Self { descriptor: shard.descriptor().clone(), masks: shard.masks().clone(), pins: shard.pins().clone() }
+    }
+
+    /// Whether all that a read at `at` sees is kept: from the watermark on, and at pins.
+    pub(crate) fn keeps(&self, at: Version) -> bool {
+        at >= self.descriptor.watermark || self.pins.holds(at)
     }
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod blocked;
 pub(crate) mod feed;
 pub(crate) mod followed;
+pub(crate) mod history;
 pub(crate) mod locked;
 pub(crate) mod machine;
 pub(crate) mod proposer;

@@ -62,10 +62,12 @@ impl<S: Portable> Proposer<S> {
         loop {
             let Ok(leading) = status.wait_for(|status| status.is_leader).await.map(|status| status.term) else { break };
             let mut changes = status.clone();
-            let lost = changes.wait_for(|status| !status.is_leader || status.term != leading);
+            // A group that goes for good may have led to the end: its last status says so for ever.
+            let is_gone =
+                async { changes.wait_for(|status| !status.is_leader || status.term != leading).await.is_err() };
             tokio::select! {
                 biased;
-                _ = lost => {}
+                is_gone = is_gone => if is_gone { break },
                 _ = self.lead(leading) => break,
             }
             refuse(self.queue.close());

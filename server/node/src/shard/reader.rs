@@ -227,13 +227,13 @@ impl<S: Portable> Place<S> {
     }
 
     /// The rules for a read at `at`, unless it may not be read. Asked before a read and again after it: the watermark
-    /// may have risen meanwhile, and then the answer may have holes.
+    /// may have risen or a pin gone meanwhile, and then the answer may have holes.
     pub(super) fn rules(&self, epoch: Epoch, at: Version) -> Result<Arc<Rules>, Failure> {
         let rules = self.shown.rules();
         if rules.descriptor.epoch != epoch {
             return Err(failure::of_refusal(&Refusal::WrongEpoch { epoch: rules.descriptor.epoch }));
         }
-        if at < rules.descriptor.watermark {
+        if !rules.keeps(at) {
             return Err(failure::of_refusal(&Refusal::VersionTooOld { watermark: rules.descriptor.watermark }));
         }
         Ok(rules)

@@ -10,7 +10,7 @@ use lentic_machine::shard::{Descriptor, TxnRef};
 use lentic_proto::v1::Failure;
 use lentic_raft::{Group, Host, Status};
 use lentic_runtime::spawn;
-use lentic_types::{GroupId, NodeId, ShardId, Version};
+use lentic_types::{GroupId, NodeId, ShardId, TableId, Version};
 use tokio::sync::mpsc;
 
 use super::blocked::Blocked;
@@ -42,6 +42,16 @@ pub(crate) struct Replica<S: Portable> {
     pub(super) shown: Arc<Shown>,
     queue: Arc<Queue>,
     limits: QueueLimits,
+}
+
+/// How far a shard's history goes back.
+#[derive(Clone, Debug)]
+pub(crate) struct ShownHistory {
+    pub(crate) table: TableId,
+    pub(crate) watermark: Version,
+    pub(crate) newest: Version,
+    pub(crate) pins: Vec<Version>,
+    pub(crate) masks: u32,
 }
 
 /// What every replica of a node shares.
@@ -155,6 +165,18 @@ impl<S: Portable> Replica<S> {
     /// Whether this node leads the shard and takes requests.
     pub(crate) fn serves(&self) -> bool {
         self.queue.is_open()
+    }
+
+    /// How far its history goes back, as far as this node has applied.
+    pub(crate) fn shown_history(&self) -> ShownHistory {
+        let (rules, newest) = (self.shown.rules(), self.shown.newest());
+        ShownHistory {
+            table: rules.descriptor.table,
+            watermark: rules.descriptor.watermark,
+            newest,
+            pins: rules.pins.versions().to_vec(),
+            masks: u32::try_from(rules.masks.masks().len()).unwrap_or(u32::MAX),
+        }
     }
 
     /// What the shard is.

@@ -65,8 +65,8 @@ impl Config {
 
     /// What nothing works without, and what must fit into what.
     fn check_counts(&self) -> Result<(), ConfigError> {
-        let Self { raft, limits, shards, requests, connections, store, .. } = self;
-        let rows: [(&'static str, &str, u64, u64, &str); 20] = [
+        let Self { raft, limits, shards, history, requests, connections, store, .. } = self;
+        let rows: [(&'static str, &str, u64, u64, &str); 22] = [
             ("cluster", "join_ms_max", self.cluster.join_ms_max, 1, ""),
             ("raft", "heartbeat_ms", raft.heartbeat_ms, 1, ""),
             ("raft", "append_bytes_max", raft.append_bytes_max as u64, 1, ""),
@@ -83,6 +83,8 @@ impl Config {
                 ", one entry: entry_bytes_max",
             ),
             ("shards", "entries_in_flight_max", shards.entries_in_flight_max as u64, 1, ""),
+            ("history", "retention_ms", history.retention_ms, 1, ""),
+            ("history", "look_ms", history.look_ms, 1, ""),
             ("requests", "deadline_ms", requests.deadline_ms, 1, ""),
             ("requests", "open_max", requests.open_max as u64, 1, ""),
             (

@@ -209,6 +209,22 @@ section! {
     }
 }
 
+section! {
+    /// How far back versions can be read.
+    pub struct History {
+        /// How long history is kept of tables that do not say, in milliseconds of version time. Snapshots are kept beside
+        /// it. Too short: reads at old versions are refused early. Too long: old versions take space, and scans step over
+        /// them.
+        pub retention_ms: u64 = 60 * 60 * 1000,
+        /// How often the shards that are led here are looked at for history that is too old, in milliseconds. Too short:
+        /// they are asked about for nothing. Too long: history is kept for longer than it must be.
+        pub look_ms: u64 = 5_000,
+        /// How long a snapshot may take to be made before it is tried again with a newer version, in milliseconds. Too
+        /// short: snapshots are tried again. Too long: no history goes sooner.
+        pub pin_grace_ms: u64 = 10_000,
+    }
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {

@@ -4,7 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::knob::{Given, HostPort, Section, Wrong, section};
-use super::sections::{Cluster, Connections, Log, Logging, Process, Raft, RequestLimits, Requests, Shards, Store};
+use super::sections::{
+    Cluster, Connections, History, Log, Logging, Process, Raft, RequestLimits, Requests, Shards, Store,
+};
 
 section! {
     /// Where the node is: the knobs without a section.
@@ -43,6 +45,8 @@ pub struct Config {
     pub limits: RequestLimits,
     /// The shards of this node.
     pub shards: Shards,
+    /// How far back versions can be read.
+    pub history: History,
     /// The requests of clients.
     pub requests: Requests,
     /// Who may connect, and how many.
@@ -60,7 +64,7 @@ pub(super) const PLACE: &str = "";
 
 impl Config {
     /// The sections with their names and what they are for, in the order in which they are printed.
-    pub(super) fn sections(&self) -> [(&'static str, &'static str, &dyn Section); 11] {
+    pub(super) fn sections(&self) -> [(&'static str, &'static str, &dyn Section); 12] {
         [
             (PLACE, "Where the node is.", &self.place),
             ("process", "The process.", &self.process),
@@ -68,6 +72,7 @@ impl Config {
             ("raft", "Replication.", &self.raft),
             ("limits", "What a request may hold: below the ceilings of the format, never above.", &self.limits),
             ("shards", "The shards of this node: from requests to log entries.", &self.shards),
+            ("history", "How far back versions can be read.", &self.history),
             ("requests", "The requests of clients.", &self.requests),
             ("connections", "Who may connect, and how many.", &self.connections),
             ("store", "The store: RocksDB.", &self.store),
@@ -84,6 +89,7 @@ impl Config {
             "raft" => &mut self.raft,
             "limits" => &mut self.limits,
             "shards" => &mut self.shards,
+            "history" => &mut self.history,
             "requests" => &mut self.requests,
             "connections" => &mut self.connections,
             "store" => &mut self.store,

@@ -37,6 +37,29 @@ impl World {
             Asked::Release(release) => self.release(&release),
             Asked::Checkpoint(checkpoint) => self.checkpoint(&checkpoint),
             Asked::Owned(owned) => self.owned(owned),
+            Asked::CreateSnapshot(create) => self.create_snapshot(create),
+            Asked::ShowSnapshot(show) => {
+                let snapshot = self.pin_mut(&show.name, 0).map(|pin| pin.clone());
+                snapshot.map(|pin| Response::ShowSnapshot(v1::ShowSnapshotResponse { snapshot: Some(pin) }))
+            }
+            Asked::ListPins(list) => {
+                let is_asked =
+                    |pin: &&v1::Pin| list.table.is_empty() || pin.spans.iter().any(|of| of.table == list.table);
+                let pins = self.pins.iter().map(|(_, pin)| pin).filter(is_asked).cloned().collect();
+                Ok(Response::ListPins(v1::ListPinsResponse { pins }))
+            }
+            Asked::DropPin(drop) => self.pin_mut(&drop.name, drop.pin).map(|pin| pin.pin).map(|gone| {
+                self.pins.retain(|(_, pin)| pin.pin != gone);
+                Response::DropPin(v1::DropPinResponse {})
+            }),
+            Asked::RenewPin(renew) => {
+                let end = self.next_tick().plus_ms(renew.lease_ms).map(|end| end.0).filter(|_| renew.lease_ms > 0);
+                self.pin_mut(&renew.name, renew.pin).map(|pin| {
+                    pin.expires = end.map(|end| pin.expires.map_or(end, |before| before.max(end)));
+                    Response::RenewPin(v1::RenewPinResponse { pin: Some(pin.clone()) })
+                })
+            }
+            Asked::History(history) => self.history(node, &history.table),
             Asked::Step(_) => Err(Failure::invalid("steps are for nodes")),
             Asked::Join(_) => Err(Failure::invalid("a client does not join")),
             Asked::TransferLeader(transfer) => self.transfer(node, &transfer),
@@ -128,6 +151,67 @@ impl World {
         let table = self.tables.remove(name).ok_or_else(|| no_table(name))?;
         table.shards.iter().for_each(|id| drop(self.shards.remove(id)));
         Ok(Response::DropTable(v1::DropTableResponse {}))
+    }
+
+    fn create_snapshot(&mut self, create: v1::CreateSnapshotRequest) -> Answer {
+        let answer =
+            |pin: &v1::Pin| Ok(Response::CreateSnapshot(v1::CreateSnapshotResponse { snapshot: Some(pin.clone()) }));
+        if let Some((_, pin)) = self.pins.iter().find(|(nonce, _)| *nonce == create.nonce) {
+            return answer(pin);
+        }
+        if self.pins.iter().any(|(_, pin)| pin.name == create.name) {
+            return Err(Failure::new(ErrorKind::AlreadyExists, "there is a snapshot of this name"));
+        }
+        if create.name.is_empty() || create.tables.is_empty() {
+            return Err(Failure::invalid("a snapshot has a name, and is of tables"));
+        }
+        let span = |name: String| match self.tables.contains_key(&name) {
+            true => Ok(v1::PinSpan { table: name, ..v1::PinSpan::default() }),
+            false => Err(no_table(&name)),
+        };
+        let spans = create.tables.into_iter().map(span).collect::<Result<Vec<_>, _>>()?;
+        let version = self.next_tick();
+        let pin = v1::Pin {
+            pin: version.0,
+            kind: v1::PinKind::Snapshot.into(),
+            name: create.name,
+            owner: create.owner,
+            spans,
+            version: version.0,
+            created: version.0,
+            expires: version.plus_ms(create.lease_ms).map(|end| end.0).filter(|_| create.lease_ms > 0),
+        };
+        let told = answer(&pin);
+        self.pins.push((create.nonce, pin));
+        told
+    }
+
+    fn pin_mut(&mut self, name: &str, pin: u64) -> Result<&mut v1::Pin, Failure> {
+        let is_meant = |one: &&mut v1::Pin| if name.is_empty() { one.pin == pin } else { one.name == name };
+        let missing = || Failure::new(ErrorKind::NotFound, "there is no such snapshot");
+        self.pins.iter_mut().map(|(_, pin)| pin).find(is_meant).ok_or_else(missing)
+    }
+
+    fn history(&self, node: u64, name: &str) -> Answer {
+        if !name.is_empty() && !self.tables.contains_key(name) {
+            return Err(no_table(name));
+        }
+        let tables = self.tables.iter().filter(|(known, _)| name.is_empty() || known.as_str() == name);
+        let row = |(name, table): (&String, &Table), shard: u64| {
+            let machine = &self.shards[&shard].machine;
+            v1::ShardHistory {
+                shard,
+                table: table.id,
+                table_name: name.clone(),
+                node,
+                watermark: machine.descriptor().watermark.0,
+                newest: machine.newest().0,
+                retention_ms: 3_600_000,
+                ..v1::ShardHistory::default()
+            }
+        };
+        let shards = tables.flat_map(|(name, table)| table.shards.iter().map(move |shard| row((name, table), *shard)));
+        Ok(Response::History(v1::HistoryResponse { shards: shards.collect() }))
     }
 
     fn describe(&self, name: &str) -> Answer {

@@ -204,6 +204,12 @@ impl World {
             Request::Checkpoint(_) => "checkpoint",
             Request::Owned(_) => "owned",
             Request::Step(_) => "step",
+            Request::CreateSnapshot(_) => "create-snapshot",
+            Request::ShowSnapshot(_) => "show-snapshot",
+            Request::ListPins(_) => "pins",
+            Request::DropPin(_) => "drop-pin",
+            Request::RenewPin(_) => "renew-pin",
+            Request::History(_) => "history",
         };
         self.trace.push(format!("{} n{node} {name} {id}", self.began.elapsed().as_millis()));
     }

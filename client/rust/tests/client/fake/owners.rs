@@ -75,7 +75,7 @@ impl World {
             }
         }
         let checkpoint = [&table.to_be_bytes()[..], &version.0.to_be_bytes()].concat().into();
-        Ok(Response::Checkpoint(v1::CheckpointResponse { checkpoint, version: version.0 }))
+        Ok(Response::Checkpoint(v1::CheckpointResponse { checkpoint, version: version.0, pin: 0 }))
     }
 
     /// A page has the owners of one shard.

@@ -30,6 +30,8 @@ pub(crate) struct World {
     pub(crate) nodes: u64,
     pub(crate) tables: BTreeMap<String, Table>,
     pub(crate) shards: BTreeMap<u64, Place>,
+    /// Snapshots, each with the nonce of its request.
+    pub(crate) pins: Vec<(Bytes, v1::Pin)>,
     pub(crate) faults: Faults,
     /// What nodes were asked, in order, with the time in milliseconds.
     pub(crate) trace: Vec<String>,
@@ -70,6 +72,7 @@ impl World {
             nodes,
             tables: BTreeMap::new(),
             shards: BTreeMap::new(),
+            pins: Vec::new(),
             faults: Faults::default(),
             trace: Vec::new(),
             clients: 0,

@@ -1,10 +1,40 @@
 use bytes::Bytes;
+use lentic_types::KeyRange;
 use proptest::prelude::*;
 
 use super::*;
+use crate::meta::pins::{PinKind, PinSpan};
 
 fn key(text: &str) -> Bytes {
     Bytes::copy_from_slice(text.as_bytes())
+}
+
+fn snapshot() -> Pin {
+    Pin {
+        pin: PinId(0),
+        kind: PinKind::Snapshot,
+        name: "s".to_owned(),
+        owner: "o".to_owned(),
+        nonce: *b"0123456789abcdef",
+        spans: vec![PinSpan { table: TableId(7), range: KeyRange::all() }],
+        version: Version(300),
+        created: Version(5),
+        expires: None,
+    }
+}
+
+fn checkpoint() -> Pin {
+    let range = KeyRange::new("a", Some("c")).unwrap();
+    Pin {
+        kind: PinKind::Checkpoint,
+        owner: String::new(),
+        nonce: *b"fedcba9876543210",
+        spans: vec![PinSpan { table: TableId(7), range }],
+        version: Version(5),
+        created: Version(6),
+        expires: Some(Version(7)),
+        ..snapshot()
+    }
 }
 
 #[test]
@@ -33,6 +63,17 @@ fn golden_bytes_of_commands() {
             b"\x01\x06\x02\x01\x02\x03\x01",
         ),
         (MetaCommand::SetCluster { replicas: 5 }, b"\x01\x07\x05"),
+        (
+            MetaCommand::CreatePin { pin: snapshot(), lease_ms: 300 },
+            b"\x01\x08\x01\x01s\x01o0123456789abcdef\x01\x07\x00\x00\xac\x02\x05\x00\xac\x02",
+        ),
+        (
+            MetaCommand::CreatePin { pin: checkpoint(), lease_ms: 0 },
+            b"\x01\x08\x02\x01s\x00fedcba9876543210\x01\x07\x01\x01a\x01c\x05\x06\x01\x07\x00",
+        ),
+        (MetaCommand::RenewPin { pin: PinId(1), now: Version(5), lease_ms: 300 }, b"\x01\x09\x01\x05\xac\x02"),
+        (MetaCommand::ReleasePin { pin: PinId(300) }, b"\x01\x0a\xac\x02"),
+        (MetaCommand::SweepPins { now: Version(300), floor: Version(5) }, b"\x01\x0b\xac\x02\x05"),
     ];
     for (command, bytes) in rows {
         assert_eq!(command.encode(), bytes, "{command:?}");
@@ -50,6 +91,8 @@ fn golden_bytes_of_outcomes() {
         (MetaOutcome::Window(Version(300)), b"\x04\xac\x02"),
         (MetaOutcome::Clients { first: ClientId(1), count: 128 }, b"\x05\x01\x80\x01"),
         (MetaOutcome::Done, b"\x06"),
+        (MetaOutcome::Pinned { pin: PinId(300), version: Version(5) }, b"\x07\xac\x02\x05"),
+        (MetaOutcome::Swept { floor: Version(300), gone: 2 }, b"\x08\xac\x02\x02"),
         (MetaRefusal::Invalid("why".into()).into(), b"\x10\x03why"),
         (MetaRefusal::InvalidName("why".into()).into(), b"\x11\x03why"),
         (MetaRefusal::NoSuchTable { name: name() }.into(), b"\x12\x03a.t"),
@@ -61,6 +104,10 @@ fn golden_bytes_of_outcomes() {
         (MetaRefusal::NoNodes.into(), b"\x18"),
         (MetaRefusal::TooMany { of: "nodes".into(), most: 128 }.into(), b"\x19\x05nodes\x80\x01"),
         (MetaRefusal::WindowTooFar { most: Version(300) }.into(), b"\x1a\xac\x02"),
+        (MetaRefusal::PinExists { name: name(), pin: PinId(7) }.into(), b"\x1b\x03a.t\x07"),
+        (MetaRefusal::NoSuchPin { pin: PinId(300) }.into(), b"\x1c\xac\x02"),
+        (MetaRefusal::PinTooOld { floor: Version(300) }.into(), b"\x1d\xac\x02"),
+        (MetaRefusal::VersionAhead { newest: Version(300) }.into(), b"\x1e\xac\x02"),
     ];
     for (outcome, bytes) in rows {
         assert_eq!(outcome.encode(), bytes, "{outcome:?}");
@@ -70,11 +117,13 @@ fn golden_bytes_of_outcomes() {
 
 #[test]
 fn what_no_encoder_writes_is_refused() {
-    let commands: [(&[u8], &str); 12] = [
+    let commands: [(&[u8], &str); 14] = [
         (b"", "nothing"),
         (b"\x02\x07\x05", "another format"),
         (b"\x01\x00", "no command"),
-        (b"\x01\x08\x05", "an unknown command"),
+        (b"\x01\x0c\x05", "an unknown command"),
+        (b"\x01\x08\x03\x01s\x00fedcba9876543210\x01\x07\x00\x00\x05\x06\x00\x00", "an unknown kind of pin"),
+        (b"\x01\x08\x01\x01s\x00fedcba9876543210\xff\xff\x03\x07\x00\x00", "more spans than bytes"),
         (b"\x01\x07\x05\x00", "something left over"),
         (b"\x01\x07\x85\x00", "a number in a longer form"),
         (b"\x01\x07\x80\x80\x80\x80\x10", "a number of more than 32 bits"),
@@ -87,7 +136,7 @@ fn what_no_encoder_writes_is_refused() {
     for (bytes, name) in commands {
         assert!(MetaCommand::decode(bytes).is_err(), "{name}");
     }
-    let outcomes: [&[u8]; 7] = [b"", b"\x00", b"\x07", b"\x0f", b"\x1b\x01", b"\x02\x07\x02", b"\x10\x01\xff"];
+    let outcomes: [&[u8]; 7] = [b"", b"\x00", b"\x07", b"\x0f", b"\x1f\x01", b"\x02\x07\x02", b"\x10\x01\xff"];
     for bytes in outcomes {
         assert!(MetaOutcome::decode(bytes).is_err(), "{bytes:?}");
     }
@@ -112,6 +161,30 @@ fn options() -> impl Strategy<Value = TableOptions> {
     )
 }
 
+fn pin() -> impl Strategy<Value = Pin> {
+    let kind = prop_oneof![Just(PinKind::Snapshot), Just(PinKind::Checkpoint)];
+    let range = prop_oneof![
+        Just(KeyRange::all()),
+        (0u8..5, 5u8..9).prop_map(|(start, end)| KeyRange::new(vec![start], Some(vec![end])).unwrap())
+    ];
+    let span = (any::<u32>(), range).prop_map(|(table, range)| PinSpan { table: TableId(table), range });
+    let spans = proptest::collection::vec(span, 0..4);
+    let expires = proptest::option::of(number().prop_map(Version));
+    (kind, string(), string(), any::<[u8; 16]>(), spans, (number(), number(), expires)).prop_map(
+        |(kind, name, owner, nonce, spans, (version, created, expires))| Pin {
+            pin: PinId(0),
+            kind,
+            name,
+            owner,
+            nonce,
+            spans,
+            version: Version(version),
+            created: Version(created),
+            expires,
+        },
+    )
+}
+
 fn command() -> impl Strategy<Value = MetaCommand> {
     let node = proptest::option::of(number().prop_map(NodeId));
     prop_oneof![
@@ -132,6 +205,15 @@ fn command() -> impl Strategy<Value = MetaCommand> {
             replicas
         }),
         any::<u32>().prop_map(|replicas| MetaCommand::SetCluster { replicas }),
+        (pin(), number()).prop_map(|(pin, lease_ms)| MetaCommand::CreatePin { pin, lease_ms }),
+        (number(), number(), number()).prop_map(|(pin, now, lease_ms)| MetaCommand::RenewPin {
+            pin: PinId(pin),
+            now: Version(now),
+            lease_ms
+        }),
+        number().prop_map(|pin| MetaCommand::ReleasePin { pin: PinId(pin) }),
+        (number(), number())
+            .prop_map(|(now, floor)| MetaCommand::SweepPins { now: Version(now), floor: Version(floor) }),
     ]
 }
 
@@ -148,6 +230,10 @@ fn refusal() -> impl Strategy<Value = MetaRefusal> {
         Just(MetaRefusal::NoNodes),
         (string(), number()).prop_map(|(of, most)| MetaRefusal::TooMany { of: of.into(), most }),
         number().prop_map(|most| MetaRefusal::WindowTooFar { most: Version(most) }),
+        (string(), number()).prop_map(|(name, pin)| MetaRefusal::PinExists { name, pin: PinId(pin) }),
+        number().prop_map(|pin| MetaRefusal::NoSuchPin { pin: PinId(pin) }),
+        number().prop_map(|floor| MetaRefusal::PinTooOld { floor: Version(floor) }),
+        number().prop_map(|newest| MetaRefusal::VersionAhead { newest: Version(newest) }),
     ]
 }
 
@@ -161,6 +247,9 @@ fn outcome() -> impl Strategy<Value = MetaOutcome> {
         number().prop_map(|end| MetaOutcome::Window(Version(end))),
         (number(), any::<u32>()).prop_map(|(first, count)| MetaOutcome::Clients { first: ClientId(first), count }),
         Just(MetaOutcome::Done),
+        (number(), number())
+            .prop_map(|(pin, version)| MetaOutcome::Pinned { pin: PinId(pin), version: Version(version) }),
+        (number(), number()).prop_map(|(floor, gone)| MetaOutcome::Swept { floor: Version(floor), gone }),
         refusal().prop_map(MetaOutcome::Refused),
     ]
 }

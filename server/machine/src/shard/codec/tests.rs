@@ -38,7 +38,12 @@ fn golden_bytes_of_actions() {
     let take = Take { range: range("", None), owner, force: false, back };
     golden(Action::Take(take), b"\x0e\x00\x00\x03job\x00\x02\x01\x01a\x01c\x05\x00\x01d\xac\x02");
     golden(Action::Release(Release { token: Token(Version(128)) }), b"\x03\x80\x01");
-    golden(Action::RaiseWatermark(Version(u64::MAX)), b"\x05\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01");
+    let raise = |to, revision, pins: &[u64]| {
+        let pins = pins.iter().copied().map(Version).collect();
+        Action::RaiseWatermark(RaiseWatermark { to: Version(to), revision, pins })
+    };
+    golden(raise(u64::MAX, 0, &[]), b"\x0f\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x00\x00");
+    golden(raise(5, 300, &[3, 4, 304]), b"\x0f\x05\xac\x02\x03\x03\x01\xac\x02");
     golden(Action::Decline(Refusal::TooLarge { position: 300 }), b"\x0c\x14\xac\x02");
 }
 
@@ -160,7 +165,7 @@ fn what_no_encoder_writes_is_refused() {
     let (_, name) = golden_txn();
     let no_decision = [b"\x01\x00\x01\x05\x00\x09", name, b"\x00"].concat();
     let many_parts = [b"\x01\x00\x01\x05\x00\x08", name, b"\x00\xff\xff\xff\xff\x0f"].concat();
-    let rows: [(&[u8], &str); 18] = [
+    let rows: [(&[u8], &str); 21] = [
         (b"", "nothing"),
         (b"\x02\x00\x00", "another format"),
         (b"\x01\x00\x00\x00", "something left over"),
@@ -177,6 +182,9 @@ fn what_no_encoder_writes_is_refused() {
         (b"\x01\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "more requests than bytes"),
         (b"\x01\x00\x01\x05\x00\x01\x00\xff\xff\xff\xff\x0f", "more conditions than bytes"),
         (b"\x01\x00\x01\x05\x00\x0b\0\0\0\0\0\0\0\x05", "half the name of a transaction"),
+        (b"\x01\x00\x01\x05\x00\x05\x05", "a watermark without pins"),
+        (b"\x01\x00\x01\x05\x00\x0d\x05\x00\x02\x05\x00", "a pin that is told twice"),
+        (b"\x01\x00\x01\x05\x00\x0d\x05\x00\xff\xff\xff\xff\x0f", "more pins than bytes"),
         (&no_decision, "no decision"),
         (&many_parts, "more parts than bytes"),
     ];
@@ -323,7 +331,9 @@ fn action() -> impl Strategy<Value = Action> {
         4 => write().prop_map(Action::Write),
         2 => take().prop_map(Action::Take),
         1 => token().prop_map(|token| Action::Release(Release { token })),
-        1 => version().prop_map(Action::RaiseWatermark),
+        1 => (version(), any::<u64>(), proptest::collection::btree_set(version(), 0..4)).prop_map(|(to, revision, pins)| {
+            Action::RaiseWatermark(RaiseWatermark { to, revision, pins: pins.into_iter().collect() })
+        }),
         1 => any::<u32>().prop_map(|position| Action::Decline(Refusal::TooLarge { position })),
         2 => (txn(), participants(), proptest::collection::vec(write(), 0..3))
             .prop_map(|(txn, participants, parts)| Action::Prepare(Prepare { txn, participants, parts, take: None })),

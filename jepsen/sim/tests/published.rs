@@ -1,0 +1,21 @@
+//! Snapshots, while history is kept for less than a second and things break.
+
+#![allow(clippy::unwrap_used, reason = "a test that meets an error there has failed")]
+
+use lentic_sim::seed_with;
+
+const SEEDS: u64 = 12;
+
+#[test]
+fn what_is_published_is_kept_and_all_else_goes() {
+    let workload = lentic_workloads::find("published").unwrap();
+    let mut raised = 0;
+    for seed in 1..=SEEDS {
+        match seed_with(seed, workload).value {
+            Ok(report) => raised += report.raised,
+            Err(reason) => panic!("seed {seed}: {reason}"),
+        }
+    }
+    // Three shards or four of the workload's own table in each seed.
+    assert!(raised > usize::try_from(2 * SEEDS).unwrap(), "{raised} watermarks were raised, which shows little");
+}
