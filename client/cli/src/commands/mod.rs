@@ -2,12 +2,14 @@
 
 mod delete;
 mod delete_range;
+mod gc;
 mod get;
 mod merge;
 mod now;
 mod put;
 mod scan;
 mod shard;
+mod snapshot;
 mod status;
 mod table;
 mod txn;
@@ -16,12 +18,14 @@ mod written;
 
 pub(crate) use delete::DeleteArgs;
 pub(crate) use delete_range::DeleteRangeArgs;
+pub(crate) use gc::GcCommand;
 pub(crate) use get::GetArgs;
 pub(crate) use merge::MergeArgs;
 pub(crate) use now::NowArgs;
 pub(crate) use put::PutArgs;
 pub(crate) use scan::ScanArgs;
 pub(crate) use shard::ShardCommand;
+pub(crate) use snapshot::SnapshotCommand;
 pub(crate) use status::StatusArgs;
 pub(crate) use table::TableCommand;
 pub(crate) use txn::TxnArgs;
