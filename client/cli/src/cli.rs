@@ -5,8 +5,8 @@ use clap::{Parser, Subcommand};
 use crate::bench::BenchCommand;
 use crate::bulk::{DumpArgs, LoadArgs};
 use crate::commands::{
-    DeleteArgs, DeleteRangeArgs, FeedArgs, GetArgs, MergeArgs, NowArgs, PutArgs, ScanArgs, ShardCommand, StatusArgs,
-    TableCommand, TxnArgs, VersionArgs,
+    DeleteArgs, DeleteRangeArgs, FeedArgs, GcCommand, GetArgs, MergeArgs, NowArgs, PutArgs, ScanArgs, ShardCommand,
+    SnapshotCommand, StatusArgs, TableCommand, TxnArgs, VersionArgs,
 };
 use crate::completions::CompletionsArgs;
 use crate::dev::DevArgs;
@@ -45,6 +45,10 @@ pub(crate) enum Command {
     Load(LoadArgs),
     Dump(DumpArgs),
     Now(NowArgs),
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
+    #[command(subcommand)]
+    Gc(GcCommand),
     Status(StatusArgs),
     #[command(subcommand)]
     Shard(ShardCommand),
@@ -80,6 +84,8 @@ impl Command {
             Self::Load(args) => args.run(session).await,
             Self::Dump(args) => args.run(session).await,
             Self::Now(args) => args.run(session).await,
+            Self::Snapshot(command) => command.run(session).await,
+            Self::Gc(command) => command.run(session).await,
             Self::Status(args) => args.run(session).await,
             Self::Shard(command) => command.run(session).await,
             Self::Bench(command) => command.run(session).await,

@@ -47,6 +47,12 @@ pub struct SnapshotTable {
 }
 
 impl SnapshotTable {
+    /// The version.
+    #[must_use]
+    pub const fn version(&self) -> Version {
+        self.version
+    }
+
     /// The value that a key had.
     pub async fn get(&self, key: impl Into<Bytes>) -> Result<Option<Value>, Error> {
         self.table.get_at(key, self.version).await

@@ -65,16 +65,23 @@ impl ShowArgs {
 }
 
 /// When to read.
-#[derive(Clone, Copy, Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct AtArgs {
     /// Read at a version (v123), at a time (2026-05-01T10:03:00Z), or so long ago (-10m)
     #[arg(long, value_name = "MOMENT", allow_hyphen_values = true)]
     at: Option<Moment>,
+    /// Read at the version of a snapshot
+    #[arg(long, value_name = "NAME", conflicts_with = "at")]
+    at_snapshot: Option<String>,
 }
 
 impl AtArgs {
-    /// The version to read at, `None` for the newest. Asks the cluster what time it is if that matters.
-    pub(crate) async fn version(self, client: &Client) -> Result<Option<Version>, Failure> {
+    /// The version to read a table at, `None` for the newest. Asks the cluster what time it is if that matters, or for the
+    /// snapshot.
+    pub(crate) async fn version(&self, client: &Client, table: &str) -> Result<Option<Version>, Failure> {
+        if let Some(name) = &self.at_snapshot {
+            return Ok(Some(client.table(table).at_snapshot(name).await?.version()));
+        }
         let Some(moment) = self.at else { return Ok(None) };
         let now = if moment.needs_now() { client.now().await? } else { Version::MAX };
         moment.version(now).map(Some).map_err(|error| Failure::usage(error.to_string()))

@@ -48,7 +48,7 @@ impl DumpArgs {
         let range = self.range.range(self.syntax)?;
         let client = session.client().await?;
         let mut scan = client.table(&self.table).scan(range);
-        if let Some(at) = self.at.version(&client).await? {
+        if let Some(at) = self.at.version(&client, &self.table).await? {
             scan = scan.at(at);
         }
         let mut scan = scan.start();

@@ -37,7 +37,7 @@ impl GetArgs {
             return Err(Failure::usage("--raw writes the value of one key; ask for one"));
         }
         let client = session.client().await?;
-        let at = self.at.version(&client).await?;
+        let at = self.at.version(&client, &self.table).await?;
         let values = read(&client.table(&self.table), &keys, at).await?;
         let is_complete = values.iter().all(Option::is_some);
         self.print(session, &keys, values)?;

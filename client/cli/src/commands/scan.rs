@@ -47,7 +47,7 @@ impl ScanArgs {
         if self.reverse {
             scan = scan.reverse();
         }
-        if let Some(at) = self.at.version(&client).await? {
+        if let Some(at) = self.at.version(&client, &self.table).await? {
             scan = scan.at(at);
         }
         let mut scan = scan.start();
