@@ -78,13 +78,12 @@ async fn scenario<S: SimStore>(dice: Dice, trace: Trace, only: Option<&'static W
     let began = Instant::now();
     let (shape, shards) = shape(&dice);
     trace.add(format_args!("{shape:?}, {shards} shards"));
-    let pace = pace(&shape);
     let mut cluster = Cluster::<S>::start_on(&dice, trace.clone(), shape).await;
     let clients: Vec<Client> = (0..3).map(|_| cluster.client(options(&dice))).collect();
     let admin = cluster.client(Options { deadline: DEADLINE, ..Options::default() });
     let table = TableOptions { shards: u32::try_from(shards).unwrap_or(1), ..TableOptions::default() };
     admin.create_table(TABLE, table).await.expect("the table is made");
-    let world = world(&dice, clients, &admin, pace).await;
+    let world = world(&dice, clients, &admin).await;
     let workloads = start(&dice, &world, only);
 
     break_things(&mut cluster, &dice.fork(), &admin, Duration::from_millis(dice.between(FAULTS_MS))).await;
@@ -116,7 +115,7 @@ async fn scenario<S: SimStore>(dice: Dice, trace: Trace, only: Option<&'static W
 }
 
 /// What workloads share.
-async fn world(dice: &Dice, clients: Vec<Client>, admin: &Client, pace: Pace) -> World {
+async fn world(dice: &Dice, clients: Vec<Client>, admin: &Client) -> World {
     let shards = admin.describe_table(TABLE).await.expect("the table is known").shards;
     World::new(Setting {
         clients,
@@ -125,7 +124,7 @@ async fn world(dice: &Dice, clients: Vec<Client>, admin: &Client, pace: Pace) ->
         random: Random::seeded(dice.random().next_seed()),
         recorder: Recorder::in_memory(),
         policy: Policy::Strict { serves_within: SERVES_WITHIN },
-        pace,
+        pace: Pace::SIMULATED,
     })
 }
 
@@ -149,7 +148,7 @@ fn odd_knobs(shape: &mut Shape, dice: &Dice) {
     let Shape { node, raft, log, .. } = shape;
     log.segment_bytes = [16 << 10, 64 << 10, 256 << 10][dice.place(3)];
     log.bytes_max = u64::from(log.segment_bytes) * [2, 4, 100][dice.place(3)];
-    log.gather_bytes_max = [1, 4 << 10, 4 << 20][dice.place(3)];
+    log.gather_bytes_max = [512, 4 << 10, 4 << 20][dice.place(3)];
     log.cache_bytes_max = [0, 8 << 10, 64 << 20][dice.place(3)];
     raft.append_bytes_max = [1, 4 << 10, 1 << 20][dice.place(3)];
     node.entry_bytes_max = [256, 4 << 10, 1 << 20][dice.place(3)];
@@ -164,14 +163,6 @@ fn odd_knobs(shape: &mut Shape, dice: &Dice) {
     node.pin_grace = Duration::from_millis([0, 50, 1_000][dice.place(3)]);
     shape.collects_ms = [20, 200, 1_000][dice.place(3)];
     shape.drift_ppm_max = [0, 500, 100_000][dice.place(3)];
-}
-
-/// How fast clients are: a log that syncs for each record has some hundred of them a second, for all groups.
-fn pace(shape: &Shape) -> Pace {
-    match shape.log.gather_bytes_max {
-        1 => Pace::SIMULATED.slower(3),
-        _ => Pace::SIMULATED,
-    }
 }
 
 fn options(dice: &Dice) -> Options {

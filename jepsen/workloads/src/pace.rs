@@ -36,12 +36,4 @@ impl Pace {
         beat: Duration::from_millis(150),
         value_bytes: 40,
     };
-
-    /// For a cluster that does a part of the work of others.
-    #[must_use]
-    pub const fn slower(mut self, times: u32) -> Self {
-        self.pause_ms_max *= times as u64;
-        self.beat = self.beat.saturating_mul(times);
-        self
-    }
 }

@@ -21,7 +21,7 @@ use crate::failure;
 use crate::shard::replica::Replica;
 
 /// How often a snapshot is tried with a fresh version: in between, the clock must have leapt.
-const ATTEMPTS_MAX: usize = 3;
+pub(super) const ATTEMPTS_MAX: usize = 3;
 /// How long another node may take to say how far the history of its shards goes back.
 const NODE_WITHIN: Duration = Duration::from_secs(2);
 

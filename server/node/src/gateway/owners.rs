@@ -8,11 +8,12 @@ use lentic_proto::v1::pipe_request::Request;
 use lentic_proto::v1::pipe_response::Response;
 use lentic_proto::v1::{self, Failure, back::To};
 use lentic_types::limits::BACK_RANGES_MAX;
-use lentic_types::{KeyRange, PinId, TableId, Version};
+use lentic_types::{ErrorKind, KeyRange, PinId, TableId, Version};
 use tokio::time::Instant;
 
 use super::Gateway;
 use super::checkpoint::Checkpoint;
+use super::history::ATTEMPTS_MAX;
 use crate::txn::Step;
 use crate::{convert, failure};
 
@@ -88,27 +89,36 @@ impl<S: Portable> Gateway<S> {
         self.meta.confirm().await?;
         let deadline = Instant::now() + self.options.deadline;
         let table = self.table_id(&request.table, deadline).await?;
-        // What the owner was told is written lies below it: the tick is fetched after it asked.
-        let version = Version(self.now().await?.version);
         let range = convert::range(request.start, request.end)?;
-        let owner = self.check_owner(&request.table, &range, request.fence, deadline).await?;
         let nonce = <[u8; 16]>::try_from(&request.nonce[..]).map_err(|_| failure::invalid("a nonce has 16 bytes"))?;
-        let pin = Pin {
-            pin: PinId(0),
-            kind: PinKind::Checkpoint,
-            name: format!("checkpoint-{}", request.number),
-            owner: owner.clone(),
-            nonce,
-            spans: vec![PinSpan { table, range }],
-            version,
-            created: version,
-            expires: None,
-        };
-        let spans = pin.spans.clone();
         let lease_ms = if request.lease_ms == 0 { CHECKPOINT_LEASE_MS } else { request.lease_ms };
-        let MetaOutcome::Pinned { pin, version } = self.meta.propose(&MetaCommand::CreatePin { pin, lease_ms }).await?
-        else {
-            return Err(failure::internal("the meta group answered something else"));
+        let spans = vec![PinSpan { table, range: range.clone() }];
+        // What the owner was told is written lies below the version: its tick is fetched after it asked.
+        let mut version = Version(self.now().await?.version);
+        let owner = self.check_owner(&request.table, &range, request.fence, deadline).await?;
+        let mut attempts = 0;
+        let (pin, version) = loop {
+            attempts += 1;
+            let pin = Pin {
+                pin: PinId(0),
+                kind: PinKind::Checkpoint,
+                name: format!("checkpoint-{}", request.number),
+                owner: owner.clone(),
+                nonce,
+                spans: spans.clone(),
+                version,
+                created: version,
+                expires: None,
+            };
+            match self.meta.propose(&MetaCommand::CreatePin { pin, lease_ms }).await {
+                Ok(MetaOutcome::Pinned { pin, version }) => break (pin, version),
+                Ok(_) => return Err(failure::internal("the meta group answered something else")),
+                // The floor has overtaken the version; nothing was done.
+                Err(failure) if failure.error_kind() == ErrorKind::VersionTooOld && attempts < ATTEMPTS_MAX => {
+                    version = Version(self.now().await?.version);
+                }
+                Err(failure) => return Err(failure),
+            }
         };
         self.let_go_of_older(&owner, &spans).await?;
         let cluster = self.meta.catalog().cluster;
