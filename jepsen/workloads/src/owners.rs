@@ -14,7 +14,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use lentic_client::{Checkpoint, ErrorKind, Fence, KeyRange, Table, TableOptions, Take, Value, Version, WriteBatch};
+use lentic_client::{Checkpoint, ErrorKind, Fence, KeyRange, Table, TableOptions, Take, Version, WriteBatch};
+
+use serde_json::Value;
 
 use crate::tally::Style;
 use crate::tasks::Tasks;
@@ -125,9 +127,8 @@ fn contradiction(taken: &[Taken], version: Version, counts: &Counts) -> Option<S
     (0..KEYS.len()).find_map(|key| {
         let of_key = |taken: &&Taken| taken.range.contains(KEYS[key].as_bytes());
         let last = taken.iter().rposition(|one| of_key(&one) && one.at.is_some_and(|at| at <= version));
-        // What nobody knows of may have come between.
-        let later = &taken[last.map_or(0, |last| last + 1)..];
-        if later.iter().filter(of_key).any(|one| one.at.is_none() && one.after <= version) {
+        // What nobody knows of may have come since, however long ago it was asked for.
+        if taken.iter().filter(of_key).any(|one| one.at.is_none() && one.after <= version) {
             return None;
         }
         let found = counts[key];
@@ -152,7 +153,7 @@ async fn run_job(world: World, name: String, notes: Arc<Mutex<Notes>>) {
             continue;
         }
         for number in 1..=world.between(1..=COUNTS_MAX) {
-            if world.is_over() || !count(&world, &name, &owned, &mut counts).await {
+            if world.is_over() || !count(&world, &name, &owned, &mut counts, &notes).await {
                 break;
             }
             if number.is_multiple_of(CHECKPOINT_EVERY) && !checkpoint(&world, &name, &owned, counts, &notes).await {
@@ -218,23 +219,37 @@ async fn begin(world: &World, name: &str, number: u64, notes: &Mutex<Notes>) -> 
     // Only its own tasks write from now on, and they do not yet.
     let table = world.client().table(name);
     let newest = attempt.parts.iter().map(|(_, fence)| Version(fence.0)).max().expect("it has parts");
-    if let Some(found) = counts_at(world, &table, newest).await {
+    let is_in_doubt = lock(notes).taken.iter().any(|taken| taken.at.is_none());
+    if let Some(found) = counts_at(world, &table, newest).await.filter(|_| !is_in_doubt) {
         assert_eq!(found, counts, "{NAME}: attempt {number} took all counters back, and finds others at {newest}");
     }
     Some(attempt)
 }
 
 /// Counts some counters of one task on, together. False if the attempt cannot go on.
-async fn count(world: &World, name: &str, owned: &Attempt, counts: &mut Counts) -> bool {
+async fn count(world: &World, name: &str, owned: &Attempt, counts: &mut Counts, notes: &Mutex<Notes>) -> bool {
     world.pause().await;
     let key = world.below(KEYS.len());
-    let (mut next, step) = (*counts, Step::new(NAME, Style::OneShot, "count", KEYS[key]));
+    let (mut next, step) = (*counts, Step::new(NAME, Style::Fenced, "count", KEYS[key]));
     let (table, batch) = (world.client().table(name), counted(owned, &mut next, key));
-    let done = matches!(world.write(step, table.write(batch)).await, Done::Ok(_));
-    if done {
-        *counts = next;
+    match world.write(step, table.write(batch)).await {
+        Done::Ok(_) => *counts = next,
+        done => {
+            check_fenced(&done, owned, notes);
+            return false;
+        }
     }
-    done
+    true
+}
+
+/// Nobody takes anything from the attempt that is under way, but for an earlier one of which nobody knows whether it did.
+fn check_fenced<T>(done: &Done<T>, owned: &Attempt, notes: &Mutex<Notes>) {
+    let is_in_doubt = || lock(notes).taken.iter().any(|taken| taken.at.is_none());
+    if let Done::Refused(error) = done
+        && error.kind() == ErrorKind::Fenced
+    {
+        assert!(is_in_doubt(), "{NAME}: attempt {} was fenced, and nobody else has taken anything", owned.number);
+    }
 }
 
 /// A batch that counts a key on.
@@ -256,7 +271,10 @@ async fn checkpoint(world: &World, name: &str, owned: &Attempt, counts: Counts, 
             named = Some(checkpoint);
             Ok(version)
         };
-        if world.read(NAME, "checkpoint", work).await.is_none() {
+        let step = Step::new(NAME, Style::Fenced, "checkpoint", owned.number.to_string());
+        let done = world.run(step, work, |version| Value::from(*version)).await;
+        if !matches!(done, Done::Ok(_)) {
+            check_fenced(&done, owned, notes);
             return false;
         }
         parts.push((range.clone(), named.expect("it was read")));
@@ -316,7 +334,7 @@ async fn counts_at(world: &World, table: &Table, version: Version) -> Option<Cou
     world.read(NAME, &format!("all at {version}"), work).await.map(|_| counts)
 }
 
-fn count_of(value: &Value) -> (u64, u64) {
+fn count_of(value: &lentic_client::Value) -> (u64, u64) {
     let word = |at: usize| u64::from_be_bytes(value.value[at..at + 8].try_into().expect("two words were written"));
     (word(0), word(8))
 }

@@ -14,6 +14,8 @@ pub enum Style {
     OneShot,
     /// As a one-shot, with a condition, which may not hold.
     Conditional,
+    /// As a one-shot, under a fence, which a newer owner may have made void.
+    Fenced,
     /// It reads, thinks and writes: others may change meanwhile what it has read.
     Reading,
     /// It reads only.
@@ -104,7 +106,7 @@ impl Tally {
         counts.commits += 1;
         counts.newest = counts.newest.max(meant);
         match step.style {
-            Style::OneShot | Style::Conditional => self.one_shot.push(took),
+            Style::OneShot | Style::Conditional | Style::Fenced => self.one_shot.push(took),
             Style::Reading | Style::ReadOnly => self.reading.push(took),
         }
         if took > self.longest.0 {

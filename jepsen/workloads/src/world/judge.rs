@@ -186,6 +186,7 @@ impl Step {
         match self.style {
             Style::OneShot | Style::ReadOnly => false,
             Style::Conditional => error.kind() == ErrorKind::ConditionFailed,
+            Style::Fenced => error.kind() == ErrorKind::Fenced,
             Style::Reading => error.is_conflict(),
         }
     }
