@@ -18,7 +18,7 @@ async fn put(table: &Table, fence: Fence, key: &'static str, value: &'static str
 }
 
 pub(super) async fn only_the_owner_writes(client: Client) {
-    let table = table(&client, "owner").await;
+    let table = table(&client, "owners_alone").await;
     ok(table.put("a", "free").await);
     // Over two shards, and a part of each.
     let fence = ok(table.acquire(range("c", "k"), "job").await);
@@ -48,7 +48,7 @@ pub(super) async fn only_the_owner_writes(client: Client) {
 }
 
 pub(super) async fn owners_are_told(client: Client) {
-    let table = table(&client, "told").await;
+    let table = table(&client, "owners_told").await;
     assert!(ok(table.owners(&KeyRange::all()).await).parts.is_empty());
     let wide = ok(table.acquire(range("b", "z"), "wide").await);
     let narrow = ok(table.take(Take::new(range("i", "k"), "narrow").by_force()).await);
@@ -75,7 +75,7 @@ pub(super) async fn owners_are_told(client: Client) {
 }
 
 pub(super) async fn a_job_goes_back_to_its_checkpoints(client: Client) {
-    let table = table(&client, "back").await;
+    let table = table(&client, "owners_back").await;
     let (left, right) = (range("a", "j"), range("j", "z"));
     let (one, two) = (ok(table.acquire(left.clone(), "job").await), ok(table.acquire(right.clone(), "job").await));
     for (fence, key) in [(one, "a"), (one, "h"), (two, "k"), (two, "q")] {
@@ -122,8 +122,8 @@ pub(super) async fn a_job_goes_back_to_its_checkpoints(client: Client) {
 }
 
 pub(super) async fn what_cannot_be_restored_is_refused(client: Client) {
-    let table = table(&client, "refused").await;
-    let name = unique(&client, "refused_other").await;
+    let table = table(&client, "owners_refused").await;
+    let name = unique(&client, "owners_refused_other").await;
     ok(client.create_table(&name, three_shards()).await);
     let all = range("a", "z");
     let fence = ok(table.acquire(all.clone(), "job").await);
@@ -152,7 +152,7 @@ pub(super) async fn what_cannot_be_restored_is_refused(client: Client) {
 }
 
 pub(super) async fn one_of_those_who_race_is_the_owner(client: Client) {
-    let table = table(&client, "race").await;
+    let table = table(&client, "owners_race").await;
     let all = range("a", "z");
     let first = ok(table.acquire(all.clone(), "job").await);
     put(&table, first, "a", "0").await;
