@@ -254,6 +254,11 @@ impl Locks {
         others.filter_map(move |(txn, ranges)| ranges.iter().any(&is_met).then_some(*txn))
     }
 
+    /// The oldest undecided transaction that takes a range for which `is_met` holds.
+    pub(super) fn taker_of(&self, is_met: impl Fn(&KeyRange) -> bool) -> Option<TxnId> {
+        self.takers_where(None, is_met).min()
+    }
+
     /// The undecided transactions but `own` that take a range for which `is_met` holds.
     fn takers_where(&self, own: Option<TxnId>, is_met: impl Fn(&KeyRange) -> bool) -> impl Iterator<Item = TxnId> {
         let others = self.takes.iter().filter(move |(txn, _)| Some(**txn) != own);

@@ -60,13 +60,17 @@ pub(super) fn check_keys(shard: &Shard, request: &Write) -> Result<(), Refusal> 
         return Ok(());
     }
     for operation in &request.operations {
-        let checked = match operation {
+        let (checked, taker) = match operation {
             Operation::Put { key, .. } | Operation::Delete { key } | Operation::Merge { key, .. } => {
-                shard.fences.check_key(key, request.fence)
+                (shard.fences.check_key(key, request.fence), shard.locks.taker_of(|taken| taken.contains(key)))
             }
-            Operation::DeleteRange { range } => shard.fences.check_range(range, request.fence),
+            Operation::DeleteRange { range } => {
+                let taker = shard.locks.taker_of(|taken| taken.overlaps(range));
+                (shard.fences.check_range(range, request.fence), taker)
+            }
         };
-        checked.map_err(|newest| Refusal::Fenced { newest })?;
+        // Whoever takes it may have been told so already, and be this writer.
+        checked.map_err(|newest| taker.map_or(Refusal::Fenced { newest }, |holder| Refusal::Blocked { holder }))?;
     }
     Ok(())
 }

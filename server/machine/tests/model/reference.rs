@@ -298,12 +298,16 @@ impl Reference {
             return Err(Refusal::OutOfRange);
         }
         for range in &ranges {
+            let fenced = |newest| match self.txns.taker(range) {
+                Some(holder) => Refusal::Blocked { holder },
+                None => Refusal::Fenced { newest },
+            };
             let owners: Vec<_> = keys(range).map(|key| self.owners.get(&key).map(|(_, token)| *token)).collect();
             if let Some(other) = owners.iter().flatten().find(|token| Some(**token) != write.fence) {
-                return Err(Refusal::Fenced { newest: Some(*other) });
+                return Err(fenced(Some(*other)));
             }
             if write.fence.is_some() && owners.contains(&None) {
-                return Err(Refusal::Fenced { newest: None });
+                return Err(fenced(None));
             }
         }
         Ok(())

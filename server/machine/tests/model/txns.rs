@@ -124,6 +124,11 @@ impl Txns {
         self.undecided().filter(in_the_way).map(|txn| txn.name.id).min()
     }
 
+    /// The oldest undecided transaction that takes some of a range.
+    pub(crate) fn taker(&self, range: &KeyRange) -> Option<TxnId> {
+        self.undecided().filter(|txn| txn.takes(|taken| taken.overlaps(range))).map(|txn| txn.name.id).min()
+    }
+
     /// The oldest that keeps a write from being judged, alone or as part of a transaction.
     pub(crate) fn blocks_write(&self, write: &Write, is_alone: bool) -> Option<TxnId> {
         let reads = write.conditions.iter().filter_map(|condition| self.blocks(&condition.key, Use::Read));
