@@ -1443,7 +1443,8 @@ pub mod owners_client {
             req.extensions_mut().insert(GrpcMethod::new("lentic.v1.Owners", "Take"));
             self.inner.unary(req, path, codec).await
         }
-        /// Gives up what is owned under a fence in a range, shard by shard. A fence that owns nothing there is no error.
+        /// Gives up all that is owned under a fence in the shards of a range, one after the other: of a shard that the range has a
+        /// part of, what lies outside the range too. A fence that owns nothing there is no error.
         pub async fn release(
             &mut self,
             request: impl tonic::IntoRequest<super::ReleaseRequest>,
@@ -1532,7 +1533,8 @@ pub mod owners_server {
             &self,
             request: tonic::Request<super::TakeRequest>,
         ) -> std::result::Result<tonic::Response<super::TakeResponse>, tonic::Status>;
-        /// Gives up what is owned under a fence in a range, shard by shard. A fence that owns nothing there is no error.
+        /// Gives up all that is owned under a fence in the shards of a range, one after the other: of a shard that the range has a
+        /// part of, what lies outside the range too. A fence that owns nothing there is no error.
         async fn release(
             &self,
             request: tonic::Request<super::ReleaseRequest>,

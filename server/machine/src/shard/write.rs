@@ -60,17 +60,21 @@ pub(super) fn check_keys(shard: &Shard, request: &Write) -> Result<(), Refusal> 
         return Ok(());
     }
     for operation in &request.operations {
-        let (checked, taker) = match operation {
-            Operation::Put { key, .. } | Operation::Delete { key } | Operation::Merge { key, .. } => {
-                (shard.fences.check_key(key, request.fence), shard.locks.taker_of(|taken| taken.contains(key)))
-            }
-            Operation::DeleteRange { range } => {
-                let taker = shard.locks.taker_of(|taken| taken.overlaps(range));
-                (shard.fences.check_range(range, request.fence), taker)
-            }
-        };
         // Whoever takes it may have been told so already, and be this writer.
-        checked.map_err(|newest| taker.map_or(Refusal::Fenced { newest }, |holder| Refusal::Blocked { holder }))?;
+        let refused = |newest, taker: Option<TxnId>| match taker {
+            Some(holder) => Refusal::Blocked { holder },
+            None => Refusal::Fenced { newest },
+        };
+        match operation {
+            Operation::Put { key, .. } | Operation::Delete { key } | Operation::Merge { key, .. } => shard
+                .fences
+                .check_key(key, request.fence)
+                .map_err(|newest| refused(newest, shard.locks.taker_of(|taken| taken.contains(key))))?,
+            Operation::DeleteRange { range } => shard
+                .fences
+                .check_range(range, request.fence)
+                .map_err(|newest| refused(newest, shard.locks.taker_of(|taken| taken.overlaps(range))))?,
+        }
     }
     Ok(())
 }

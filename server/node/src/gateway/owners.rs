@@ -60,7 +60,7 @@ impl<S: Portable> Gateway<S> {
         Ok(Back { range: convert::range(back.start, back.end)?, to })
     }
 
-    /// Gives up what a fence owns in a range, shard by shard.
+    /// Gives up all that a fence owns in the shards of a range, one after the other.
     pub(crate) async fn release(
         &self,
         request: v1::ReleaseRequest,
@@ -94,11 +94,12 @@ impl<S: Portable> Gateway<S> {
         let lease_ms = if request.lease_ms == 0 { CHECKPOINT_LEASE_MS } else { request.lease_ms };
         let spans = vec![PinSpan { table, range: range.clone() }];
         // What the owner was told is written lies below the version: its tick is fetched after it asked.
-        let mut version = Version(self.now().await?.version);
-        let owner = self.check_owner(&request.table, &range, request.fence, deadline).await?;
+        // And the fence is looked at after that: one that owns the range then has owned it at the version.
         let mut attempts = 0;
-        let (pin, version) = loop {
+        let (owner, pin, version) = loop {
             attempts += 1;
+            let version = Version(self.now().await?.version);
+            let owner = self.check_owner(&request.table, &range, request.fence, deadline).await?;
             let pin = Pin {
                 pin: PinId(0),
                 kind: PinKind::Checkpoint,
@@ -111,12 +112,10 @@ impl<S: Portable> Gateway<S> {
                 expires: None,
             };
             match self.meta.propose(&MetaCommand::CreatePin { pin, lease_ms }).await {
-                Ok(MetaOutcome::Pinned { pin, version }) => break (pin, version),
+                Ok(MetaOutcome::Pinned { pin, version }) => break (owner, pin, version),
                 Ok(_) => return Err(failure::internal("the meta group answered something else")),
                 // The floor has overtaken the version; nothing was done.
-                Err(failure) if failure.error_kind() == ErrorKind::VersionTooOld && attempts < ATTEMPTS_MAX => {
-                    version = Version(self.now().await?.version);
-                }
+                Err(failure) if failure.error_kind() == ErrorKind::VersionTooOld && attempts < ATTEMPTS_MAX => {}
                 Err(failure) => return Err(failure),
             }
         };

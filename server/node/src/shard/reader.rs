@@ -246,9 +246,9 @@ impl<S: Portable> Place<S> {
         keys: usize,
         read: impl FnOnce(&ReadAt<'_>, &mut ReadStats) -> Result<T, ReadError>,
     ) -> Result<T, Failure> {
-        let none = MaskSet::new();
+        static NONE: MaskSet = MaskSet::new();
         let is_ignored = lentic_types::mutant!("mask-ignored") && keys < usize::MAX;
-        let masks = if is_ignored { &none } else { &rules.masks };
+        let masks = if is_ignored { &NONE } else { &rules.masks };
         let read_at = ReadAt { table: rules.descriptor.table, version: at, masks };
         let mut stats = ReadStats::default();
         let found =
