@@ -11,6 +11,7 @@ const BENCHES: &[(&str, &str)] = &[
     ("vs-etcd", "a cluster of three processes beside one of etcd, which is installed if it is missing"),
     ("txn", "transactions of a cluster of three processes, and conditional writes beside etcd's"),
     ("growth", "puts of a cluster as its table grows to ten million keys"),
+    ("versions", "checkpoints, rollbacks, reads of history and feeds of a cluster of three processes"),
     ("log", "group commit of the shared log, beside bare write and fdatasync in the same run"),
 ];
 

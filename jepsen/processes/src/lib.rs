@@ -24,7 +24,6 @@
 mod alike;
 pub mod cases;
 mod cluster;
-mod dice;
 mod http;
 mod load;
 pub mod measure;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lentic_client::{Client, ShardId};
 use lentic_runtime::Random;
-use lentic_workloads::{Counts, Pace, Policy, Recorder, Setting, World, find};
+use lentic_workloads::{Counts, Dice, Pace, Policy, Recorder, Setting, World, find};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -31,7 +31,7 @@ impl Load {
             clients: vec![client.clone()],
             table: table.to_owned(),
             starts: shards.iter().map(|shard| shard.range.start().clone()).collect(),
-            random: Random::from_system(),
+            dice: Dice::new(&Random::from_system()),
             recorder: recorder.clone(),
             pace,
             policy,

@@ -12,13 +12,12 @@ use std::time::Duration;
 
 use lentic_client::{Client, Options, TableOptions};
 use lentic_runtime::Random;
-use lentic_workloads::{Distribution, Pace, Policy, Recorder, Setting, Workload, World, longest_gap};
+use lentic_workloads::{Dice, Distribution, Pace, Policy, Recorder, Setting, Workload, World, longest_gap};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::alike::read_alike;
 use crate::cluster::{Cluster, Ground};
-use crate::dice::Dice;
 use crate::nemesis::{Arena, Done, Fault, Needs, Schedule};
 use crate::report::{Report, Stand};
 use crate::timeline::{Span, Timeline};
@@ -127,13 +126,13 @@ impl Run {
 
 async fn perform(stand: Stand, run: Run, recorder: Recorder) -> Report {
     let random = Random::seeded(run.seed);
-    let dice = Dice::new(Random::seeded(random.next_seed()));
+    let dice = Dice::new(&random);
     let ground = Ground { needs: run.needs(), seed: random.next_seed(), disk_bytes: DISK_BYTES };
     let knobs = if run.is_small { SMALL } else { &[] };
     let settings = crate::cluster::Settings { ground, ..stand.settings(&run.name, run.nodes, knobs) };
     let mut cluster = Cluster::start(&settings).await;
     let (faults, lacking) = possible(&run, &cluster);
-    let world = world(&cluster, &run, &recorder, Random::seeded(random.next_seed())).await;
+    let world = world(&cluster, &run, &recorder, Dice::new(&random)).await;
     let admin = cluster.client(Options { deadline: DEADLINE, ..Options::default() }).await;
     let mut workloads = JoinSet::new();
     for workload in &run.workloads {
@@ -199,7 +198,7 @@ async fn all(workloads: &mut JoinSet<()>) {
     }
 }
 
-async fn world(cluster: &Cluster, run: &Run, recorder: &Recorder, random: Random) -> World {
+async fn world(cluster: &Cluster, run: &Run, recorder: &Recorder, dice: Dice) -> World {
     let options = Options { deadline: DEADLINE, ..Options::default() };
     let mut clients: Vec<Client> = Vec::new();
     while clients.len() < CLIENTS {
@@ -213,7 +212,7 @@ async fn world(cluster: &Cluster, run: &Run, recorder: &Recorder, random: Random
         clients,
         table: TABLE.to_owned(),
         starts,
-        random,
+        dice,
         recorder: recorder.clone(),
         pace: Pace::REAL,
         policy: Policy::Tolerant { serves_within: SERVES_WITHIN },
@@ -268,7 +267,7 @@ fn timeline(run: &Run, cluster: &Cluster, world: &World, done: &[Done], length: 
             })
             .collect(),
         acks: (0..world.shards()).map(|shard| tally.ack_times(shard)).collect(),
-        errors: Vec::new(),
+        errors: tally.error_times(),
     }
 }
 

@@ -13,11 +13,11 @@ use lentic_node::{Identity, Membership, Node, NodeOptions, Seams, join};
 use lentic_raft::Options as RaftOptions;
 use lentic_runtime::{Clock, Random, Scope, SimClock};
 use lentic_types::{ClusterId, GroupId, NodeId};
+use lentic_workloads::Dice;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::counts::FaultCounts;
-use crate::dice::Dice;
 use crate::host::{Host, Running, SimStore};
 use crate::trace::{Trace, digest};
 use crate::watch::{Watch, Watched};

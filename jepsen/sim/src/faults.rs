@@ -6,10 +6,10 @@ use std::time::Duration;
 use lentic_client::{Client, NodeId};
 use lentic_log::SimOp;
 use lentic_net::sim::SimKnobs;
+use lentic_workloads::Dice;
 use tokio::time::{Instant, sleep};
 
 use crate::cluster::Cluster;
-use crate::dice::Dice;
 use crate::host::SimStore;
 
 const HOUR_MS: i64 = 3_600_000;

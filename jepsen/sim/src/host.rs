@@ -10,8 +10,8 @@ use lentic_net::Address;
 use lentic_node::{Identity, Node};
 use lentic_runtime::{Scope, SimClock};
 use lentic_types::NodeId;
+use lentic_workloads::Dice;
 
-use crate::dice::Dice;
 use crate::disk::Pace;
 use crate::watch::Watched;
 

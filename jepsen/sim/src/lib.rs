@@ -7,7 +7,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | `run.rs` | a thread of its own, a runtime with the seed, a trace |
-//! | `trace.rs`, `dice.rs` | what happened, and what was chosen |
+//! | `trace.rs` | what happened |
 //! | `cluster.rs` | hosts, the network between them, and what can be done to them |
 //! | `host.rs`, `disk.rs` | a host: disk, store, clock, node |
 //! | `faults.rs`, `counts.rs` | what is done to them and when, and what came of it |
@@ -18,7 +18,6 @@
 mod cluster;
 mod command;
 mod counts;
-mod dice;
 mod disk;
 mod faults;
 mod host;
@@ -31,9 +30,9 @@ mod watch;
 pub use cluster::{Cluster, Shape};
 pub use command::command;
 pub use counts::FaultCounts;
-pub use dice::Dice;
 pub use faults::break_things;
 pub use host::SimStore;
+pub use lentic_workloads::Dice;
 pub use run::{Outcome, run};
 pub use scenario::{Report, seed, seed_on, seed_with};
 pub use sweep::{Failure, Plan, Sweep, sweep, sweep_on};

@@ -7,10 +7,10 @@ use std::sync::{Arc, Once};
 use std::thread;
 
 use lentic_runtime::{Random, Scope};
+use lentic_workloads::Dice;
 use tokio::runtime::{Builder, RngSeed};
 use tokio::sync::Notify;
 
-use crate::dice::Dice;
 use crate::trace::Trace;
 
 /// What a run came to.

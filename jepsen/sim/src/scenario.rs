@@ -13,15 +13,14 @@ use lentic_engine::{Family, MemStore, Span};
 use lentic_machine::shard::{Descriptor, spans};
 use lentic_node::Node;
 use lentic_raft::Status;
-use lentic_runtime::{Random, spawn};
+use lentic_runtime::spawn;
 use lentic_types::{GroupId, NodeId, Version};
-use lentic_workloads::{Pace, Policy, Recorder, Setting, WORKLOADS, Workload, World};
+use lentic_workloads::{Dice, Pace, Policy, Recorder, Setting, WORKLOADS, Workload, World};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::cluster::{Cluster, Shape};
 use crate::counts::FaultCounts;
-use crate::dice::Dice;
 use crate::faults::break_things;
 use crate::host::SimStore;
 use crate::run::{Outcome, run};
@@ -121,7 +120,7 @@ async fn world(dice: &Dice, clients: Vec<Client>, admin: &Client) -> World {
         clients,
         table: TABLE.to_owned(),
         starts: shards.iter().map(|shard| shard.range.start().clone()).collect(),
-        random: Random::seeded(dice.random().next_seed()),
+        dice: dice.fork(),
         recorder: Recorder::in_memory(),
         policy: Policy::Strict { serves_within: SERVES_WITHIN },
         pace: Pace::SIMULATED,

@@ -30,12 +30,13 @@
 //! | `owners.rs` | who was replaced writes no more, and checkpoints are found again in all shards at once |
 //! | `published.rs` | a snapshot reads the same for as long as it is kept, however short history is |
 //! | `world.rs`, `world/` | what workloads share: clients, keys, choices, and how an operation is judged |
-//! | `pace.rs` | how fast all of it is |
+//! | `pace.rs`, `dice.rs` | how fast all of it is, and what is chosen |
 //! | `recorder.rs`, `tally.rs`, `outage.rs` | what is kept of it: a history, counts, times |
 //! | `tasks.rs` | tasks that end together |
 
 mod bank;
 mod causal;
+mod dice;
 mod feed;
 mod fork;
 mod lists;
@@ -61,6 +62,7 @@ mod world;
 use std::future::Future;
 use std::pin::Pin;
 
+pub use dice::Dice;
 pub use outage::{Ack, Distribution, longest_gap};
 pub use pace::Pace;
 pub use recorder::{Call, Recorder, Recording};

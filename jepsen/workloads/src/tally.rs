@@ -72,6 +72,8 @@ pub struct Tally {
     one_shot: Vec<Duration>,
     reading: Vec<Duration>,
     reads: Vec<Duration>,
+    /// When operations failed, or ended so that nobody knows.
+    errors: Vec<Duration>,
     /// What took the longest to commit.
     longest: (Duration, String),
     /// The longest part of an operation after all was healed.
@@ -89,6 +91,7 @@ impl Tally {
             one_shot: Vec::new(),
             reading: Vec::new(),
             reads: Vec::new(),
+            errors: Vec::new(),
             longest: (Duration::ZERO, "nothing".to_owned()),
             longest_healed: Duration::ZERO,
         }
@@ -118,6 +121,18 @@ impl Tally {
             let shard = shard % self.acks.len();
             self.acks[shard].push(Ack { meant, at });
         }
+    }
+
+    /// An operation had no effect, and that was told then.
+    pub(crate) fn failed(&mut self, step: &Step, at: Duration) {
+        self.counts(step).fail += 1;
+        self.errors.push(at);
+    }
+
+    /// An operation ended then, and nobody knows whether it had an effect.
+    pub(crate) fn unknown(&mut self, step: &Step, at: Duration) {
+        self.counts(step).info += 1;
+        self.errors.push(at);
     }
 
     /// The counts of a step's workload, with the runs of its body.
@@ -183,6 +198,12 @@ impl Tally {
     #[must_use]
     pub fn all_ack_times(&self) -> Vec<Duration> {
         sorted(self.all.clone())
+    }
+
+    /// When operations failed, or ended so that nobody knows, in order.
+    #[must_use]
+    pub fn error_times(&self) -> Vec<Duration> {
+        sorted(self.errors.clone())
     }
 
     /// The commits that wrote to a shard, in the order of their acknowledgements.

@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lentic_client::{Client, Error, Snapshot, Table};
-use lentic_runtime::Random;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
+use crate::dice::Dice;
 use crate::pace::Pace;
 use crate::recorder::Recorder;
 use crate::tally::Tally;
@@ -38,7 +38,7 @@ pub struct Setting {
     /// The first key of each shard, in order. None of them begins with a byte below 2, but the first, which is empty.
     pub starts: Vec<Bytes>,
     /// The source of all choices.
-    pub random: Random,
+    pub dice: Dice,
     /// What is told of operations.
     pub recorder: Recorder,
     /// Which errors a client may see.
@@ -76,7 +76,7 @@ struct Phase {
 #[derive(Clone)]
 pub struct World {
     shared: Arc<Shared>,
-    random: Random,
+    dice: Dice,
 }
 
 struct Shared {
@@ -104,13 +104,13 @@ impl World {
     /// If there are no clients or shards, or a key would not be where it is meant to be.
     #[must_use]
     pub fn new(setting: Setting) -> Self {
-        let Setting { clients, table, starts, random, recorder, policy, pace } = setting;
+        let Setting { clients, table, starts, dice, recorder, policy, pace } = setting;
         assert!(!clients.is_empty() && !starts.is_empty(), "expected clients and shards, found none");
         let phase = watch::Sender::new(Phase { healed: None, is_over: false });
         let tally = Mutex::new(Tally::new(starts.len()));
         let order = AtomicU64::new(0);
         let shared = Shared { clients, table, starts, recorder, policy, pace, order, tally, phase };
-        let world = Self { shared: Arc::new(shared), random };
+        let world = Self { shared: Arc::new(shared), dice };
         for (place, next) in world.shared.starts.iter().skip(1).enumerate() {
             assert!(world.key(place, "") < *next, "expected keys of shard {} below {next:?}", place + 1);
         }
@@ -120,7 +120,7 @@ impl World {
     /// The same world for another task: what it draws does not depend on what others draw.
     #[must_use]
     pub fn fork(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), random: Random::seeded(self.random.next_seed()) }
+        Self { shared: Arc::clone(&self.shared), dice: self.dice.fork() }
     }
 
     /// Some client.
@@ -169,20 +169,19 @@ impl World {
     /// A number of the range.
     #[must_use]
     pub fn between(&self, range: RangeInclusive<u64>) -> u64 {
-        range.start() + self.random.next_seed() % (range.end() - range.start() + 1)
+        self.dice.between(range)
     }
 
     /// A number below `len`.
     #[must_use]
     pub fn below(&self, len: usize) -> usize {
-        let len = u64::try_from(len.max(1)).expect("a length");
-        usize::try_from(self.random.next_seed() % len).expect("below a length")
+        self.dice.place(len)
     }
 
     /// True once in `n` times.
     #[must_use]
     pub fn one_in(&self, n: u64) -> bool {
-        self.random.next_seed().is_multiple_of(n)
+        self.dice.one_in(n)
     }
 
     /// How long a caller waits who is gone before the answer, once in `n` times.

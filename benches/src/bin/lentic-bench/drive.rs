@@ -1,4 +1,5 @@
-//! Callers in a closed loop: each begins its next operation when the last one is answered.
+//! Callers in a closed loop, each of which begins its next operation when the last one is answered; and operations that
+//! begin at a pace, whatever the answers.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hdrhistogram::Histogram;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// Longest latency that is told apart, in microseconds.
 const LATENCY_US_MAX: u64 = 60_000_000;
@@ -70,6 +71,51 @@ where
     }
     let ms = |quantile| all.value_at_quantile(quantile) as f64 / 1e3;
     Seen { rate: all.len() as f64 / took, p50_ms: ms(0.5), p99_ms: ms(0.99) }
+}
+
+/// How many operations begin, and how often: whether or not those before them have ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    pub(crate) every: Duration,
+    pub(crate) at_once: u64,
+}
+
+/// Operations that begin at a pace, until they are stopped.
+pub(crate) struct Paced(JoinHandle<()>, Arc<AtomicBool>);
+
+impl Paced {
+    /// Returns when the last of them has ended.
+    pub(crate) async fn stop(self) {
+        self.1.store(true, Ordering::Relaxed);
+        self.0.await.expect("an operation failed");
+    }
+}
+
+/// Runs `operation(number)` at a pace, numbers from 0 on.
+pub(crate) fn paced<O, F>(pace: Pace, operation: O) -> Paced
+where
+    O: Fn(u64) -> F + Send + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let over = Arc::new(AtomicBool::new(false));
+    let stop = Arc::clone(&over);
+    let running = tokio::spawn(async move {
+        let (mut turns, mut under_way, mut number) = (tokio::time::interval(pace.every), JoinSet::new(), 0);
+        while !stop.load(Ordering::Relaxed) {
+            turns.tick().await;
+            for _ in 0..pace.at_once {
+                under_way.spawn(operation(number));
+                number += 1;
+            }
+            while let Some(ended) = under_way.try_join_next() {
+                ended.expect("an operation failed");
+            }
+        }
+        while let Some(ended) = under_way.join_next().await {
+            ended.expect("an operation failed");
+        }
+    });
+    Paced(running, over)
 }
 
 /// A value that compresses to about a half, as state does: the first half of it is noise.

@@ -1,6 +1,6 @@
 //! Macro benchmarks: whole layers under a stated load, each figure a ratio to a named peer within one run.
 //!
-//! `lentic-bench engine|log|vs-etcd|growth|txn [--quick]` prints a line for each figure and keeps the run in target/bench/NAME.json. The
+//! `lentic-bench engine|log|vs-etcd|growth|txn|versions [--quick]` prints a line for each figure and keeps the run in target/bench/NAME.json. The
 //! parts of `engine` (`puts`, `reads`, `merges`) run alone under a profiler.
 //! Quick runs are smaller and repeat less: they say whether a figure is in the right region, not what it is.
 
@@ -19,6 +19,7 @@ mod puts;
 mod reads;
 mod restart;
 mod txn;
+mod versions;
 mod vs_etcd;
 
 use std::process::ExitCode;
@@ -66,6 +67,13 @@ fn main() -> ExitCode {
         "growth" => growth::run(size, &mut figures),
         "vs-etcd" => vs_etcd::run(size, &mut figures),
         "txn" => txn::run(size, &mut figures),
+        "versions" => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+            let runtime = runtime.expect("a runtime can be built");
+            runtime.block_on(versions::history(size, &mut figures));
+            runtime.block_on(versions::feeds(size, &mut figures));
+            runtime.block_on(versions::names(size, &mut figures));
+        }
         _ => return usage(),
     }
     figures.keep();
@@ -73,6 +81,6 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("usage: lentic-bench engine|puts|reads|merges|log|vs-etcd|growth|txn [--quick]");
+    eprintln!("usage: lentic-bench engine|puts|reads|merges|log|vs-etcd|growth|txn|versions [--quick]");
     ExitCode::from(2)
 }

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use lentic_client::{Client, Options, TableOptions};
 use lentic_runtime::Random;
-use lentic_workloads::{Ack, Distribution, Pace, Policy, Recorder, World, longest_gap};
+use lentic_workloads::{Ack, Dice, Distribution, Pace, Policy, Recorder, World, longest_gap};
 use tokio::time::sleep;
 
 use crate::cluster::{Cluster, Ground, Settings};
-use crate::dice::Dice;
 use crate::load::Load;
 use crate::nemesis::{Arena, Fault, Struck};
 use crate::report::{Report, Stand};
@@ -60,7 +59,7 @@ impl Field {
         let client = cluster.client(options).await;
         let policy = Policy::Tolerant { serves_within: SERVES_WITHIN };
         let load = Load::start(&client, TABLE, &recorder, Pace::REAL, policy).await;
-        let field = Self { cluster, load, admin, recorder, dice: Dice::new(Random::seeded(2)), home };
+        let field = Self { cluster, load, admin, recorder, dice: Dice::new(&Random::seeded(2)), home };
         field.all_go_on().await;
         field
     }

@@ -14,7 +14,7 @@ pub(super) async fn strike(arena: &mut Arena<'_>) -> Memory {
     let count = arena.cluster.nodes.len();
     let mut asked = 0;
     for (shard, leader) in &before.shards {
-        let to = (leader + 1 + arena.dice.below(count - 1)) % count;
+        let to = (leader + 1 + arena.dice.place(count - 1)) % count;
         // It may be on its way elsewhere already: who leads then is what counts.
         let _ = arena.admin.transfer_leader(*shard, Some(arena.cluster.id(to))).await;
         asked += 1;

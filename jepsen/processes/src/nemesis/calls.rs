@@ -26,7 +26,7 @@ pub(super) async fn strike(arena: &mut Arena<'_>, fault: Fault, nodes: &[usize])
             Fault::SyncError => calls.set_sync_error(Some(Failure::Always)),
             Fault::TornWrite => calls.set_torn_write(Some(torn)),
             _ => {
-                let by = [10, 60, 3_600][arena.dice.below(3)] * SECOND_NS;
+                let by = [10, 60, 3_600][arena.dice.place(3)] * SECOND_NS;
                 calls.set_clock_offset(if arena.dice.one_in(2) { by } else { -by });
             }
         }

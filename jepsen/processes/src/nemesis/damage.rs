@@ -23,7 +23,7 @@ pub(super) fn strike(arena: &mut Arena<'_>, place: usize) -> Memory {
     node.kill();
     let what = if arena.dice.one_in(3) { Damage::ZeroPage } else { Damage::Flip };
     let files = candidates(node.data(), arena.dice.one_in(2));
-    let file = (!files.is_empty()).then(|| files[arena.dice.below(files.len())].clone());
+    let file = (!files.is_empty()).then(|| files[arena.dice.place(files.len())].clone());
     let wound = file.and_then(|file| {
         let was = fs::read(&file).expect("a file of a node that is down can be read");
         let directory = file.parent().expect("a file is in a directory");

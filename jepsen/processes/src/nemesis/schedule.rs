@@ -60,7 +60,7 @@ impl Schedule {
             if order.is_empty() {
                 order = self.faults.clone();
             }
-            let fault = order.swap_remove(arena.dice.below(order.len()));
+            let fault = order.swap_remove(arena.dice.place(order.len()));
             let mut struck: Vec<Struck> = arena.strike(fault, round).await.into_iter().collect();
             sleep(Duration::from_millis(arena.dice.between(hold_ms(fault)))).await;
             if arena.dice.one_in(COMPANY_ONE_IN)
@@ -95,7 +95,7 @@ impl Schedule {
             holds(**other) && other.needs() != fault.needs() && !matches!(other, Fault::PowerAll | Fault::PowerMajority)
         });
         let others: Vec<Fault> = others.copied().collect();
-        (holds(fault) && !others.is_empty()).then(|| others[arena.dice.below(others.len())])
+        (holds(fault) && !others.is_empty()).then(|| others[arena.dice.place(others.len())])
     }
 }
 

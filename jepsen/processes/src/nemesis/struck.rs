@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use lentic_client::Client;
-use lentic_workloads::Recorder;
+use lentic_workloads::{Dice, Recorder};
 
 use super::{Fault, admin, calls, damage, disks, network, processes};
 use crate::cluster::Cluster;
-use crate::dice::Dice;
 
 /// What faults are done to, and with.
 pub(crate) struct Arena<'a> {
@@ -105,7 +104,7 @@ impl Arena<'_> {
         match fault {
             Fault::Rolling | Fault::Transfer | Fault::PowerAll => (up == all).then_some(all),
             Fault::PowerMajority => {
-                let spared = self.dice.below(all.len());
+                let spared = self.dice.place(all.len());
                 (up == all).then(|| all.into_iter().filter(|place| *place != spared).collect())
             }
             Fault::Loss if self.dice.one_in(2) => Some(all),
@@ -113,12 +112,12 @@ impl Arena<'_> {
             Fault::Clock if self.dice.one_in(4) => Some(all),
             _ if up.len() < all.len() => None,
             // Who leads most, every second time the meta group's leader; and now and then someone who leads little.
-            _ if fault != Fault::Bridge && self.dice.one_in(4) => Some(vec![all[self.dice.below(all.len())]]),
+            _ if fault != Fault::Bridge && self.dice.one_in(4) => Some(vec![all[self.dice.place(all.len())]]),
             _ => match self.cluster.leaders_now().await {
                 // Those who do not meet have nothing to say to each other if the bridge leads everything.
                 Ok(leaders) if fault == Fault::Bridge => Some(vec![(leaders.victim(1) + 1) % all.len()]),
                 Ok(leaders) => Some(vec![leaders.victim(round)]),
-                Err(_) => Some(vec![all[self.dice.below(all.len())]]),
+                Err(_) => Some(vec![all[self.dice.place(all.len())]]),
             },
         }
     }

@@ -120,7 +120,7 @@ impl World {
                 Done::Ok(value)
             }
             None => {
-                tally.counts(step).info += 1;
+                tally.unknown(step, at);
                 Done::Unknown
             }
             Some(Err(error)) if step.expects(&error) => {
@@ -133,11 +133,11 @@ impl World {
                 panic!("{step} failed after {took} ms, at {at:?}: {error}")
             }
             Some(Err(error)) if step.is_unknown(&error) => {
-                tally.counts(step).info += 1;
+                tally.unknown(step, at);
                 Done::Unknown
             }
             Some(Err(error)) => {
-                tally.counts(step).fail += 1;
+                tally.failed(step, at);
                 Done::Refused(error)
             }
         }

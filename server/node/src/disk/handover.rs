@@ -24,7 +24,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Most that one look stands for: a process that was paused has not seen what its disk did meanwhile.
 const LOOK_MAX: Duration = Duration::from_millis(200);
 /// How often a node whose disk is slow tries to hand over what it leads: the bound on how often leadership moves for it.
-const TRY_EVERY: Duration = Duration::from_secs(10);
+/// A try may fail, for a follower is just behind, or is not elected; and what it leads is slow until then.
+const TRY_EVERY: Duration = Duration::from_secs(3);
 /// How long another node may take to say how quick its disk is.
 const ASK_WITHIN: Duration = Duration::from_millis(500);
 /// How long a transfer of leadership is waited for.

@@ -168,6 +168,21 @@ impl<S: Portable> MetaService<S> {
         self.ask_for_leader(leader, question).await
     }
 
+    /// Ticks from whoever leads the meta group, if it is found and answers.
+    async fn ask_for_ticks(&self, count: u32) -> Option<Ticks> {
+        // A voter's word spares the leader a round: it is given after the fetch began.
+        let answer = match self.group.vouch().await.filter(|vouch| vouch.leader != self.node) {
+            Some(Vouch { leader, term }) => {
+                self.ask_for_leader(leader, &Question::Ticks { count, vouched: Some(term) }).await
+            }
+            None => self.ask_leader(&Question::Ticks { count, vouched: None }).await,
+        };
+        match answer {
+            Some(Answer::Ticks(ticks)) => Some(ticks),
+            _ => None,
+        }
+    }
+
     /// Asks the node that is taken for the meta group's leader.
     async fn ask_for_leader(&self, leader: NodeId, question: &Question) -> Option<Answer> {
         let answer = self.host.ask(leader, question.encode(), ASK_TIMEOUT).await.ok();
@@ -255,16 +270,16 @@ impl<S: Portable> Oracle for Arc<MetaService<S>> {
                     Err(NotHere(None)) => {}
                 }
             }
-            // A voter's word spares the leader a round: it is given after the fetch began.
-            let answer = match self.group.vouch().await.filter(|vouch| vouch.leader != self.node) {
-                Some(Vouch { leader, term }) => {
-                    self.ask_for_leader(leader, &Question::Ticks { count, vouched: Some(term) }).await
+            let mut status = self.group.watch();
+            let term = status.borrow().term;
+            // All writes of the node wait for this answer: it is not waited for once another leads.
+            tokio::select! {
+                biased;
+                answer = self.ask_for_ticks(count) => answer,
+                Ok(newer) = status.wait_for(|status| status.term > term && status.leader.is_some()) => {
+                    self.leader.store(newer.leader.map_or(0, |NodeId(node)| node), Ordering::Relaxed);
+                    None
                 }
-                None => self.ask_leader(&Question::Ticks { count, vouched: None }).await,
-            };
-            match answer {
-                Some(Answer::Ticks(ticks)) => Some(ticks),
-                _ => None,
             }
         })
     }

@@ -1,7 +1,8 @@
 //! Processes that end with the value that holds them, and their directories with them.
 
-use std::fs::File;
+use std::fs::{DirEntry, File};
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -34,6 +35,11 @@ impl Processes {
         let child = command.stdin(Stdio::null()).stdout(file).stderr(err).spawn();
         let child = child.unwrap_or_else(|error| panic!("{name} cannot be started: {error}"));
         self.children.push((child, log));
+    }
+
+    /// Bytes on disk of all that the processes keep.
+    pub(crate) fn disk_bytes(&self) -> i64 {
+        disk_bytes(self.directory.path())
     }
 
     /// Processor time that all have taken until now, in seconds.
@@ -76,6 +82,18 @@ impl Drop for Processes {
             let _ = child.wait();
         }
     }
+}
+
+/// Bytes on disk of what is below a directory. What goes away meanwhile counts as nothing.
+fn disk_bytes(directory: &Path) -> i64 {
+    const BLOCK_BYTES: u64 = 512;
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let of_entry = |entry: DirEntry| match entry.metadata() {
+        Ok(found) if found.is_dir() => disk_bytes(&entry.path()),
+        Ok(found) => i64::try_from(found.blocks() * BLOCK_BYTES).unwrap_or(i64::MAX),
+        Err(_) => 0,
+    };
+    entries.map(of_entry).sum()
 }
 
 /// Threads for each of so many processes that share this machine's cores.
