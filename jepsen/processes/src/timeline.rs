@@ -108,14 +108,14 @@ impl Timeline {
 
     fn add_shards(&self, svg: &mut String, top: f64) {
         let bars: Vec<Vec<u32>> = self.acks.iter().map(|acks| self.bars(acks)).collect();
-        let highest = bars.iter().flatten().copied().max().unwrap_or(0).max(1);
+        let highest = usual_max(&bars);
         for (shard, bars) in bars.iter().enumerate() {
             let floor = top + SHARD * (count(shard) + 1.0) - 4.0;
             text(svg, LEFT - 8.0, floor - 12.0, "end", &format!("shard {}", shard + 1));
             let mut points = format!("{LEFT:.1},{floor:.1}");
             for (step, bar) in bars.iter().enumerate() {
                 let x = LEFT + WIDTH * count(step) / count(STEPS);
-                let y = floor - (SHARD - 10.0) * f64::from(*bar) / f64::from(highest);
+                let y = floor - (SHARD - 10.0) * f64::from((*bar).min(highest)) / f64::from(highest);
                 let next = x + WIDTH / count(STEPS);
                 write!(points, " {x:.1},{y:.1} {next:.1},{y:.1}").expect("a string takes all");
             }
@@ -153,6 +153,14 @@ impl Timeline {
         }
         bars
     }
+}
+
+/// What 95 of 100 steps in which something came do not exceed: what all send that have waited for a fault to end would
+/// else make the rest too small to see.
+fn usual_max(bars: &[Vec<u32>]) -> u32 {
+    let mut bars: Vec<u32> = bars.iter().flatten().copied().filter(|bar| *bar > 0).collect();
+    bars.sort_unstable();
+    bars.get(bars.len() * 95 / 100).copied().unwrap_or(1)
 }
 
 fn count(number: usize) -> f64 {
