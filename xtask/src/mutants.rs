@@ -51,7 +51,6 @@ const MUTANTS: &[(&str, &str)] = &[
     ("gc-above-pin", "GC collects what a pin keeps"),
     ("follower-unapplied", "a replica answers up to what its leader has told before it has applied it"),
     ("follower-past-locks", "a replica answers at versions at which a transaction may still commit"),
-    ("follower-unconfirmed", "a leader tells how far its shard is and asks no quorum whether it still leads"),
     ("pins-not-loaded", "a replica that starts has forgotten the pins"),
 ];
 

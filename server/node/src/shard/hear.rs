@@ -110,11 +110,7 @@ impl<S: Portable> Reader<S> {
             return Some(settled);
         }
         let tick = place.ticks.recent(TICK_AGE_MAX).await.ok()?;
-        if lentic_types::mutant!("follower-unconfirmed") {
-            place.stamps.read_at(tick).await;
-        } else {
-            place.settle(tick).await.ok()?;
-        }
+        place.settle(tick).await.ok()?;
         // In this order: a lock that goes in between has left its versions at or below the entry.
         let version = match lentic_types::mutant!("follower-past-locks") {
             true => tick,
