@@ -49,6 +49,8 @@ const MUTANTS: &[(&str, &str)] = &[
     ("mask-ignored", "reads of keys do not look at what rollbacks hide, and scans do"),
     ("fences-not-loaded", "a replica that starts has forgotten who owns what"),
     ("gc-above-pin", "GC collects what a pin keeps"),
+    ("follower-unapplied", "a replica answers up to what its leader has told before it has applied it"),
+    ("follower-past-locks", "a replica answers at versions at which a transaction may still commit"),
     ("pins-not-loaded", "a replica that starts has forgotten the pins"),
 ];
 

@@ -5,8 +5,8 @@ use clap::{Parser, Subcommand};
 use crate::bench::BenchCommand;
 use crate::bulk::{DumpArgs, LoadArgs};
 use crate::commands::{
-    DeleteArgs, DeleteRangeArgs, FeedArgs, GcCommand, GetArgs, MergeArgs, NowArgs, PutArgs, ScanArgs, ShardCommand,
-    SnapshotCommand, StatusArgs, TableCommand, TxnArgs, VersionArgs,
+    DeleteArgs, DeleteRangeArgs, DiffArgs, FeedArgs, GcCommand, GetArgs, MergeArgs, NowArgs, PutArgs, ScanArgs,
+    ShardCommand, SnapshotCommand, StatusArgs, TableCommand, TxnArgs, VersionArgs,
 };
 use crate::completions::CompletionsArgs;
 use crate::dev::DevArgs;
@@ -40,6 +40,7 @@ pub(crate) enum Command {
     DeleteRange(DeleteRangeArgs),
     Scan(ScanArgs),
     Merge(MergeArgs),
+    Diff(DiffArgs),
     Feed(FeedArgs),
     Txn(TxnArgs),
     Load(LoadArgs),
@@ -79,6 +80,7 @@ impl Command {
             Self::DeleteRange(args) => args.run(session).await,
             Self::Scan(args) => args.run(session).await,
             Self::Merge(args) => args.run(session).await,
+            Self::Diff(args) => args.run(session).await,
             Self::Feed(args) => args.run(session).await,
             Self::Txn(args) => args.run(session).await,
             Self::Load(args) => args.run(session).await,

@@ -196,7 +196,7 @@ fn table_description(table: Option<v1::Table>, shards: Vec<v1::Shard>) -> Result
 }
 
 fn shard_description(shard: v1::Shard) -> Result<ShardDescription, Error> {
-    let ShardPlace { shard, epoch, table, range, replicas, leader, leader_address } =
+    let ShardPlace { shard, epoch, table, range, replicas, leader, leader_address, .. } =
         shard.try_into().map_err(Error::from_failure)?;
     let leader_address = (!leader_address.is_empty()).then(|| Address::from(&*leader_address));
     Ok(ShardDescription { shard, epoch, table, range, replicas, leader, leader_address })

@@ -110,7 +110,7 @@ async fn ask_any(core: &Arc<Core>, request: &mut PipeRequest, progress: &mut Pro
 }
 
 /// Asks the node at `address` once. The outer error is for the caller, the inner one may go away elsewhere.
-async fn ask(
+pub(crate) async fn ask(
     core: &Arc<Core>,
     address: &Address,
     request: &mut PipeRequest,
@@ -299,13 +299,14 @@ enum Sent {
 }
 
 /// Says where a request belongs: by its route, or by the table's name for a node that passes it on.
-fn mark(request: &mut Request, route: Option<v1::Route>, name: &str) {
+pub(crate) fn mark(request: &mut Request, route: Option<v1::Route>, name: &str) {
     let (marked_route, table) = match request {
         Request::Write(request) => (&mut request.route, &mut request.table),
         Request::Get(request) => (&mut request.route, &mut request.table),
         Request::MultiGet(request) => (&mut request.route, &mut request.table),
         Request::Scan(request) => (&mut request.route, &mut request.table),
         Request::Feed(request) => (&mut request.route, &mut request.table),
+        Request::Diff(request) => (&mut request.route, &mut request.table),
         _ => return,
     };
     if table.is_empty() && route.is_none() {

@@ -4,6 +4,7 @@
 //! cluster. A case panics where something is not as promised.
 
 mod conditions;
+mod diffs;
 mod feeds;
 mod history;
 mod limits;
@@ -11,6 +12,7 @@ mod merges;
 mod owners;
 mod points;
 mod promises;
+mod replicas;
 mod scans;
 mod tables;
 mod transactions;
@@ -69,6 +71,8 @@ cases! {
     scans::scans_agree_with_a_model,
     scans::scans_read_at_one_version,
     scans::scans_stop_where_they_should,
+    diffs::differences_are_what_two_readers_see,
+    diffs::what_cannot_be_compared_is_refused,
     feeds::feeds_tell_every_commit_in_order,
     feeds::feeds_go_on_by_their_tokens,
     feeds::feeds_follow_what_happens,
@@ -100,6 +104,7 @@ cases! {
     owners::only_the_owner_writes,
     owners::owners_are_told,
     owners::a_job_goes_back_to_its_checkpoints,
+    owners::readers_read_at_the_last_complete_checkpoint,
     owners::what_cannot_be_restored_is_refused,
     owners::one_of_those_who_race_is_the_owner,
     history::snapshots_are_made_listed_and_dropped,
@@ -109,6 +114,8 @@ cases! {
     history::times_are_versions,
     history::what_no_snapshot_can_be_is_refused,
     history::shards_tell_how_far_back_they_go,
+    replicas::any_replica_has_the_same_bytes,
+    replicas::any_replica_refuses_what_the_leader_refuses,
 }
 
 /// Runs every case, all at the same time: they have nothing in common but the cluster.

@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::nodes::Nodes;
 use crate::options::Options;
 use crate::pipe::Pipe;
+use crate::replicas::Replicas;
 use crate::sessions::Sessions;
 use crate::tasks::Tasks;
 
@@ -33,6 +34,7 @@ pub(crate) struct Core {
     /// The cluster, once a node has said it.
     pub(crate) cluster: OnceLock<ClusterId>,
     pub(crate) nodes: Nodes,
+    pub(crate) replicas: Replicas,
     pub(crate) sessions: Sessions,
     pub(crate) batcher: Batcher,
     pub(crate) newest: Newest,
@@ -52,6 +54,7 @@ impl Core {
             tasks: Tasks::default(),
             cluster: OnceLock::new(),
             nodes: Nodes::new(seeds, random.next_seed()),
+            replicas: Replicas::default(),
             sessions: Sessions::new(options.sessions_max),
             batcher: Batcher::default(),
             newest: Newest::new(),

@@ -24,12 +24,14 @@
 //! | `client`, `table`, `admin`, `history` | what a caller sees |
 //! | `embedded` | a node in this process, behind the feature of that name |
 //! | `batch`, `merge`, `scan`, `error`, `options` | its words |
-//! | `owners` | who writes where, checkpoints, and the way back |
+//! | `diff` | what is read differently at two versions |
+//! | `owners`, `checkpoint` | who writes where, checkpoints, the way back, and what others read of them |
 //! | `feed` | what was committed, in the order of versions |
 //! | `transaction`, `txn`, `snapshot` | what takes effect together, and what is read at one version |
 //! | `write`, `read`, `batcher` | from an operation to requests of single shards |
 //! | `call`, `progress`, `backoff` | one request until it is answered |
 //! | `sessions`, `window` | the keys that make a retry safe |
+//! | `replicas` | reads at versions from any replica |
 //! | `catalog`, `routes`, `nodes` | what is remembered of the cluster |
 //! | `pipe` | connections |
 //! | `core`, `tasks`, `flight` | what clones share |
@@ -40,10 +42,12 @@ mod batch;
 mod batcher;
 mod call;
 mod catalog;
+mod checkpoint;
 mod client;
 #[cfg(feature = "testing")]
 pub mod conformance;
 mod core;
+mod diff;
 #[cfg(feature = "embedded")]
 mod embedded;
 mod error;
@@ -57,6 +61,7 @@ mod owners;
 mod pipe;
 mod progress;
 mod read;
+mod replicas;
 mod routes;
 mod scan;
 mod sessions;
@@ -70,7 +75,9 @@ mod write;
 
 pub use admin::{ClusterStatus, NodeStatus, ShardDescription, TableDescription, TableEntry, TableOptions};
 pub use batch::WriteBatch;
+pub use checkpoint::{CheckpointScan, JobCheckpoint};
 pub use client::{Client, ClientBuilder};
+pub use diff::{Diff, DiffBuilder, Difference};
 pub use error::Error;
 pub use feed::{Feed, FeedBuilder, FeedChange, FeedEvent, FeedStart, FeedToken};
 pub use history::{PinEntry, PinKind, ShardHistory, SnapshotOptions};
@@ -83,6 +90,7 @@ pub use merge::{MergeOperator, decode_set, encode_set};
 pub use options::Options;
 pub use owners::{Checkpoint, Fence, Owned, Owners, Take};
 pub use read::Value;
+pub use replicas::ReadFrom;
 pub use routes::prefix_range;
 pub use scan::{Row, Scan, ScanBuilder};
 pub use snapshot::{Snapshot, SnapshotTable};

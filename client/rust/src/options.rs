@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::replicas::ReadFrom;
 
 /// The knobs of a client. The defaults suit a cluster in one place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub struct Options {
     pub txn_attempts_max: u32,
     /// About how many bytes of rows to ask for at a time in a scan; two such pages are held.
     pub page_bytes: u32,
+    /// Who answers reads at versions, where a table does not say otherwise.
+    pub read_from: ReadFrom,
 }
 
 impl Default for Options {
@@ -57,6 +60,7 @@ impl Default for Options {
             sessions_max: 16,
             txn_attempts_max: 64,
             page_bytes: 1 << 20,
+            read_from: ReadFrom::Leader,
         }
     }
 }

@@ -181,7 +181,7 @@ impl Table {
         let (mut owners, mut rest) = (Owners::default(), Some(range.clone()));
         while let Some(range) = rest {
             let (start, end) = (range.start().clone(), range.end().cloned());
-            let request = v1::OwnedRequest { table: self.name().to_owned(), route: None, start, end };
+            let request = v1::OwnedRequest { table: self.name().to_owned(), start, end, ..v1::OwnedRequest::default() };
             let Response::Owned(page) = self.ask(Request::Owned(request), Effect::Reads).await? else {
                 return Err(unexpected());
             };
@@ -196,7 +196,7 @@ impl Table {
         Ok(owners)
     }
 
-    async fn ask(&self, request: Request, effect: Effect) -> Result<Response, Error> {
+    pub(crate) async fn ask(&self, request: Request, effect: Effect) -> Result<Response, Error> {
         call::any(self.core(), request, Progress::until(effect, self.deadline())).await
     }
 }

@@ -16,6 +16,7 @@ use crate::catalog::Entry;
 use crate::core::Core;
 use crate::error::Error;
 use crate::progress::{Effect, Progress};
+use crate::replicas::{self, ReadFrom};
 use crate::routes::{Place, Route};
 use crate::sessions;
 
@@ -58,10 +59,12 @@ pub(crate) async fn get(
     entry: &Arc<Entry>,
     key: Bytes,
     at: Option<Version>,
+    from: ReadFrom,
     deadline: Instant,
 ) -> Result<Option<Value>, Error> {
     let place = Place::Key(key.clone());
-    let request = Request::Get(GetRequest { key, at: at.map(|at| at.0), ..GetRequest::default() });
+    let any_replica = at.is_some() && from == ReadFrom::Any;
+    let request = Request::Get(GetRequest { key, at: at.map(|at| at.0), any_replica, ..GetRequest::default() });
     match shard(core, entry, place, request, deadline, |_, _| true).await {
         Ok(Response::Get(got)) => Ok(got.value.map(Value::from_wire)),
         Ok(_) => Err(unexpected()),
@@ -70,20 +73,26 @@ pub(crate) async fn get(
     }
 }
 
-/// Sends a read to the shard of `place`.
+/// Sends a read to the shard of `place`: to any replica first, if it says so, else to the leader.
 pub(crate) async fn shard(
     core: &Arc<Core>,
     entry: &Arc<Entry>,
     place: Place,
     request: Request,
     deadline: Instant,
-    fit: impl FnMut(&Route, &mut Request) -> bool + Send,
+    mut fit: impl FnMut(&Route, &mut Request) -> bool + Send,
 ) -> Result<Response, Stop> {
     let mut progress = Progress::until(Effect::Reads, deadline);
-    let request = PipeRequest { request: Some(request), ..PipeRequest::default() };
-    let mut call = ShardCall { core, entry, place, request };
-    match tokio::time::timeout_at(deadline, call.run(&mut progress, fit)).await {
-        Ok(answer) => answer.map(|(response, _)| response),
+    let mut request = PipeRequest { request: Some(request), ..PipeRequest::default() };
+    let asked = async {
+        if let Some(response) = replicas::ask(core, entry, &place, &mut request, &mut progress, &mut fit).await? {
+            return Ok(response);
+        }
+        let mut call = ShardCall { core, entry, place, request };
+        call.run(&mut progress, fit).await.map(|(response, _)| response)
+    };
+    match tokio::time::timeout_at(deadline, asked).await {
+        Ok(answer) => answer,
         Err(_) => Err(Stop::Failed(progress.out_of_time())),
     }
 }
@@ -94,8 +103,11 @@ pub(crate) async fn multi_get(
     entry: &Arc<Entry>,
     keys: &[Bytes],
     mut at: Option<Version>,
+    from: ReadFrom,
     deadline: Instant,
 ) -> Result<Vec<Option<Value>>, Error> {
+    // A fresh version is known nowhere yet.
+    let any_replica = at.is_some() && from == ReadFrom::Any;
     let mut values: Vec<Option<Value>> = vec![None; keys.len()];
     let mut pending: Vec<usize> = (0..keys.len()).collect();
     let mut keys_max = KEYS_MAX;
@@ -106,7 +118,7 @@ pub(crate) async fn multi_get(
         }
         pending = Vec::new();
         let asked = parts.into_iter().map(|part| async {
-            let result = part_of(core, entry, keys, &part, at, deadline).await;
+            let result = part_of(core, entry, keys, &part, (at, any_replica), deadline).await;
             (result, part)
         });
         for (result, part) in join_all(asked).await {
@@ -131,13 +143,14 @@ async fn part_of(
     entry: &Arc<Entry>,
     keys: &[Bytes],
     part: &[usize],
-    at: Option<Version>,
+    (at, any_replica): (Option<Version>, bool),
     deadline: Instant,
 ) -> Result<Vec<Option<Value>>, Stop> {
     let asked: Vec<Bytes> = part.iter().map(|place| keys[*place].clone()).collect();
     let place = Place::Key(asked[0].clone());
+    let at_version = at.map(|at| at.0);
     let request =
-        Request::MultiGet(MultiGetRequest { keys: asked, at: at.map(|at| at.0), ..MultiGetRequest::default() });
+        Request::MultiGet(MultiGetRequest { keys: asked, at: at_version, any_replica, ..MultiGetRequest::default() });
     let fit = |route: &Route, request: &mut Request| match request {
         Request::MultiGet(get) => get.keys.iter().all(|key| route.range.contains(key)),
         _ => true,

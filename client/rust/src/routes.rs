@@ -14,6 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use lentic_net::Address;
 use lentic_proto::{ShardPlace, v1};
+use lentic_types::limits::REPLICAS_MAX;
 use lentic_types::{Epoch, KeyRange, ShardId, TableId};
 
 /// A shard as a router knows it.
@@ -25,14 +26,18 @@ pub(crate) struct Route {
     pub(crate) range: KeyRange,
     /// Where its leader is spoken to, as far as is known.
     pub(crate) leader: Option<Address>,
+    /// Where its replicas are spoken to, as far as is known.
+    pub(crate) replicas: Vec<Address>,
 }
 
 impl Route {
     /// The shard of a message; `None` if its range is inside out.
     pub(crate) fn from_wire(shard: v1::Shard) -> Option<Self> {
-        let ShardPlace { shard, epoch, table, range, leader_address, .. } = shard.try_into().ok()?;
+        let ShardPlace { shard, epoch, table, range, leader_address, replica_addresses, .. } = shard.try_into().ok()?;
         let leader = (!leader_address.is_empty()).then(|| Address::from(&*leader_address));
-        Some(Self { shard, epoch, table, range, leader })
+        let known = replica_addresses.iter().filter(|address| !address.is_empty()).take(REPLICAS_MAX);
+        let replicas = known.map(|address| Address::from(&**address)).collect();
+        Some(Self { shard, epoch, table, range, leader, replicas })
     }
 
     /// What a request says of where it belongs.

@@ -22,6 +22,7 @@ use lentic_types::{ErrorKind, KeyRange, Version};
 use crate::call::{Stop, unexpected};
 use crate::error::Error;
 use crate::read;
+use crate::replicas::ReadFrom;
 use crate::routes::{Place, Route};
 use crate::table::Table;
 
@@ -224,6 +225,7 @@ async fn fetch(
         backward: is_backward,
         limit: if limit == u64::MAX { 0 } else { limit },
         page_bytes,
+        any_replica: at.is_some() && table.reads_from() == ReadFrom::Any,
         ..ScanRequest::default()
     });
     let mut asked = range.clone();
@@ -252,7 +254,7 @@ async fn fetch(
 }
 
 /// What a node says is left of `asked`: part of it, and less than all.
-fn rest_of(asked: &KeyRange, rest: v1::Rest, is_without_rows: bool) -> Result<KeyRange, Error> {
+pub(crate) fn rest_of(asked: &KeyRange, rest: v1::Rest, is_without_rows: bool) -> Result<KeyRange, Error> {
     let rest = KeyRange::new(rest.start, rest.end).ok().filter(|rest| asked.covers(rest));
     rest.filter(|rest| !is_without_rows || rest != asked).ok_or_else(|| {
         Error::new(ErrorKind::Unknown, format!("a page of {asked} says that something else is left of it; report this"))
@@ -260,7 +262,7 @@ fn rest_of(asked: &KeyRange, rest: v1::Rest, is_without_rows: bool) -> Result<Ke
 }
 
 /// What is left of `range` when `rest` is left of `asked`, which lies at its front or, backward, at its back.
-fn join(range: &KeyRange, asked: &KeyRange, rest: Option<KeyRange>, is_backward: bool) -> Option<KeyRange> {
+pub(crate) fn join(range: &KeyRange, asked: &KeyRange, rest: Option<KeyRange>, is_backward: bool) -> Option<KeyRange> {
     if is_backward {
         let end = rest.map_or_else(|| Some(asked.start().clone()), |rest| rest.end().cloned());
         KeyRange::new(range.start().clone(), end).ok()

@@ -6,6 +6,7 @@ use lentic_types::{KeyRange, Version};
 use crate::client::Client;
 use crate::error::Error;
 use crate::read::Value;
+use crate::replicas::ReadFrom;
 use crate::scan::ScanBuilder;
 use crate::table::Table;
 
@@ -51,6 +52,13 @@ impl SnapshotTable {
     #[must_use]
     pub const fn version(&self) -> Version {
         self.version
+    }
+
+    /// The same table, read from the leader, or from any node that has all up to the version.
+    #[must_use]
+    pub fn read_from(mut self, read_from: ReadFrom) -> Self {
+        self.table = self.table.read_from(read_from);
+        self
     }
 
     /// The value that a key had.

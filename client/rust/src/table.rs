@@ -13,10 +13,12 @@ use crate::batch::{self, WriteBatch};
 use crate::catalog::Entry;
 use crate::client::Client;
 use crate::core::Core;
+use crate::diff::DiffBuilder;
 use crate::error::Error;
 use crate::feed::{FeedBuilder, FeedToken};
 use crate::merge::MergeOperator;
 use crate::read::{self, Value};
+use crate::replicas::ReadFrom;
 use crate::routes::prefix_range;
 use crate::scan::ScanBuilder;
 use crate::write;
@@ -35,13 +37,14 @@ pub struct Table {
     client: Client,
     entry: Arc<Entry>,
     deadline: Duration,
+    read_from: ReadFrom,
 }
 
 impl Table {
     pub(crate) fn new(client: Client, name: &str) -> Self {
         let entry = client.core().table(name);
-        let deadline = client.core().options.deadline;
-        Self { client, entry, deadline }
+        let (deadline, read_from) = (client.options().deadline, client.options().read_from);
+        Self { client, entry, deadline, read_from }
     }
 
     /// The table's name.
@@ -60,6 +63,13 @@ impl Table {
     #[must_use]
     pub const fn with_deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
+        self
+    }
+
+    /// The same table, whose reads at versions are answered by the leader, or by any node that has all up to the version.
+    #[must_use]
+    pub const fn read_from(mut self, read_from: ReadFrom) -> Self {
+        self.read_from = read_from;
         self
     }
 
@@ -127,7 +137,7 @@ impl Table {
 
     /// The value of a key, `None` if it has none.
     pub async fn get(&self, key: impl Into<Bytes>) -> Result<Option<Value>, Error> {
-        read::get(self.core(), &self.entry, key.into(), None, self.deadline()).await
+        read::get(self.core(), &self.entry, key.into(), None, self.read_from, self.deadline()).await
     }
 
     /// The value that a key had at `version`.
@@ -135,7 +145,7 @@ impl Table {
     /// # Errors
     /// `VersionTooOld` if history does not go back that far, `VersionTooNew` for a version from the future.
     pub async fn get_at(&self, key: impl Into<Bytes>, version: Version) -> Result<Option<Value>, Error> {
-        read::get(self.core(), &self.entry, key.into(), Some(version), self.deadline()).await
+        read::get(self.core(), &self.entry, key.into(), Some(version), self.read_from, self.deadline()).await
     }
 
     /// The values of keys, in the order of the keys, all at one version, whatever their shards.
@@ -144,7 +154,7 @@ impl Table {
         keys: impl IntoIterator<Item = K>,
     ) -> Result<Vec<Option<Value>>, Error> {
         let keys: Vec<Bytes> = keys.into_iter().map(Into::into).collect();
-        read::multi_get(self.core(), &self.entry, &keys, None, self.deadline()).await
+        read::multi_get(self.core(), &self.entry, &keys, None, self.read_from, self.deadline()).await
     }
 
     /// The values that keys had at `version`.
@@ -157,7 +167,7 @@ impl Table {
         version: Version,
     ) -> Result<Vec<Option<Value>>, Error> {
         let keys: Vec<Bytes> = keys.into_iter().map(Into::into).collect();
-        read::multi_get(self.core(), &self.entry, &keys, Some(version), self.deadline()).await
+        read::multi_get(self.core(), &self.entry, &keys, Some(version), self.read_from, self.deadline()).await
     }
 
     /// The rows of a range, in the order of the keys, all at one version.
@@ -168,6 +178,12 @@ impl Table {
     /// The rows whose keys begin with `prefix`.
     pub fn scan_prefix(&self, prefix: impl Into<Bytes>) -> ScanBuilder {
         self.scan(prefix_range(prefix))
+    }
+
+    /// What is read differently in a range at two versions, in the order of the keys: at `from`, and at `to`, which may be
+    /// the earlier one.
+    pub fn diff(&self, range: KeyRange, from: Version, to: Version) -> DiffBuilder {
+        DiffBuilder::new(self.clone(), range, from, to)
     }
 
     /// What is committed to a range, in the order of versions: of the past from a version on, and then as it happens.
@@ -195,6 +211,11 @@ impl Table {
 
     pub(crate) const fn entry(&self) -> &Arc<Entry> {
         &self.entry
+    }
+
+    /// Who answers reads at versions.
+    pub(crate) const fn reads_from(&self) -> ReadFrom {
+        self.read_from
     }
 
     /// When an operation that begins now must end.

@@ -6,6 +6,8 @@
 //!   watermark of the table    ╌╌╌╌╌╌╌╌╌╌╌▶╌╌╌╌╌╌╌╌╌╌▶╌╌╌╌╌╌╌╌╌▶             S1 is read below it
 //! ```
 //!
+//! Reads are answered by leaders and by any other node that knows that it has all up to the version: the bytes are the same.
+//!
 //! The table is this workload's own: history is kept for so short a time that all of it would go, but for what is
 //! published. Money is moved in it without being read, so no transaction is older than the history.
 
@@ -14,8 +16,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lentic_client::{
-    Error, ErrorKind, KeyRange, MergeOperator, SnapshotOptions, Table, TableOptions, Transaction, Value, Version,
-    WriteBatch,
+    Error, ErrorKind, KeyRange, MergeOperator, ReadFrom, SnapshotOptions, Table, TableOptions, Transaction, Value,
+    Version, WriteBatch,
 };
 use tokio::time::sleep;
 
@@ -42,6 +44,8 @@ const PUBLISHES_MS_MAX: u64 = 300;
 const PAGE_BYTES: u32 = 48;
 /// How far back a version without a name is read at most, in milliseconds.
 const BACK_MS_MAX: u64 = 1_200;
+/// How far back a version is read at most that nodes may not have heard of yet, in milliseconds.
+const RECENT_MS_MAX: u64 = 250;
 
 /// What an account had.
 type Balances = Vec<(Bytes, Bytes)>;
@@ -88,7 +92,9 @@ pub(crate) async fn published(world: World) {
     let kept: Vec<_> = lock(&shelf).iter().filter(|published| !published.is_dropped).cloned().collect();
     for published in &kept {
         for how in [How::Whole, How::InPages, How::ByKeys] {
-            read_one(&world, &shelf, published, how).await;
+            for from in [ReadFrom::Leader, ReadFrom::Any] {
+                read_one(&world, &shelf, published, how, from).await;
+            }
         }
     }
     let (work, step) = (async { world.client().history(Some(NAME)).await }, Step::read(NAME, "history"));
@@ -178,7 +184,7 @@ async fn publish(world: World, shelf: Shelf) {
         let published = Published { name, version, expires, is_dropped: false, balances: None };
         lock(&shelf).push(published.clone());
         if world.one_in(2) {
-            read_one(&world, &shelf, &published, How::Whole).await;
+            read_one(&world, &shelf, &published, How::Whole, from(&world)).await;
         }
         drop_one(&world, &shelf).await;
     }
@@ -214,17 +220,22 @@ async fn read(world: World, shelf: Shelf) {
         };
         let Some(published) = chosen else { continue };
         let how = [How::Whole, How::InPages, How::ByKeys][world.below(3)];
-        read_one(&world, &shelf, &published, how).await;
+        read_one(&world, &shelf, &published, how, from(&world)).await;
     }
 }
 
+/// By whom something is read.
+fn from(world: &World) -> ReadFrom {
+    if world.one_in(2) { ReadFrom::Any } else { ReadFrom::Leader }
+}
+
 /// Reads a snapshot and judges what came of it.
-async fn read_one(world: &World, shelf: &Shelf, published: &Published, how: How) {
+async fn read_one(world: &World, shelf: &Shelf, published: &Published, how: How, from: ReadFrom) {
     let Published { name, version, expires, .. } = published;
     let client = world.client();
     let by_name = world.one_in(3);
     let work = async {
-        let table = client.table(NAME);
+        let table = client.table(NAME).read_from(from);
         if by_name {
             // It is looked up first, and may be gone by then.
             let snapshot = table.at_snapshot(name).await;
@@ -235,7 +246,7 @@ async fn read_one(world: &World, shelf: &Shelf, published: &Published, how: How)
         }
         unless_too_old(balances(&table, *version, how).await)
     };
-    let step = Step::read(NAME, &format!("{name} at {version}, {how:?}"));
+    let step = Step::read(NAME, &format!("{name} at {version}, {how:?} from {from:?}"));
     let found = world.run(step, work, |found| found.is_some().into()).await;
     let Some(found) = found.ok() else { return };
     let Some(balances) = found else {
@@ -249,14 +260,19 @@ async fn read_one(world: &World, shelf: &Shelf, published: &Published, how: How)
         assert!(is_over || is_dropped, "{NAME}: snapshot {name} at {version} is kept, and cannot be read");
         return;
     };
-    assert_eq!(total(&balances), TOTAL, "{NAME}: the total of {name} at {version}, {how:?}: {balances:?}");
+    assert_eq!(
+        total(&balances),
+        TOTAL,
+        "{NAME}: the total of {name} at {version}, {how:?} from {from:?}: {balances:?}"
+    );
     let mut shelf = lock(shelf);
     let known = shelf.iter_mut().find(|one| one.version == *version).expect("it was published");
     let first = known.balances.get_or_insert_with(|| balances.clone());
-    assert_eq!(*first, balances, "{NAME}: snapshot {name} at {version} reads differently {how:?}");
+    assert_eq!(*first, balances, "{NAME}: snapshot {name} at {version} reads differently {how:?} from {from:?}");
 }
 
-/// Reads versions that nobody has named: all of it, or an error once they are older than the history.
+/// Reads versions that nobody has named: all of it, the same from any node, or an error once they are older than the
+/// history.
 async fn look_back(world: World) {
     while !world.is_over() {
         world.pause().await;
@@ -264,9 +280,22 @@ async fn look_back(world: World) {
         let Some(now) = world.run(Step::read(NAME, "now"), client.now(), |now| now.0.into()).await.ok() else {
             continue;
         };
-        let back = world.between(0..=BACK_MS_MAX);
+        let back = world.between(0..=if world.one_in(2) { RECENT_MS_MAX } else { BACK_MS_MAX });
         let Some(version) = Version::tick(now.ms().saturating_sub(back), 0) else { continue };
-        let work = async { unless_too_old(balances(&client.table(NAME), version, How::InPages).await) };
+        let table = client.table(NAME).read_from(ReadFrom::Any);
+        let work = async {
+            let found = unless_too_old(balances(&table, version, How::InPages).await)?;
+            // Leaders are asked afterwards: what they tell must have been there.
+            let table = table.clone().read_from(ReadFrom::Leader);
+            match unless_too_old(balances(&table, version, How::Whole).await)? {
+                Some(later) => assert!(
+                    found.as_ref().is_none_or(|found| *found == later),
+                    "{NAME}: at {version} any node has {found:?}, and leaders have {later:?}"
+                ),
+                None => return Ok(None),
+            }
+            Ok(found)
+        };
         let step = Step::read(NAME, &format!("{back} ms back, at {version}"));
         match world.run(step, work, |found| found.is_some().into()).await.ok() {
             Some(Some(balances)) if !balances.is_empty() => {

@@ -22,6 +22,8 @@ pub struct ShardPlace {
     pub leader: Option<NodeId>,
     /// Where the leader is spoken to, "http://host:port"; empty if that is not known.
     pub leader_address: String,
+    /// Where the replicas are spoken to, in their order; empty where that is not known.
+    pub replica_addresses: Vec<String>,
 }
 
 impl From<ShardPlace> for v1::Shard {
@@ -35,6 +37,7 @@ impl From<ShardPlace> for v1::Shard {
             replicas: place.replicas.into_iter().map(|node| node.0).collect(),
             leader: place.leader.map(|node| node.0),
             leader_address: place.leader_address,
+            replica_addresses: place.replica_addresses,
         }
     }
 }
@@ -52,6 +55,7 @@ impl TryFrom<v1::Shard> for ShardPlace {
             replicas: message.replicas.into_iter().map(NodeId).collect(),
             leader: message.leader.map(NodeId),
             leader_address: message.leader_address,
+            replica_addresses: message.replica_addresses,
         })
     }
 }
@@ -89,7 +93,8 @@ mod tests {
                 shard, epoch, table, replicas, leader,
                 start: Bytes::from(start),
                 end: end.map(Bytes::from),
-                leader_address: address,
+                leader_address: address.clone(),
+                replica_addresses: vec![address],
             };
             let inside_out = message.end.as_ref().is_some_and(|end| *end <= message.start);
             let place = ShardPlace::try_from(message.clone());

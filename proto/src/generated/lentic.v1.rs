@@ -33,6 +33,9 @@ pub struct Shard {
     /// Where the leader is spoken to, "<http://host:port";> empty while there is none.
     #[prost(string, tag = "8")]
     pub leader_address: ::prost::alloc::string::String,
+    /// Where the nodes of `replicas` are spoken to, in their order; empty where that is not known.
+    #[prost(string, repeated, tag = "15")]
+    pub replica_addresses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Why a request failed. It answers a request of a pipe, and travels in the details of a unary call's status.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -357,6 +360,10 @@ pub struct GetRequest {
     /// The version to read at; absent: the newest, linearizable.
     #[prost(uint64, optional, tag = "4")]
     pub at: ::core::option::Option<u64>,
+    /// With a version: any replica may answer that has all up to it, without asking the leader. One that does not know that it
+    /// has refuses as `not_leader`, with the version up to which it does. What is read at a version is the same everywhere.
+    #[prost(bool, tag = "15")]
+    pub any_replica: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetResponse {
@@ -375,6 +382,9 @@ pub struct MultiGetRequest {
     /// Absent: a fresh version is taken, so that all shards answer for one moment.
     #[prost(uint64, optional, tag = "4")]
     pub at: ::core::option::Option<u64>,
+    /// With a version: any replica may answer that has all up to it.
+    #[prost(bool, tag = "15")]
+    pub any_replica: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct MultiGetResponse {
@@ -407,6 +417,9 @@ pub struct ScanRequest {
     /// Most bytes of a page; 0: the server's choice.
     #[prost(uint32, tag = "8")]
     pub page_bytes: u32,
+    /// With a version: any replica may answer that has all up to it.
+    #[prost(bool, tag = "15")]
+    pub any_replica: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Row {
@@ -432,6 +445,51 @@ pub struct Rest {
     pub start: ::prost::bytes::Bytes,
     #[prost(bytes = "bytes", optional, tag = "2")]
     pub end: ::core::option::Option<::prost::bytes::Bytes>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DiffRequest {
+    #[prost(string, tag = "1")]
+    pub table: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub route: ::core::option::Option<Route>,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub start: ::prost::bytes::Bytes,
+    #[prost(bytes = "bytes", optional, tag = "4")]
+    pub end: ::core::option::Option<::prost::bytes::Bytes>,
+    /// What is compared, and with what; either may be the later one. Both must be kept: else it is refused as
+    /// `version_too_old`.
+    #[prost(uint64, tag = "5")]
+    pub from: u64,
+    #[prost(uint64, tag = "6")]
+    pub to: u64,
+    /// Most keys of a page; 0: the server's choice.
+    #[prost(uint32, tag = "7")]
+    pub limit: u32,
+    /// Most bytes of a page; 0: the server's choice.
+    #[prost(uint32, tag = "8")]
+    pub page_bytes: u32,
+    /// Any replica may answer that has all up to both versions.
+    #[prost(bool, tag = "15")]
+    pub any_replica: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DiffRow {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub key: ::prost::bytes::Bytes,
+    /// What is read at `from`; absent: nothing.
+    #[prost(message, optional, tag = "2")]
+    pub from: ::core::option::Option<Value>,
+    /// What is read at `to`; absent: nothing. A key that was written again with the same value and end is left out.
+    #[prost(message, optional, tag = "3")]
+    pub to: ::core::option::Option<Value>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DiffResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub rows: ::prost::alloc::vec::Vec<DiffRow>,
+    /// What is left of the range; absent after the last page. A page may have no rows and something left.
+    #[prost(message, optional, tag = "2")]
+    pub rest: ::core::option::Option<Rest>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FeedRequest {
@@ -758,6 +816,25 @@ pub mod kv_client {
             req.extensions_mut().insert(GrpcMethod::new("lentic.v1.Kv", "Scan"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// What is read differently at two versions of a range, in key order: one page.
+        pub async fn diff(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DiffRequest>,
+        ) -> std::result::Result<tonic::Response<super::DiffResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/lentic.v1.Kv/Diff");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("lentic.v1.Kv", "Diff"));
+            self.inner.unary(req, path, codec).await
+        }
         /// What was committed to a range behind a position, in the order of versions: one page, as soon as there is something to
         /// tell, or nothing but how far it is when the wait is over. The answer says where the next page begins.
         pub async fn feed(
@@ -832,6 +909,11 @@ pub mod kv_server {
             &self,
             request: tonic::Request<super::ScanRequest>,
         ) -> std::result::Result<tonic::Response<Self::ScanStream>, tonic::Status>;
+        /// What is read differently at two versions of a range, in key order: one page.
+        async fn diff(
+            &self,
+            request: tonic::Request<super::DiffRequest>,
+        ) -> std::result::Result<tonic::Response<super::DiffResponse>, tonic::Status>;
         /// What was committed to a range behind a position, in the order of versions: one page, as soon as there is something to
         /// tell, or nothing but how far it is when the wait is over. The answer says where the next page begins.
         async fn feed(
@@ -1131,6 +1213,49 @@ pub mod kv_server {
                     };
                     Box::pin(fut)
                 }
+                "/lentic.v1.Kv/Diff" => {
+                    #[allow(non_camel_case_types)]
+                    struct DiffSvc<T: Kv>(pub Arc<T>);
+                    impl<T: Kv> tonic::server::UnaryService<super::DiffRequest>
+                    for DiffSvc<T> {
+                        type Response = super::DiffResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DiffRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Kv>::diff(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DiffSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/lentic.v1.Kv/Feed" => {
                     #[allow(non_camel_case_types)]
                     struct FeedSvc<T: Kv>(pub Arc<T>);
@@ -1318,6 +1443,9 @@ pub struct OwnedRequest {
     pub start: ::prost::bytes::Bytes,
     #[prost(bytes = "bytes", optional, tag = "4")]
     pub end: ::core::option::Option<::prost::bytes::Bytes>,
+    /// Also whether a rollback has undone what some key of the range was at this version.
+    #[prost(uint64, optional, tag = "15")]
+    pub seen_at: ::core::option::Option<u64>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct OwnedResponse {
@@ -1329,6 +1457,9 @@ pub struct OwnedResponse {
     /// What is left of the range; absent after the last page.
     #[prost(message, optional, tag = "3")]
     pub rest: ::core::option::Option<Rest>,
+    /// Whether a rollback has undone what some key of the page was at `seen_at`.
+    #[prost(bool, tag = "15")]
+    pub undone: bool,
 }
 /// A part of a range with one owner.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1341,6 +1472,37 @@ pub struct Owned {
     pub owner: ::prost::alloc::string::String,
     #[prost(uint64, tag = "4")]
     pub fence: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LastCheckpointRequest {
+    #[prost(string, tag = "1")]
+    pub table: ::prost::alloc::string::String,
+    /// The job: the owner's name.
+    #[prost(string, tag = "2")]
+    pub owner: ::prost::alloc::string::String,
+}
+/// Complete is a checkpoint if the checkpoints with its number cover all that the job owns in the table now; if it owns
+/// nothing any more, all that its checkpoints are of.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LastCheckpointResponse {
+    /// The job's number of it.
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    /// In key order, without gaps but those between the job's ranges: each is read at its own version.
+    #[prost(message, repeated, tag = "2")]
+    pub parts: ::prost::alloc::vec::Vec<CheckpointPart>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CheckpointPart {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub start: ::prost::bytes::Bytes,
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    pub end: ::core::option::Option<::prost::bytes::Bytes>,
+    #[prost(uint64, tag = "3")]
+    pub version: u64,
+    /// What keeps the version.
+    #[prost(uint64, tag = "4")]
+    pub pin: u64,
 }
 /// Generated client implementations.
 pub mod owners_client {
@@ -1492,6 +1654,32 @@ pub mod owners_client {
                 .insert(GrpcMethod::new("lentic.v1.Owners", "Checkpoint"));
             self.inner.unary(req, path, codec).await
         }
+        /// The newest checkpoint of a job that all of its tasks have made, and that no rollback has undone: what the job's ranges
+        /// of a table were at it. There is none: `not_found`.
+        pub async fn last_checkpoint(
+            &mut self,
+            request: impl tonic::IntoRequest<super::LastCheckpointRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::LastCheckpointResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lentic.v1.Owners/LastCheckpoint",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("lentic.v1.Owners", "LastCheckpoint"));
+            self.inner.unary(req, path, codec).await
+        }
         /// The owned parts of a range, in key order, page by page.
         pub async fn owned(
             &mut self,
@@ -1546,6 +1734,15 @@ pub mod owners_server {
             request: tonic::Request<super::CheckpointRequest>,
         ) -> std::result::Result<
             tonic::Response<super::CheckpointResponse>,
+            tonic::Status,
+        >;
+        /// The newest checkpoint of a job that all of its tasks have made, and that no rollback has undone: what the job's ranges
+        /// of a table were at it. There is none: `not_found`.
+        async fn last_checkpoint(
+            &self,
+            request: tonic::Request<super::LastCheckpointRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::LastCheckpointResponse>,
             tonic::Status,
         >;
         /// The owned parts of a range, in key order, page by page.
@@ -1744,6 +1941,51 @@ pub mod owners_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CheckpointSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lentic.v1.Owners/LastCheckpoint" => {
+                    #[allow(non_camel_case_types)]
+                    struct LastCheckpointSvc<T: Owners>(pub Arc<T>);
+                    impl<
+                        T: Owners,
+                    > tonic::server::UnaryService<super::LastCheckpointRequest>
+                    for LastCheckpointSvc<T> {
+                        type Response = super::LastCheckpointResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::LastCheckpointRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Owners>::last_checkpoint(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = LastCheckpointSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -3932,7 +4174,7 @@ pub struct PipeRequest {
     pub deadline_ms: u32,
     #[prost(
         oneof = "pipe_request::Request",
-        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 30, 40, 41, 42, 43, 44, 45"
+        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 30, 40, 41, 42, 43, 44, 45, 60, 61"
     )]
     pub request: ::core::option::Option<pipe_request::Request>,
 }
@@ -3998,6 +4240,11 @@ pub mod pipe_request {
         RenewPin(super::RenewPinRequest),
         #[prost(message, tag = "45")]
         History(super::HistoryRequest),
+        #[prost(message, tag = "60")]
+        LastCheckpoint(super::LastCheckpointRequest),
+        /// One page: the response says what is left.
+        #[prost(message, tag = "61")]
+        Diff(super::DiffRequest),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -4006,7 +4253,7 @@ pub struct PipeResponse {
     pub id: u64,
     #[prost(
         oneof = "pipe_response::Response",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 30, 40, 41, 42, 43, 44, 45"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 30, 40, 41, 42, 43, 44, 45, 60, 61"
     )]
     pub response: ::core::option::Option<pipe_response::Response>,
 }
@@ -4070,6 +4317,10 @@ pub mod pipe_response {
         RenewPin(super::RenewPinResponse),
         #[prost(message, tag = "45")]
         History(super::HistoryResponse),
+        #[prost(message, tag = "60")]
+        LastCheckpoint(super::LastCheckpointResponse),
+        #[prost(message, tag = "61")]
+        Diff(super::DiffResponse),
     }
 }
 /// What a transaction's coordinator asks of the leader of a shard.

@@ -51,6 +51,8 @@ pub mod write;
 pub use masks::{Mask, MaskSet};
 pub use mem::{MemExport, MemImport, MemStore};
 pub use merge::MergeOperator;
-pub use read::{Change, Direction, Found, Head, ReadAt, ReadError, ReadStats, ScanLimits, ScanPage};
+pub use read::{
+    Change, Diff, DiffPage, DiffRow, Direction, Found, Head, ReadAt, ReadError, ReadStats, ScanLimits, ScanPage,
+};
 pub use record::Record;
 pub use store::{Batch, Bounds, Cursor, Family, Portable, Pressure, Span, Store, StoreError, View};

@@ -115,6 +115,15 @@ impl MaskSet {
         &self.masks
     }
 
+    /// Whether some key of `range` has what was written at `version` hidden from a read at `at`.
+    #[must_use]
+    pub fn hides_in(&self, range: &KeyRange, version: Version, at: Version) -> bool {
+        let end = range.end().map_or(Bound::Unbounded, |end| Bound::Excluded(end.clone()));
+        let others = self.pieces.range((Bound::Excluded(range.start().clone()), end)).map(|(_, piece)| &piece[..]);
+        let mut pieces = std::iter::once(self.intervals(range.start())).chain(others);
+        pieces.any(|piece| KeyMasks(piece).hidden_from(version, at).is_some())
+    }
+
     /// The masks that concern `key`.
     #[must_use]
     pub fn of_key(&self, key: &[u8]) -> KeyMasks<'_> {
@@ -244,6 +253,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_range_is_hidden_if_one_of_its_keys_is(
+            masks in masks(), start in 0u8..7, length in 1u8..7, version in 0u64..62, above in 0u64..62,
+        ) {
+            let at = version + above;
+            let set = MaskSet::from_iter(masks.clone());
+            let range = KeyRange::new(vec![start], Some(vec![start + length])).unwrap();
+            let expected = (start..start + length).any(|key| !is_visible(&masks, key, version, at));
+            prop_assert_eq!(set.hides_in(&range, Version(version), Version(at)), expected);
+        }
+
         #[test]
         fn agrees_with_the_definition(masks in masks(), key in 0u8..7, version in 0u64..62, above in 0u64..62) {
             let at = version + above;

@@ -1,15 +1,17 @@
-//! Reads at a version: get, multi-get and scan.
+//! Reads at a version: get, multi-get and scan; and what is read differently at two.
 //!
 //! A [`ReadAt`] names what is read: a table, at a version, past its masks. It holds no resource; each call opens one
 //! cursor. Whether the version may be read at all (not below the watermark, not in the future) is for the caller to
 //! decide, before and, if the read took long, after.
 
 mod changes;
+mod diff;
 mod resolve;
 mod scan;
 
 use bytes::Bytes;
 pub use changes::{Change, earlier};
+pub use diff::{Diff, DiffPage, DiffRow};
 use lentic_types::codec::DecodeError;
 use lentic_types::{Expiry, TableId, Version};
 pub use resolve::Resolver;

@@ -8,10 +8,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use lentic_machine::oracle::Ticks;
 use lentic_types::codec::{DecodeError, Reader, put_bytes, put_varint};
-use lentic_types::{KeyRange, NodeId, TableId, Version};
+use lentic_types::{Index, KeyRange, NodeId, ShardId, TableId, Version};
 
 use crate::disk::Pace;
 use crate::meta::pins::PinList;
+use crate::shard::resolved::Settled;
 
 /// A question to another node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub(crate) enum Question {
     Pace,
     /// The pins of a range, with a floor as high as is wanted, if that may be.
     Pins { table: TableId, range: KeyRange, wanted: Version },
+    /// How far shards are resolved that the node leads.
+    Settled { shards: Vec<ShardId> },
 }
 
 /// The answer to a question.
@@ -41,6 +44,8 @@ pub(crate) enum Answer {
     Nodes(Vec<(NodeId, (bool, u32))>),
     Pace(Pace),
     Pins(PinList),
+    /// Of shards that the node leads: whoever has applied an entry has all up to a version.
+    Settled(Vec<(ShardId, Settled)>),
     /// Not here: the meta group's leader, if the node knows it.
     NotLeader(Option<NodeId>),
 }
@@ -74,6 +79,11 @@ impl Question {
                 out.push(u8::from(range.end().is_some()));
                 range.end().iter().for_each(|end| put_bytes(&mut out, end));
             }
+            Self::Settled { shards } => {
+                out.push(20);
+                put_varint(&mut out, shards.len() as u64);
+                shards.iter().for_each(|shard| put_varint(&mut out, shard.0));
+            }
         }
         out.into()
     }
@@ -97,6 +107,11 @@ impl Question {
                 let end = if reader.bool("has end")? { Some(input.slice_ref(reader.bytes("end")?)) } else { None };
                 let range = KeyRange::new(start, end).map_err(|_| DecodeError::Invalid { field: "range" })?;
                 Self::Pins { table, range, wanted }
+            }
+            20 => {
+                let count = reader.count(1, "shards")?;
+                let shard = |reader: &mut Reader<'_>| reader.varint("shard").map(ShardId);
+                Self::Settled { shards: (0..count).map(|_| shard(&mut reader)).collect::<Result<_, _>>()? }
             }
             tag => return Err(DecodeError::UnknownTag { field: "question", tag }),
         };
@@ -141,6 +156,13 @@ impl Answer {
                 counts.into_iter().for_each(|number| put_varint(&mut out, number));
                 versions.iter().for_each(|version| put_varint(&mut out, version.0));
             }
+            Self::Settled(shards) => {
+                out.push(20);
+                put_varint(&mut out, shards.len() as u64);
+                for (shard, Settled { index, version }) in shards {
+                    [shard.0, index.0, version.0].into_iter().for_each(|number| put_varint(&mut out, number));
+                }
+            }
             Self::NotLeader(leader) => {
                 out.push(5);
                 put_varint(&mut out, leader.map_or(0, |NodeId(node)| node));
@@ -177,6 +199,15 @@ impl Answer {
                 let versions = (0..count).map(|_| reader.varint("pin").map(Version)).collect::<Result<_, _>>()?;
                 Self::Pins(PinList { revision, floor, versions })
             }
+            20 => {
+                let count = reader.count(3, "shards")?;
+                let one = |reader: &mut Reader<'_>| {
+                    let shard = ShardId(reader.varint("shard")?);
+                    let (index, version) = (Index(reader.varint("index")?), Version(reader.varint("version")?));
+                    Ok((shard, Settled { index, version }))
+                };
+                Self::Settled((0..count).map(|_| one(&mut reader)).collect::<Result<_, DecodeError>>()?)
+            }
             tag => return Err(DecodeError::UnknownTag { field: "answer", tag }),
         };
         reader.finish("answer")?;
@@ -203,6 +234,7 @@ mod tests {
             Question::Pace,
             Question::Pins { table: TableId(7), range: KeyRange::all(), wanted: Version(300) },
             Question::Pins { table: TableId(7), range: KeyRange::new("a", Some("c")).unwrap(), wanted: Version::ZERO },
+            Question::Settled { shards: vec![ShardId(3), ShardId(u64::MAX)] },
         ];
         for question in questions {
             assert_eq!(Question::decode(&question.encode()).unwrap(), question);
@@ -217,6 +249,8 @@ mod tests {
             Answer::Pace(Pace::default()),
             Answer::Pace(Pace { sync: Some(Duration::from_micros(1)), is_slow: true }),
             Answer::Pins(PinList { revision: 3, floor: Version(300), versions: vec![Version(1), Version(400)] }),
+            Answer::Settled(vec![(ShardId(3), Settled { index: Index(7), version: Version(400) })]),
+            Answer::Settled(Vec::new()),
             Answer::NotLeader(Some(NodeId(2))),
             Answer::NotLeader(None),
         ];
@@ -227,7 +261,9 @@ mod tests {
 
     #[test]
     fn what_no_node_says_is_refused() {
-        for bytes in [&b""[..], b"\0", b"\x63", b"\x01", b"\x03\xff", b"\x06\xff\xff\xff\xff\x0f"] {
+        for bytes in
+            [&b""[..], b"\0", b"\x63", b"\x01", b"\x03\xff", b"\x06\xff\xff\xff\xff\x0f", b"\x14\xff\xff\xff\xff\x0f"]
+        {
             let bytes = Bytes::copy_from_slice(bytes);
             assert!(Question::decode(&bytes).is_err(), "{bytes:?}");
             assert!(Answer::decode(&bytes).is_err(), "{bytes:?}");

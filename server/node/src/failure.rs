@@ -143,6 +143,15 @@ pub(crate) fn throttled(message: impl Into<String>, retry_after_ms: u32) -> Fail
     failure
 }
 
+/// This replica does not know yet that it has all up to a version, and does not lead. The caller adds the route.
+pub(crate) fn unresolved(at: Version, resolved: Version) -> Failure {
+    let message =
+        format!("this replica has all up to version {resolved} and is asked for {at}; send to the shard's leader");
+    let mut failure = Failure::new(ErrorKind::NotLeader, message);
+    failure.version = Some(resolved.0);
+    failure
+}
+
 /// This node does not lead the shard. The caller adds the route.
 pub(crate) fn not_leader() -> Failure {
     let mut failure = Failure::new(ErrorKind::NotLeader, "this node does not lead the shard; send to its leader");

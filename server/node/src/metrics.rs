@@ -19,6 +19,7 @@ impl<S: Portable> Node<S> {
         let mut metrics = self.replication();
         metrics.extend(self.transactions());
         metrics.extend(self.disk());
+        metrics.extend(self.replica_reads());
         metrics.extend([
             gauge("lentic_node_replicas_count", "Replicas of shards on this node.", count(shards.len())),
             gauge(
@@ -48,6 +49,34 @@ impl<S: Portable> Node<S> {
             ),
         ]);
         metrics
+    }
+
+    /// Figures of reads that replicas answer without their leaders.
+    fn replica_reads(&self) -> [Metric; 3] {
+        let replicas = self.gateway.shards.all();
+        let counts: Vec<_> = replicas.iter().map(|replica| replica.resolved().counts()).collect();
+        let now = self.gateway.shards.shared.ticks.newest();
+        let read = replicas.iter().filter(|replica| !replica.serves() && replica.resolved().is_wanted());
+        let lag = read.map(|replica| now.ms().saturating_sub(replica.resolved_here().ms())).max();
+        let counter = |name, help, value| Metric { name, help, kind: MetricKind::Counter, value };
+        [
+            counter(
+                "lentic_node_replica_reads_count",
+                "Reads at versions that replicas on this node answered without asking a leader.",
+                counts.iter().map(|(served, _)| served).sum(),
+            ),
+            counter(
+                "lentic_node_replica_refusals_count",
+                "Reads at versions that replicas on this node left to leaders, for they might lack something.",
+                counts.iter().map(|(_, refused)| refused).sum(),
+            ),
+            Metric {
+                name: "lentic_node_resolved_lag_ms",
+                help: "By how much the resolved version is behind the newest tick, in the replica furthest behind that is read.",
+                kind: MetricKind::Gauge,
+                value: lag.unwrap_or(0),
+            },
+        ]
     }
 
     /// Figures of transactions over several shards.

@@ -30,6 +30,7 @@ use crate::meta::machine::MetaMachine;
 use crate::meta::oracle::LocalOracle;
 use crate::meta::service::MetaService;
 use crate::options::NodeOptions;
+use crate::shard::hear;
 use crate::shard::replica::Shared;
 use crate::shards::Shards;
 use crate::ticks::TickSource;
@@ -150,7 +151,8 @@ impl<S: Portable> Node<S> {
         let calls = Calls::new(budget.part(options.answer_bytes_max / 2), options.caller_answer_bytes_max);
         let txns = Arc::new(Txns::default());
         let gateway = Gateway { shards, meta, routes, forwarder, budget, calls, txns, disk, options };
-        host.on_ask(Arc::new(Answers { meta: Arc::downgrade(&gateway.meta), disk: Arc::clone(&gateway.disk) }));
+        let (meta, shards) = (Arc::downgrade(&gateway.meta), Arc::downgrade(&gateway.shards));
+        host.on_ask(Arc::new(Answers { meta, shards, disk: Arc::clone(&gateway.disk) }));
         let hurries = gateway.clone();
         spawn(async move { txn::hurry(&hurries, wants).await });
         upkeep::start(&gateway, upkeep::Registration { identity, address, http_address });
@@ -284,6 +286,7 @@ impl<S: Portable> Accept for Node<S> {
 /// was stopped would hold its store for ever.
 struct Answers<S: Portable> {
     meta: Weak<MetaService<S>>,
+    shards: Weak<Shards<S>>,
     disk: Arc<Disk>,
 }
 
@@ -292,9 +295,9 @@ const CATALOG_WAIT: Duration = Duration::from_millis(400);
 
 impl<S: Portable> lentic_raft::Answer for Answers<S> {
     fn answer(&self, from: NodeId, question: Bytes) -> BoxFuture<'static, Result<Bytes, String>> {
-        let (meta, disk) = (self.meta.upgrade(), Arc::clone(&self.disk));
+        let (meta, shards, disk) = (self.meta.upgrade(), self.shards.upgrade(), Arc::clone(&self.disk));
         Box::pin(async move {
-            let meta = meta.ok_or_else(|| "this node is stopping; ask another".to_owned())?;
+            let (meta, shards) = meta.zip(shards).ok_or_else(|| "this node is stopping; ask another".to_owned())?;
             let question = Question::decode(&question).map_err(|error| error.to_string())?;
             let answer = match question {
                 Question::Ticks { count, vouched } => match meta.ticks(count, vouched.map(|term| (from, term))).await {
@@ -302,6 +305,7 @@ impl<S: Portable> lentic_raft::Answer for Answers<S> {
                     Err(not_here) => Answer::NotLeader(not_here.0),
                 },
                 Question::Pace => Answer::Pace(disk.pace()),
+                Question::Settled { shards: asked } => Answer::Settled(hear::settled(&shards, &asked).await),
                 // Only the leader answers, and only a replica of the group says who that is: what nodes have from each
                 // other goes round in circles.
                 Question::Alive { .. } | Question::Nodes | Question::Catalog { .. } | Question::Pins { .. }

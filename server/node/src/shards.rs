@@ -79,6 +79,7 @@ impl<S: Portable> Shards<S> {
             error!(shard = replica.shard.0, %error, "the log of a dropped shard was not removed");
             return;
         }
+        replica.leaves();
         self.shared.gc.stage(group, Index(0), None);
         let spans = lentic_machine::shard::spans(group, &descriptor);
         let store = &self.shared.store;

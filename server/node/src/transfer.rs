@@ -11,17 +11,20 @@ use lentic_runtime::blocking;
 use lentic_types::GroupId;
 
 use crate::failure::fault;
+use crate::shard::whole::Whole;
 
 /// Sends and receives the state of one group, which lies in some spans of a store.
 pub(crate) struct StoreTransfer<S> {
     group: GroupId,
     store: Arc<S>,
     spans: Vec<Span>,
+    whole: Arc<Whole>,
 }
 
 impl<S: Portable> StoreTransfer<S> {
-    pub(crate) const fn new(group: GroupId, store: Arc<S>, spans: Vec<Span>) -> Self {
-        Self { group, store, spans }
+    /// `whole` is told before anything of the state is replaced.
+    pub(crate) const fn new(group: GroupId, store: Arc<S>, spans: Vec<Span>, whole: Arc<Whole>) -> Self {
+        Self { group, store, spans, whole }
     }
 }
 
@@ -41,7 +44,7 @@ impl<S: Portable> Transfer for StoreTransfer<S> {
     fn import(&self) -> Result<Box<dyn Import>, Fault> {
         let import = self.store.import().map_err(fault)?;
         let (group, store, spans) = (self.group, Arc::clone(&self.store), self.spans.clone());
-        Ok(Box::new(StoreImport { group, store, spans, import }))
+        Ok(Box::new(StoreImport { group, store, spans, whole: Arc::clone(&self.whole), import }))
     }
 }
 
@@ -69,6 +72,7 @@ struct StoreImport<S: Portable> {
     group: GroupId,
     store: Arc<S>,
     spans: Vec<Span>,
+    whole: Arc<Whole>,
     import: S::Import,
 }
 
@@ -80,7 +84,8 @@ impl<S: Portable> Import for StoreImport<S> {
 
     fn finish(self: Box<Self>, files: &[FileInfo]) -> Result<(), Fault> {
         let files: Vec<_> = files.iter().map(portable).collect();
-        let Self { group, store, spans, import } = *self;
+        let Self { group, store, spans, whole, import } = *self;
+        whole.broken();
         blocking(|| store.install(import, group, &spans, &files)).map_err(fault)
     }
 }

@@ -56,6 +56,8 @@ pub(crate) fn start<S: Portable>(gateway: &Gateway<S>, registration: Registratio
     spawn(async move { pins.sweep_expired().await });
     let history = gateway.clone();
     spawn(async move { shard::history::keep(&history).await });
+    let hears = gateway.clone();
+    spawn(async move { shard::hear::keep(&hears).await });
     let txns = gateway.clone();
     spawn(async move { txn::sweep(&txns).await });
     let disk = gateway.clone();

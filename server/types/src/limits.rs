@@ -154,6 +154,8 @@ const _: () = assert!(KEY_BYTES_MAX + VALUE_BYTES_MAX < REQUEST_BYTES_MAX, "one 
 const _: () = assert!(REQUEST_BYTES_MAX < ENTRY_BYTES_MAX, "one request with its frame fits an entry");
 const _: () = assert!(ENTRY_BYTES_MAX < u32::MAX as usize, "an entry's length fits the log's frame");
 const _: () = assert!(VALUE_BYTES_MAX <= SCAN_BYTES_MAX, "a page holds the largest value");
+const _: () =
+    assert!(SCAN_BYTES_MAX + 2 * VALUE_BYTES_MAX < REQUEST_BYTES_MAX, "a page of differences fits a frame of a pipe");
 const _: () = assert!(VALUE_BYTES_MAX <= FEED_BYTES_MAX, "a page of a feed holds the largest value");
 const _: () = assert!(FEED_BYTES_MAX + VALUE_BYTES_MAX < REQUEST_BYTES_MAX, "a page of a feed fits a frame of a pipe");
 const _: () = assert!(DELETE_RANGE_KEYS_MAX as usize <= OPERATIONS_MAX, "a delete-range is no larger than a request");

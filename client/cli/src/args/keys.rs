@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use clap::Args;
-use lentic_client::{Client, Version};
+use lentic_client::{Client, ErrorKind, JobCheckpoint, Version};
 
 use crate::failure::Failure;
 use crate::output::RowStyle;
@@ -73,6 +73,45 @@ pub(crate) struct AtArgs {
     /// Read at the version of a snapshot
     #[arg(long, value_name = "NAME", conflicts_with = "at")]
     at_snapshot: Option<String>,
+}
+
+/// When to read, a job's checkpoint among it.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct ReadAtArgs {
+    #[command(flatten)]
+    at: AtArgs,
+    /// Read what a job had at its last complete checkpoint
+    #[arg(long, value_name = "JOB", conflicts_with_all = ["at", "at_snapshot"])]
+    at_checkpoint: Option<String>,
+}
+
+/// What is read.
+#[derive(Clone, Debug)]
+pub(crate) enum ReadAt {
+    /// The newest.
+    Newest,
+    /// A version.
+    Version(Version),
+    /// A checkpoint.
+    Checkpoint(Box<JobCheckpoint>),
+}
+
+impl ReadAtArgs {
+    /// What to read of a table. Asks the cluster what time it is if that matters, for the snapshot, or for the checkpoint.
+    pub(crate) async fn read_at(&self, client: &Client, table: &str) -> Result<ReadAt, Failure> {
+        if let Some(job) = &self.at_checkpoint {
+            let found = client.table(table).last_checkpoint(job).await.map_err(|error| {
+                let kind = error.kind();
+                let failure = Failure::from(error);
+                if kind != ErrorKind::NotFound {
+                    return failure;
+                }
+                failure.with_help(format!("`lentic table owners {table}` shows the jobs that own some of it"))
+            })?;
+            return Ok(ReadAt::Checkpoint(Box::new(found)));
+        }
+        Ok(self.at.version(client, table).await?.map_or(ReadAt::Newest, ReadAt::Version))
+    }
 }
 
 impl AtArgs {

@@ -5,5 +5,5 @@ mod keys;
 mod range;
 
 pub(crate) use condition::{ConditionArgs, version};
-pub(crate) use keys::{AtArgs, ShowArgs, SyntaxArgs};
+pub(crate) use keys::{AtArgs, ReadAt, ReadAtArgs, ShowArgs, SyntaxArgs};
 pub(crate) use range::RangeArgs;

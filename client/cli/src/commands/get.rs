@@ -2,16 +2,16 @@
 
 use bytes::Bytes;
 use clap::Args;
-use lentic_client::{Table, Value, Version};
+use lentic_client::{Table, Value};
 
-use crate::args::{AtArgs, ShowArgs, SyntaxArgs};
+use crate::args::{ReadAt, ReadAtArgs, ShowArgs, SyntaxArgs};
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::output::{Format, Rows, ShownRow};
 use crate::session::{Outcome, Session};
 use crate::text::Shown;
 
-/// Show the values of keys, all of one moment; exits with 1 if a key has none
+/// Show the values of keys, all of one moment or checkpoint; exits with 1 if a key has none
 #[derive(Clone, Debug, Args)]
 pub(crate) struct GetArgs {
     /// The table
@@ -23,7 +23,7 @@ pub(crate) struct GetArgs {
     #[arg(long, conflicts_with_all = ["form", "long"])]
     raw: bool,
     #[command(flatten)]
-    at: AtArgs,
+    at: ReadAtArgs,
     #[command(flatten)]
     show: ShowArgs,
     #[command(flatten)]
@@ -37,7 +37,7 @@ impl GetArgs {
             return Err(Failure::usage("--raw writes the value of one key; ask for one"));
         }
         let client = session.client().await?;
-        let at = self.at.version(&client, &self.table).await?;
+        let at = self.at.read_at(&client, &self.table).await?;
         let values = read(&client.table(&self.table), &keys, at).await?;
         let is_complete = values.iter().all(Option::is_some);
         self.print(session, &keys, values)?;
@@ -65,10 +65,11 @@ impl GetArgs {
 }
 
 /// Reads one key without a version of its own, several at one.
-async fn read(table: &Table, keys: &[Bytes], at: Option<Version>) -> Result<Vec<Option<Value>>, Failure> {
+async fn read(table: &Table, keys: &[Bytes], at: ReadAt) -> Result<Vec<Option<Value>>, Failure> {
     Ok(match (keys, at) {
-        ([key], None) => vec![table.get(key.clone()).await?],
-        (_, None) => table.multi_get(keys.iter().cloned()).await?,
-        (_, Some(at)) => table.multi_get_at(keys.iter().cloned(), at).await?,
+        ([key], ReadAt::Newest) => vec![table.get(key.clone()).await?],
+        (_, ReadAt::Newest) => table.multi_get(keys.iter().cloned()).await?,
+        (_, ReadAt::Version(at)) => table.multi_get_at(keys.iter().cloned(), at).await?,
+        (_, ReadAt::Checkpoint(checkpoint)) => checkpoint.multi_get(keys.iter().cloned()).await?,
     })
 }

@@ -2,6 +2,7 @@
 
 mod delete;
 mod delete_range;
+mod diff;
 mod feed;
 mod gc;
 mod get;
@@ -19,6 +20,7 @@ mod written;
 
 pub(crate) use delete::DeleteArgs;
 pub(crate) use delete_range::DeleteRangeArgs;
+pub(crate) use diff::DiffArgs;
 pub(crate) use feed::FeedArgs;
 pub(crate) use gc::GcCommand;
 pub(crate) use get::GetArgs;

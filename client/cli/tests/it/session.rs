@@ -2,7 +2,8 @@
 //!
 //! `lentic "put t k v"` runs the binary and shows what it writes and, if it is not 0, its exit code. Arguments are split
 //! at blanks, and `␣` stands for a blank in one. Versions, times and ids of clusters are shown as `v…`, `TIME` and
-//! `CLUSTER`, and what is no text as an escape; `remember NAME` keeps the version that was written last, for `$NAME`.
+//! `CLUSTER`, and what is no text as an escape; `remember NAME` keeps the version or the fence that was written last, for
+//! `$NAME`.
 //! `settle` waits until the node has told the cluster which shards it leads, which it does once a second.
 
 use std::collections::BTreeMap;
@@ -42,8 +43,9 @@ impl Runner for Session {
                 let word = |word: &str| self.remembered.get(word).cloned().unwrap_or_else(|| word.replace('␣', " "));
                 let words: Vec<String> = line.split_whitespace().map(word).collect();
                 let ended = self.cluster.lentic(&words.iter().map(String::as_str).collect::<Vec<_>>());
-                if ended.stdout.starts_with('v') {
-                    self.last = ended.stdout.trim().to_owned();
+                let told = ended.stdout.trim();
+                if told.strip_prefix('v').unwrap_or(told).parse::<u64>().is_ok() {
+                    self.last = told.to_owned();
                 }
                 let code = if ended.code == 0 { String::new() } else { format!("exit {}\n", ended.code) };
                 Ok(without_versions(&readable(&format!("{}{}{code}", ended.stdout, ended.stderr))))
@@ -94,7 +96,7 @@ fn without_versions(text: &str) -> String {
 fn sessions_with_one_node() {
     let cluster = Cluster::start("1");
     let mut session = Session { cluster, last: String::new(), remembered: BTreeMap::new() };
-    for script in ["keys", "merges", "ranges", "tables", "refused"] {
+    for script in ["keys", "merges", "ranges", "tables", "refused", "owners", "history"] {
         let path = format!("tests/sessions/{script}");
         goldenscript::run(&mut session, &path).unwrap_or_else(|error| panic!("{path}: {error}"));
     }

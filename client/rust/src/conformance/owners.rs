@@ -4,8 +4,10 @@ use lentic_types::{ErrorKind, KeyRange, Version};
 
 use super::{assert_value, ok, refused, table, three_shards, unique, value};
 use crate::batch::WriteBatch;
+use crate::checkpoint::{CheckpointScan, JobCheckpoint};
 use crate::client::Client;
 use crate::owners::{Fence, Take};
+use crate::read::Value;
 use crate::table::Table;
 use crate::transaction::Transaction;
 
@@ -119,6 +121,85 @@ pub(super) async fn a_job_goes_back_to_its_checkpoints(client: Client) {
     }
     assert_value(&table, "b", Some("new")).await;
     assert_value(&table, "a", Some("first")).await;
+}
+
+pub(super) async fn readers_read_at_the_last_complete_checkpoint(client: Client) {
+    let table = table(&client, "owners_read").await;
+    let (left, right) = (range("a", "j"), range("j", "z"));
+    refused(table.last_checkpoint("job").await, ErrorKind::NotFound);
+    let (one, two) = (ok(table.acquire(left.clone(), "job").await), ok(table.acquire(right.clone(), "job").await));
+    put(&table, one, "b", "1").await;
+    put(&table, one, "h", "1").await;
+    let left_at = ok(table.checkpoint(&left, one, 1).await);
+    refused(table.last_checkpoint("job").await, ErrorKind::NotFound);
+    put(&table, two, "k", "1").await;
+    put(&table, one, "b", "2").await;
+    let right_at = ok(table.checkpoint(&right, two, 1).await);
+    put(&table, two, "k", "2").await;
+    let first = ok(table.last_checkpoint("job").await);
+    let parts = || vec![(left.clone(), left_at.version), (right.clone(), right_at.version)];
+    assert_eq!((first.number(), joined(&first)), (1, parts()));
+    refused(table.last_checkpoint("another").await, ErrorKind::NotFound);
+    // One task alone is further on.
+    let lost = ok(table.checkpoint(&left, one, 2).await);
+    for _ in 0..2 {
+        let read = ok(table.last_checkpoint("job").await);
+        assert_eq!(read.number(), 1);
+        assert_eq!(texts(ok(read.multi_get(["k", "b", "h", "c"]).await)), ["1", "1", "1", ""]);
+        assert_eq!(texts(vec![ok(read.get("b").await)]), ["1"]);
+        assert_eq!(rows(ok(read.scan(&KeyRange::all()))).await, ["b", "h", "k"]);
+        assert_eq!(rows(ok(read.scan(&KeyRange::all())).reverse().limit(2)).await, ["k", "h"]);
+        assert_eq!(rows(ok(read.scan(&range("c", "k")))).await, ["h"]);
+        refused(read.get("z").await, ErrorKind::NotFound);
+        refused(read.multi_get(["b", "A"]).await, ErrorKind::NotFound);
+        refused(read.scan(&range("c", "zz")), ErrorKind::NotFound);
+        refused(read.scan(&range("A", "c")), ErrorKind::NotFound);
+    }
+    // It is taken back: what it has named is undone, and its number is made again by all.
+    let back = Take::new(left.clone(), "job").restore(&left, left_at.token.clone());
+    let one = ok(table.take(back).await);
+    let back = Take::new(right.clone(), "job").restore(&right, right_at.token.clone());
+    let two = ok(table.take(back).await);
+    let right_again = ok(table.checkpoint(&right, two, 2).await);
+    let read = ok(table.last_checkpoint("job").await);
+    assert_eq!((read.number(), joined(&read)), (1, parts()), "checkpoint 2 of the left is undone");
+    put(&table, one, "b", "3").await;
+    let left_again = ok(table.checkpoint(&left, one, 2).await);
+    let read = ok(table.last_checkpoint("job").await);
+    assert_eq!((read.number(), texts(vec![ok(read.get("b").await)])), (2, vec!["3".to_owned()]));
+    assert_eq!(joined(&read), [(left.clone(), left_again.version), (right.clone(), right_again.version)]);
+    assert!(left_again.version > lost.version);
+    // A job that has ended has its last checkpoint.
+    ok(table.release(&left, one).await);
+    ok(table.release(&right, two).await);
+    assert_eq!(ok(table.last_checkpoint("job").await).number(), 2);
+}
+
+/// The parts of a checkpoint, those of one version that lie beside each other as one.
+fn joined(checkpoint: &JobCheckpoint) -> Vec<(KeyRange, Version)> {
+    let mut parts: Vec<(KeyRange, Version)> = Vec::new();
+    for (range, version) in checkpoint.parts() {
+        match parts.last_mut() {
+            Some((last, at)) if *at == *version && last.end() == Some(range.start()) => {
+                *last = KeyRange::new(last.start().clone(), range.end().cloned()).expect("in order");
+            }
+            _ => parts.push((range.clone(), *version)),
+        }
+    }
+    parts
+}
+
+fn texts(values: Vec<Option<Value>>) -> Vec<String> {
+    let text = |value: Value| String::from_utf8(value.value.to_vec()).expect("it is text");
+    values.into_iter().map(|value| value.map(text).unwrap_or_default()).collect()
+}
+
+async fn rows(mut scan: CheckpointScan) -> Vec<String> {
+    let mut keys = Vec::new();
+    while let Some(row) = scan.next().await {
+        keys.push(String::from_utf8(ok(row).key.to_vec()).expect("it is text"));
+    }
+    keys
 }
 
 pub(super) async fn what_cannot_be_restored_is_refused(client: Client) {

@@ -9,6 +9,7 @@ fn route(shard: u64, epoch: u64, start: &str, end: Option<&str>, leader: &str) -
         table: TableId(1),
         range,
         leader: (!leader.is_empty()).then(|| leader.into()),
+        replicas: Vec::new(),
     }
 }
 
@@ -106,7 +107,7 @@ proptest! {
         let mut routes = Routes::default();
         for (shard, epoch, start, bytes) in hints {
             let range = KeyRange::new(vec![start], Some(vec![start + bytes])).unwrap();
-            let hint = Route { shard: ShardId(shard), epoch: Epoch(epoch), table: TableId(1), range, leader: None };
+            let hint = Route { shard: ShardId(shard), epoch: Epoch(epoch), table: TableId(1), range, leader: None, replicas: Vec::new() };
             if let Some(learned) = routes.learn(hint.clone()) {
                 prop_assert_eq!(&**learned.find(&Place::Key(vec![start].into())).unwrap(), &hint);
                 routes = learned;

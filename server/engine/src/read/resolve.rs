@@ -80,6 +80,13 @@ impl<'s, C: Cursor> Resolver<'s, C> {
         })
     }
 
+    /// The version of the newest record that this reader sees of the key with `prefix`, from the cursor's place on, which is
+    /// at or before it; `None` if it sees none that has a value.
+    pub(super) fn version_seen(&mut self, prefix: &[u8], masks: KeyMasks<'_>) -> Result<Option<Version>, ReadError> {
+        let seen = self.newest_visible(prefix, self.at, masks)?;
+        Ok(seen.filter(|(_, record)| !matches!(record, Record::Delete)).map(|(version, _)| version))
+    }
+
     /// The record at the cursor, if it is one of `prefix`: from the first of its records on, the newest there is, whatever
     /// hides it.
     pub fn newest(&mut self, prefix: &[u8]) -> Result<Option<(Version, Record<'_>)>, ReadError> {
@@ -177,7 +184,7 @@ impl<'s, C: Cursor> Resolver<'s, C> {
         self.seek_target()
     }
 
-    fn seek_version(&mut self, prefix: &[u8], version: Version) -> Result<(), ReadError> {
+    pub(super) fn seek_version(&mut self, prefix: &[u8], version: Version) -> Result<(), ReadError> {
         self.target.clear();
         self.target.extend_from_slice(prefix);
         data::put_version(&mut self.target, version);

@@ -8,7 +8,7 @@ use super::step::Step;
 use crate::gc::{GcHandle, GcRules};
 use crate::keys::sys;
 use crate::masks::{Mask, MaskSet};
-use crate::read::{Direction, Found, ReadAt, ReadStats, ScanLimits};
+use crate::read::{Diff, Direction, Found, ReadAt, ReadStats, ScanLimits};
 use crate::record::Record;
 use crate::store::{Batch, Store};
 use crate::write;
@@ -148,8 +148,16 @@ impl Play {
     fn compare(&self, subject: &impl Subject) {
         let now = self.now();
         let above = (0..self.index() + 20).map(Self::version).filter(|version| *version >= now.watermark);
-        for version in above.chain(now.pins.iter().copied()).chain([Version::MAX]) {
-            compare_at(subject.store(), now, version);
+        let readable: Vec<_> = above.chain(now.pins.iter().copied()).chain([Version::MAX]).collect();
+        for version in &readable {
+            compare_at(subject.store(), now, *version);
+        }
+        // Some pairs of them, in both orders.
+        let number = usize::try_from(self.index()).expect("short");
+        for (place, from) in readable.iter().enumerate() {
+            for step in [1, 3, readable.len() / 2] {
+                compare_two(subject.store(), now, *from, readable[(place + step + number) % readable.len()]);
+            }
         }
         // Nothing is committed above the newest index. A feed begins anywhere from the watermark on.
         let newest = Self::version(self.index());
@@ -212,6 +220,26 @@ fn compare_at(store: &impl Store, now: &Replicated, version: Version) {
     assert_eq!(scan_all(store, &at, &range, Direction::Forward, &limits), expected, "scan at {version}");
     expected.reverse();
     assert_eq!(scan_all(store, &at, &range, Direction::Reverse, &limits), expected, "reverse scan at {version}");
+}
+
+fn compare_two(store: &impl Store, now: &Replicated, from: Version, to: Version) {
+    let content = |value: &Option<Value>| value.clone().map(|(_, value, expiry)| (value, expiry));
+    let mut keys: Vec<_> = now.model.keys().collect();
+    keys.sort_unstable();
+    let row = |key: &[u8]| (key.to_vec(), now.model.get(key, from), now.model.get(key, to));
+    let rows = keys.iter().map(|key| row(key));
+    let expected: Vec<_> = rows.filter(|(_, from, to)| content(from) != content(to)).collect();
+    let diff = Diff { table: TABLE, from, to, masks: &now.masks };
+    let limits = ScanLimits { rows_max: 2, bytes_max: 150, steps_max: 5 };
+    let (mut rows, mut rest) = (Vec::new(), Some(KeyRange::all()));
+    while let Some(range) = rest {
+        let page = diff.page(store, &range, &limits, &mut ReadStats::default()).expect("the store works");
+        assert_ne!(page.rest.as_ref(), Some(&range), "a page moves");
+        let plain = |found: Option<Found>| found.as_ref().map(plain);
+        rows.extend(page.rows.into_iter().map(|row| (row.key.to_vec(), plain(row.from), plain(row.to))));
+        rest = page.rest;
+    }
+    assert_eq!(rows, expected, "what differs from {from} to {to}");
 }
 
 fn scan_all(

@@ -74,7 +74,7 @@ impl Calls {
     pub(super) async fn turn(&self, request: &Request, budget: &Budget) -> Result<Turn, Failure> {
         let bytes_max = match request {
             Request::Get(_) => limits::VALUE_BYTES_MAX,
-            Request::Scan(_) => limits::SCAN_BYTES_MAX,
+            Request::Scan(_) | Request::Diff(_) => limits::SCAN_BYTES_MAX,
             Request::Feed(_) => limits::FEED_BYTES_MAX,
             Request::MultiGet(_) => limits::MULTI_GET_BYTES_MAX,
             _ => return Ok(Turn(None)),

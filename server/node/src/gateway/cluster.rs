@@ -162,6 +162,9 @@ impl<S: Portable> Gateway<S> {
                 Response::ShowSnapshot(self.show_snapshot(&request)?)
             }
             Request::Checkpoint(request) => Response::Checkpoint(Box::pin(self.checkpoint(request)).await?),
+            Request::LastCheckpoint(request) => {
+                Response::LastCheckpoint(Box::pin(self.last_checkpoint(request)).await?)
+            }
             Request::DropPin(request) => Response::DropPin(self.drop_pin(request).await?),
             Request::RenewPin(request) => Response::RenewPin(self.renew_pin(request).await?),
             Request::IssueClient(_) => Response::IssueClient(self.issue_client().await?),

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::Gateway;
+use crate::shard::diff::Compare;
 use crate::shard::queue::{Cost, Proposal, Reply};
-use crate::shard::reader::{PointRead, Scan};
+use crate::shard::reader::{PointRead, ReadFrom, Scan};
 use crate::shard::replica::Replica;
 use crate::shard::weight::Heavy;
 use crate::{convert, failure};
@@ -118,9 +119,9 @@ impl<S: Portable> Gateway<S> {
         match request.at {
             None => replica.reader.get(PointRead { epoch, key: request.key, reply: Box::new(reply) }),
             Some(at) => {
-                let reader = replica.reader.clone();
+                let (reader, from) = (replica.reader.clone(), read_from(request.any_replica));
                 lentic_runtime::spawn(async move {
-                    let read = reader.multi_get(epoch, vec![request.key], Version(at));
+                    let read = reader.multi_get(epoch, vec![request.key], Version(at), from);
                     let found = tokio::time::timeout_at(deadline, read).await;
                     let found = found.unwrap_or_else(|_| Err(failure::throttled("the deadline passed", 0)));
                     reply(found.map(|mut values| values.pop().flatten()));
@@ -135,8 +136,9 @@ impl<S: Portable> Gateway<S> {
             return Err(failure::too_many_keys());
         }
         let (replica, epoch) = self.replica(request.route)?;
+        let from = read_from(request.any_replica && request.at.is_some());
         let at = self.version_for(request.at).await?;
-        let found = replica.reader.multi_get(epoch, request.keys, at).await;
+        let found = replica.reader.multi_get(epoch, request.keys, at, from).await;
         let found = found.map_err(|failure| self.routes.add_to(failure, replica.shard))?;
         let values = found.into_iter().map(|found| v1::GetResponse { value: found.map(convert::value) }).collect();
         Ok(v1::MultiGetResponse { values, at: at.0 })
@@ -146,22 +148,33 @@ impl<S: Portable> Gateway<S> {
     pub(crate) async fn scan(&self, request: v1::ScanRequest) -> Result<v1::ScanResponse, Failure> {
         let (replica, epoch) = self.replica(request.route)?;
         let range = convert::range(request.start, request.end)?;
+        let from = read_from(request.any_replica && request.at.is_some());
         let at = self.version_for(request.at).await?;
-        let bytes_max = match usize::try_from(request.page_bytes).unwrap_or(usize::MAX) {
-            0 => PAGE_BYTES,
-            bytes => bytes.min(limits::SCAN_BYTES_MAX),
-        };
-        let rows_max = match usize::try_from(request.limit).unwrap_or(usize::MAX) {
-            0 => limits::SCAN_ROWS_MAX,
-            rows => rows.min(limits::SCAN_ROWS_MAX),
-        };
+        let limits = page_limits(request.limit, request.page_bytes);
         let direction = if request.backward { Direction::Reverse } else { Direction::Forward };
-        let scan = Scan { range, direction, limits: ScanLimits { rows_max, bytes_max, ..ScanLimits::default() } };
-        let page = replica.reader.scan(epoch, scan, at).await;
+        let scan = Scan { range, direction, limits };
+        let page = replica.reader.scan(epoch, scan, at, from).await;
         let page = page.map_err(|failure| self.routes.add_to(failure, replica.shard))?;
         let rows = page.rows.into_iter().map(|row| v1::Row { key: row.key, value: Some(convert::value(row.found)) });
         let rest = page.rest.map(|rest| v1::Rest { start: rest.start().clone(), end: rest.end().cloned() });
         Ok(v1::ScanResponse { rows: rows.collect(), at: at.0, rest })
+    }
+
+    /// Reads a page of what is read differently in a range of a shard of this node.
+    pub(crate) async fn diff(&self, request: v1::DiffRequest) -> Result<v1::DiffResponse, Failure> {
+        let (replica, epoch) = self.replica(request.route)?;
+        let range = convert::range(request.start, request.end)?;
+        let limits = page_limits(request.limit.into(), request.page_bytes);
+        let compare = Compare { range, from: Version(request.from), to: Version(request.to), limits };
+        let page = replica.reader.diff(epoch, compare, read_from(request.any_replica)).await;
+        let page = page.map_err(|failure| self.routes.add_to(failure, replica.shard))?;
+        let rows = page.rows.into_iter().map(|row| v1::DiffRow {
+            key: row.key,
+            from: row.from.map(convert::value),
+            to: row.to.map(convert::value),
+        });
+        let rest = page.rest.map(|rest| v1::Rest { start: rest.start().clone(), end: rest.end().cloned() });
+        Ok(v1::DiffResponse { rows: rows.collect(), rest })
     }
 
     /// Reads a page of the feed of a range of a shard of this node.
@@ -190,4 +203,21 @@ impl<S: Portable> Gateway<S> {
             None => Err(self.routes.add_to(self.routes.elsewhere(shard), shard)),
         }
     }
+}
+
+/// How large a page may be that was asked for so; 0: as usual.
+fn page_limits(rows: u64, page_bytes: u32) -> ScanLimits {
+    let bytes_max = match usize::try_from(page_bytes).unwrap_or(usize::MAX) {
+        0 => PAGE_BYTES,
+        bytes => bytes.min(limits::SCAN_BYTES_MAX),
+    };
+    let rows_max = match usize::try_from(rows).unwrap_or(usize::MAX) {
+        0 => limits::SCAN_ROWS_MAX,
+        rows => rows.min(limits::SCAN_ROWS_MAX),
+    };
+    ScanLimits { rows_max, bytes_max, ..ScanLimits::default() }
+}
+
+const fn read_from(any_replica: bool) -> ReadFrom {
+    if any_replica { ReadFrom::Any } else { ReadFrom::Leader }
 }

@@ -9,6 +9,7 @@ mod forward;
 mod guarded;
 mod history;
 mod kv;
+mod last_checkpoint;
 mod owners;
 mod pauses;
 mod pipe;

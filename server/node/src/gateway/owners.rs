@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::Gateway;
 use super::checkpoint::Checkpoint;
 use super::history::ATTEMPTS_MAX;
+use super::last_checkpoint;
 use crate::txn::Step;
 use crate::{convert, failure};
 
@@ -103,7 +104,7 @@ impl<S: Portable> Gateway<S> {
             let pin = Pin {
                 pin: PinId(0),
                 kind: PinKind::Checkpoint,
-                name: format!("checkpoint-{}", request.number),
+                name: last_checkpoint::pin_name(request.number),
                 owner: owner.clone(),
                 nonce,
                 spans: spans.clone(),
@@ -125,14 +126,22 @@ impl<S: Portable> Gateway<S> {
         Ok(v1::CheckpointResponse { checkpoint: checkpoint.encode(), version: version.0, pin: pin.0 })
     }
 
-    /// Releases the pins of an owner's checkpoints of a range, but for the newest.
+    /// Releases the pins of an owner's checkpoints of a range, but for the newest; one that was made again under its number
+    /// counts once.
     async fn let_go_of_older(&self, owner: &str, spans: &[PinSpan]) -> Result<(), Failure> {
         let pins = self.meta.pins_after_apply();
         let is_alike = |pin: &&Pin| pin.kind == PinKind::Checkpoint && pin.owner == owner && pin.spans == spans;
-        let mut alike: Vec<_> = pins.iter().filter(is_alike).map(|pin| (pin.version, pin.pin)).collect();
-        alike.sort_unstable();
-        let older = alike.len().saturating_sub(CHECKPOINTS_KEPT);
-        for (_, pin) in alike.into_iter().take(older) {
+        let mut alike: Vec<_> = pins.iter().filter(is_alike).collect();
+        alike.sort_unstable_by_key(|pin| std::cmp::Reverse((pin.version, pin.pin)));
+        let (mut kept, mut older) = (Vec::new(), Vec::new());
+        for pin in alike {
+            if kept.len() < CHECKPOINTS_KEPT && !kept.contains(&&*pin.name) {
+                kept.push(&*pin.name);
+            } else {
+                older.push(pin.pin);
+            }
+        }
+        for pin in older {
             match self.meta.propose(&MetaCommand::ReleasePin { pin }).await {
                 // Another has released it.
                 Err(failure) if failure::is_not_found(&failure) => {}
@@ -154,7 +163,7 @@ impl<S: Portable> Gateway<S> {
         while let Some(range) = rest {
             let (start, end) = (range.start().clone(), range.end().cloned());
             let mut next = start.clone();
-            let page = v1::OwnedRequest { table: table.to_owned(), route: None, start, end };
+            let page = v1::OwnedRequest { table: table.to_owned(), start, end, ..v1::OwnedRequest::default() };
             let page = self.relay_owned(page, deadline).await?;
             rest = page.rest.map(|rest| convert::range(rest.start, rest.end)).transpose()?;
             let covered_to = rest.as_ref().map_or_else(|| range.end().cloned(), |rest| Some(rest.start().clone()));
@@ -189,8 +198,8 @@ impl<S: Portable> Gateway<S> {
         let (replica, epoch) = self.replica(request.route)?;
         let range = convert::range(request.start, request.end)?;
         let now = self.now().await?.version;
-        let page = replica.reader.owned(epoch, &range).await;
-        let (found, rest) = page.map_err(|failure| self.routes.add_to(failure, replica.shard))?;
+        let page = replica.reader.owned(epoch, &range, request.seen_at.map(Version)).await;
+        let (found, rest, undone) = page.map_err(|failure| self.routes.add_to(failure, replica.shard))?;
         let owned = found.into_iter().map(|fence| v1::Owned {
             start: fence.range.start().clone(),
             end: fence.range.end().cloned(),
@@ -198,7 +207,7 @@ impl<S: Portable> Gateway<S> {
             fence: fence.token.0.0,
         });
         let rest = rest.map(|rest| v1::Rest { start: rest.start().clone(), end: rest.end().cloned() });
-        Ok(v1::OwnedResponse { owned: owned.collect(), now, rest })
+        Ok(v1::OwnedResponse { owned: owned.collect(), now, rest, undone })
     }
 
     /// One page, of one shard; what is left of the whole range comes with it.
@@ -221,7 +230,7 @@ impl<S: Portable> Gateway<S> {
     }
 
     /// The table of a name.
-    async fn table_id(&self, name: &str, deadline: Instant) -> Result<TableId, Failure> {
+    pub(super) async fn table_id(&self, name: &str, deadline: Instant) -> Result<TableId, Failure> {
         self.know(name, deadline).await?;
         let catalog = self.meta.catalog();
         let table = catalog.table_named(name);

@@ -164,6 +164,7 @@ impl<S: Portable> Gateway<S> {
             Request::Scan(request) => request.route.is_some(),
             Request::Owned(request) => request.route.is_some(),
             Request::Feed(request) => request.route.is_some(),
+            Request::Diff(request) => request.route.is_some(),
             _ => true,
         };
         if !has_route {
@@ -173,6 +174,7 @@ impl<S: Portable> Gateway<S> {
             Request::MultiGet(request) => Response::MultiGet(self.multi_get(request).await?),
             Request::Scan(request) => Response::Scan(self.scan(request).await?),
             Request::Feed(request) => Response::Feed(self.feed(request).await?),
+            Request::Diff(request) => Response::Diff(self.diff(request).await?),
             Request::Now(_) => Response::Now(self.now().await?),
             Request::Status(request) => Response::Status(self.status(&request).await?),
             Request::DescribeTable(describe) => match self.describe_table(&describe) {
@@ -196,6 +198,7 @@ impl<S: Portable> Gateway<S> {
             | Request::ShowSnapshot(_)
             | Request::DropPin(_)
             | Request::RenewPin(_)
+            | Request::LastCheckpoint(_)
             | Request::CreateTable(_)
             | Request::DropTable(_)
             | Request::ListTables(_)

@@ -10,7 +10,7 @@ use lentic_net::Address;
 use lentic_proto::v1::pipe_request::Request;
 use lentic_proto::v1::pipe_response::Response;
 use lentic_proto::v1::{self, Failure};
-use lentic_types::{KeyRange, limits};
+use lentic_types::{ErrorKind, KeyRange, limits};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
@@ -46,6 +46,7 @@ impl<S: Portable> Gateway<S> {
             Request::Scan(request) => self.relay_page(request, deadline).await.map(Response::Scan),
             Request::Owned(request) => self.relay_owned(request, deadline).await.map(Response::Owned),
             Request::Feed(request) => self.relay_feed(request, deadline).await.map(Response::Feed),
+            Request::Diff(request) => self.relay_diff(request, deadline).await.map(Response::Diff),
             _ => Err(failure::internal("this request is not about a table's keys")),
         }
     }
@@ -59,6 +60,7 @@ impl<S: Portable> Gateway<S> {
             return Err(failure::too_many_keys());
         }
         self.know(&request.table, deadline).await?;
+        let any_replica = request.any_replica && request.at.is_some();
         let at = self.version_for(request.at).await?.0;
         let mut bytes = 0;
         let mut parts: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
@@ -71,7 +73,7 @@ impl<S: Portable> Gateway<S> {
             let first = keys.first().cloned().unwrap_or_default();
             let ask = move |route| {
                 let (keys, table) = (keys.clone(), String::new());
-                Request::MultiGet(v1::MultiGetRequest { table, route: Some(route), keys, at: Some(at) })
+                Request::MultiGet(v1::MultiGetRequest { table, route: Some(route), keys, at: Some(at), any_replica })
             };
             match self.ask_shard(&request.table, &first, true, &ask, deadline).await? {
                 Response::MultiGet(part) => {
@@ -89,6 +91,7 @@ impl<S: Portable> Gateway<S> {
 
     /// One page, of one shard; what is left of the whole range comes with it.
     async fn relay_page(&self, mut request: v1::ScanRequest, deadline: Instant) -> Result<v1::ScanResponse, Failure> {
+        request.any_replica &= request.at.is_some();
         request.at = Some(self.version_for(request.at).await?.0);
         let wanted = convert::range(request.start.clone(), request.end.clone())?;
         self.know(&request.table, deadline).await?;
@@ -115,6 +118,21 @@ impl<S: Portable> Gateway<S> {
             return Err(failure::internal("a feed was answered by something else"));
         };
         page.rest = beyond;
+        Ok(page)
+    }
+
+    /// One page, of one shard; what is left of the whole range comes with it.
+    async fn relay_diff(&self, mut request: v1::DiffRequest, deadline: Instant) -> Result<v1::DiffResponse, Failure> {
+        let wanted = convert::range(request.start.clone(), request.end.clone())?;
+        self.know(&request.table, deadline).await?;
+        let (part, beyond) = self.part_of(&request.table, &wanted, false)?;
+        (request.start, request.end) = (part.start().clone(), part.end().cloned());
+        let table = request.table.clone();
+        let ask = move |route| Request::Diff(v1::DiffRequest { route: Some(route), ..request.clone() });
+        let Response::Diff(mut page) = self.ask_shard(&table, part.start(), true, &ask, deadline).await? else {
+            return Err(failure::internal("a comparison was answered by something else"));
+        };
+        page.rest = join(page.rest.take(), beyond, false);
         Ok(page)
     }
 
@@ -174,8 +192,15 @@ impl<S: Portable> Gateway<S> {
         request: Request,
         deadline: Instant,
     ) -> Result<Response, Failure> {
-        if self.shards.get(place.shard).is_some_and(|replica| replica.serves()) {
+        let replica = self.shards.get(place.shard);
+        if replica.as_ref().is_some_and(|replica| replica.serves()) {
             return self.answer_here(request, deadline).await;
+        }
+        if replica.is_some() && may_be_any(&request) {
+            match self.answer_here(request.clone(), deadline).await {
+                Err(failure) if matches!(failure.error_kind(), ErrorKind::NotLeader | ErrorKind::WrongEpoch) => {}
+                answer => return answer,
+            }
         }
         match self.leader_of(place, hint) {
             Some(address) => self.forwarder.ask(&address, Lane::MayWait, request, deadline).await,
@@ -250,6 +275,17 @@ pub(super) fn join(page: Option<v1::Rest>, beyond: Option<v1::Rest>, backward: b
         (Some(page), Some(beyond)) if backward => Some(v1::Rest { start: beyond.start, end: page.end }),
         (Some(page), Some(beyond)) => Some(v1::Rest { start: page.start, end: beyond.end }),
         (page, beyond) => page.or(beyond),
+    }
+}
+
+/// Whether any replica may answer that has what is asked for.
+fn may_be_any(request: &Request) -> bool {
+    match request {
+        Request::Get(request) => request.any_replica && request.at.is_some(),
+        Request::MultiGet(request) => request.any_replica,
+        Request::Scan(request) => request.any_replica,
+        Request::Diff(request) => request.any_replica,
+        _ => false,
     }
 }
 

@@ -38,6 +38,7 @@ impl<S: Portable> Routes<S> {
             start: place.range.start().clone(),
             end: place.range.end().cloned(),
             replicas: place.replicas.iter().map(|node| node.0).collect(),
+            replica_addresses: place.replicas.iter().map(|node| address(catalog, *node)).collect(),
             leader: leader.map(|node| node.0),
             leader_address: leader.map_or_else(String::new, |node| address(catalog, node)),
         }

@@ -135,6 +135,10 @@ impl<S: Portable> v1::kv_server::Kv for Gateway<S> {
         Ok(Reply::new(Box::pin(Pages { pages: ReceiverStream::new(receiver), held: None })))
     }
 
+    async fn diff(&self, call: Call<v1::DiffRequest>) -> Result<Reply<v1::DiffResponse>, Status> {
+        answer!(self, call, Diff)
+    }
+
     async fn feed(&self, call: Call<v1::FeedRequest>) -> Result<Reply<v1::FeedResponse>, Status> {
         answer!(self, call, Feed)
     }
@@ -163,6 +167,7 @@ ask_anyone! { v1::owners_server::Owners:
     take(v1::TakeRequest) -> v1::TakeResponse as Take;
     release(v1::ReleaseRequest) -> v1::ReleaseResponse as Release;
     checkpoint(v1::CheckpointRequest) -> v1::CheckpointResponse as Checkpoint;
+    last_checkpoint(v1::LastCheckpointRequest) -> v1::LastCheckpointResponse as LastCheckpoint;
     owned(v1::OwnedRequest) -> v1::OwnedResponse as Owned;
 }
 

@@ -98,7 +98,9 @@ impl<S: Portable> Machine for MetaMachine<S> {
     }
 
     fn transfer(&self) -> Arc<dyn Transfer> {
-        Arc::new(StoreTransfer::new(meta::GROUP, Arc::clone(&self.store), vec![Span::of_group(meta::GROUP)]))
+        let (store, spans) = (Arc::clone(&self.store), vec![Span::of_group(meta::GROUP)]);
+        // Nobody reads this group from the store.
+        Arc::new(StoreTransfer::new(meta::GROUP, store, spans, Arc::default()))
     }
 
     fn reload(&mut self) -> Result<(), Fault> {

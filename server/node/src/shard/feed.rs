@@ -127,11 +127,7 @@ impl<S: Portable> Place<S> {
 
     /// Up to where all is told that there will ever be, when everything up to `settled` is applied.
     fn resolved(&self, settled: Version) -> Version {
-        match self.shown.locked.oldest() {
-            Some(_) if lentic_types::mutant!("feed-past-locks") => settled,
-            Some(oldest) if oldest <= settled => Version(oldest.0.saturating_sub(1)),
-            _ => settled,
-        }
+        if lentic_types::mutant!("feed-past-locks") { settled } else { self.shown.below_locks(settled) }
     }
 
     /// A recent tick, unless the feed was given more than there is.

@@ -14,6 +14,8 @@ use lentic_types::{GroupId, Index, Version};
 
 use super::followed::Followed;
 use super::locked::Locked;
+use super::resolved::Resolved;
+use super::whole::Whole;
 use crate::failure::{StoreFailure, fault};
 use crate::transfer::StoreTransfer;
 
@@ -38,6 +40,8 @@ pub(crate) struct Shown {
     newest: AtomicU64,
     pub(crate) locked: Locked,
     pub(crate) followed: Followed,
+    pub(crate) resolved: Resolved,
+    pub(crate) whole: Arc<Whole>,
 }
 
 /// What a read must know. Records of later entries do no harm to it, for it reads at a version.
@@ -53,7 +57,8 @@ impl Shown {
         let locked = Locked::default();
         locked.reset(shard);
         let (rules, newest) = (Mutex::new(Arc::new(Rules::of(shard))), shard.newest());
-        Self { rules, newest: AtomicU64::new(newest.0), locked, followed: Followed::new(newest) }
+        let (followed, resolved) = (Followed::new(newest), Resolved::new(shard.applied()));
+        Self { rules, newest: AtomicU64::new(newest.0), locked, followed, resolved, whole: Arc::default() }
     }
 
     /// The rules now.
@@ -64,6 +69,22 @@ impl Shown {
     /// The newest stamp applied.
     pub(crate) fn newest(&self) -> Version {
         Version(self.newest.load(Ordering::Acquire))
+    }
+
+    /// Up to where all is here that there will ever be, when all up to `settled` is but for what locks hold.
+    pub(crate) fn below_locks(&self, settled: Version) -> Version {
+        match self.locked.oldest() {
+            Some(oldest) if oldest <= settled => Version(oldest.0.saturating_sub(1)),
+            _ => settled,
+        }
+    }
+
+    /// Up to where all is here that there will ever be, as far as this replica knows without asking anyone.
+    pub(crate) fn resolved_here(&self) -> Version {
+        // In this order: see `followed.rs`.
+        let newest = self.newest();
+        let own = if lentic_types::mutant!("follower-past-locks") { newest } else { self.below_locks(newest) };
+        own.max(self.resolved.up_to())
     }
 
     fn show_rules(&self, shard: &Shard) {
@@ -153,6 +174,7 @@ impl<S: Portable> ShardMachine<S> {
         if rules.is_some() {
             self.shown.show_rules(&self.shard);
         }
+        self.shown.resolved.show_applied(self.shard.applied());
         self.shown.followed.note(&batch, self.shard.newest()).map_err(fault)?;
         locks.into_iter().for_each(|changes| self.shown.locked.apply(changes));
         self.shown.show_newest(&self.shard);
@@ -189,7 +211,7 @@ impl<S: Portable> Machine for ShardMachine<S> {
 
     fn transfer(&self) -> Arc<dyn Transfer> {
         let spans = lentic_machine::shard::spans(self.group, self.shard.descriptor());
-        Arc::new(StoreTransfer::new(self.group, Arc::clone(&self.store), spans))
+        Arc::new(StoreTransfer::new(self.group, Arc::clone(&self.store), spans, Arc::clone(&self.shown.whole)))
     }
 
     fn reload(&mut self) -> Result<(), Fault> {
@@ -198,9 +220,11 @@ impl<S: Portable> Machine for ShardMachine<S> {
             .ok_or_else(|| Fault::new("the snapshot that was installed holds no shard"))?;
         self.gc.stage(self.group, self.shard.applied(), Some(self.shard.gc_rules()));
         self.shown.show_rules(&self.shard);
+        self.shown.resolved.show_applied(self.shard.applied());
         self.shown.followed.reset(self.shard.newest());
         self.shown.locked.reset(&self.shard);
         self.shown.show_newest(&self.shard);
+        self.shown.whole.mended();
         Ok(())
     }
 }

@@ -4,6 +4,8 @@
 //! that hold the key, then read. A read at a version T: raise the floor of stamps to T, wait for what was stamped at or
 //! below T, confirm, wait for transactions prepared at or below T that hold a key of it, then read; nothing at or below T
 //! can appear afterwards, here or on a later leader (rules R and F).
+//!
+//! Any other replica answers at versions up to which it has all, and says who leads for those above: see `resolved.rs`.
 
 use std::sync::Arc;
 
@@ -16,11 +18,14 @@ use lentic_raft::{Group, ReadError as LostLead};
 use lentic_runtime::{blocking, hesitate, spawn};
 use lentic_types::{Epoch, GroupId, KeyRange, Version, limits};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::locked::Locked;
 use super::machine::{Rules, ShardMachine, Shown};
 use super::queue::Queue;
+use super::resolved::Settled;
 use super::stamps::Stamps;
+use super::whole::Seen;
 use super::windows::Windows;
 use crate::failure::{self, StoreFailure};
 use crate::ticks::{TickSource, last_of};
@@ -55,6 +60,8 @@ pub(crate) struct Place<S: Portable> {
     pub(crate) stamps: Arc<Stamps>,
     pub(crate) ticks: TickSource,
     pub(crate) windows: Arc<Windows>,
+    /// How far the shard was resolved, and when that was found out, if this node leads it.
+    pub(super) settled: tokio::sync::Mutex<Option<(Instant, Settled)>>,
 }
 
 /// A read of the newest value of a key.
@@ -62,6 +69,15 @@ pub(crate) struct PointRead {
     pub(crate) epoch: Epoch,
     pub(crate) key: Bytes,
     pub(crate) reply: Box<dyn FnOnce(Result<Option<Found>, Failure>) + Send>,
+}
+
+/// Who may answer a read at a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReadFrom {
+    /// The leader.
+    Leader,
+    /// Any replica that has all up to the version; the leader has.
+    Any,
 }
 
 /// A part of a range to read.
@@ -89,16 +105,16 @@ impl<S: Portable> Reader<S> {
         }
     }
 
-    /// The values of keys at `at`.
+    /// The values of keys at `at`, from any replica that has them or only from the leader.
     pub(crate) async fn multi_get(
         &self,
         epoch: Epoch,
         keys: Vec<Bytes>,
         at: Version,
+        from: ReadFrom,
     ) -> Result<Vec<Option<Found>>, Failure> {
         let place = &self.at;
-        place.settle(at).await?;
-        place.wait_while(|locked| locked.holds(&keys, at)).await?;
+        let seen = place.stand(at, from, |locked| locked.holds(&keys, at)).await?;
         let rules = place.rules(epoch, at)?;
         if !keys.iter().all(|key| rules.descriptor.range.contains(key)) {
             return Err(failure::of_refusal(&Refusal::OutOfRange));
@@ -107,18 +123,21 @@ impl<S: Portable> Reader<S> {
             read.multi_get_within(&*place.store, &keys, limits::MULTI_GET_BYTES_MAX, stats)
         })?;
         place.rules(epoch, at)?;
+        place.stands(seen)?;
         if found.len() < keys.len() {
             return Err(failure::too_many_bytes());
         }
         Ok(found)
     }
 
-    /// The owned parts of a range, as of now: a page of them, and what is left of the range.
+    /// The owned parts of a range, as of now: a page of them, and what is left of the range. And whether a rollback has
+    /// undone what some key of the range was at a version.
     pub(crate) async fn owned(
         &self,
         epoch: Epoch,
         range: &KeyRange,
-    ) -> Result<(Vec<Fence>, Option<KeyRange>), Failure> {
+        seen_at: Option<Version>,
+    ) -> Result<(Vec<Fence>, Option<KeyRange>, bool), Failure> {
         let place = &self.at;
         if !place.queue.is_open() {
             return Err(failure::not_leader());
@@ -131,14 +150,21 @@ impl<S: Portable> Reader<S> {
             return Err(failure::of_refusal(&Refusal::OutOfRange));
         }
         let found = blocking(|| shard::owned(&*place.store, place.group_id, range, OWNED_BYTES_MAX));
-        found.map_err(|error| place.failure.of_read(&ReadError::Store(error)))
+        let (owned, rest) = found.map_err(|error| place.failure.of_read(&ReadError::Store(error)))?;
+        let is_undone = seen_at.is_some_and(|seen_at| rules.masks.hides_in(range, seen_at, Version::MAX));
+        Ok((owned, rest, is_undone))
     }
 
-    /// A page of a range at `at`.
-    pub(crate) async fn scan(&self, epoch: Epoch, scan: Scan, at: Version) -> Result<ScanPage, Failure> {
+    /// A page of a range at `at`, from any replica that has it or only from the leader.
+    pub(crate) async fn scan(
+        &self,
+        epoch: Epoch,
+        scan: Scan,
+        at: Version,
+        from: ReadFrom,
+    ) -> Result<ScanPage, Failure> {
         let place = &self.at;
-        place.settle(at).await?;
-        place.wait_while(|locked| locked.holds_in(&scan.range, at)).await?;
+        let seen = place.stand(at, from, |locked| locked.holds_in(&scan.range, at)).await?;
         let rules = place.rules(epoch, at)?;
         if !rules.descriptor.range.covers(&scan.range) {
             return Err(failure::of_refusal(&Refusal::OutOfRange));
@@ -147,6 +173,7 @@ impl<S: Portable> Reader<S> {
         let page = place
             .read(&rules, at, usize::MAX, |read, stats| read.scan(&*place.store, &range, direction, &limits, stats));
         place.rules(epoch, at)?;
+        place.stands(seen)?;
         page
     }
 }
@@ -205,6 +232,39 @@ impl<S: Portable> Place<S> {
             () = free => Ok(()),
             _ = status.wait_for(|status| !status.is_leader) => Err(failure::not_leader()),
         }
+    }
+
+    /// All that there will ever be at or below `at` is here, but for what is written to keys other than those of the read: any
+    /// replica may know that, else it takes the leader. The state that was seen, to be looked at again after the read.
+    pub(super) async fn stand(
+        &self,
+        at: Version,
+        from: ReadFrom,
+        is_held: impl Fn(&Locked) -> bool,
+    ) -> Result<Seen, Failure> {
+        if from == ReadFrom::Any {
+            let seen = self.shown.whole.see();
+            match seen.filter(|_| at <= self.shown.resolved_here() && self.group.status().fault.is_none()) {
+                Some(seen) => {
+                    self.shown.resolved.serve();
+                    hesitate().await;
+                    return Ok(seen);
+                }
+                None if !self.queue.is_open() => {
+                    self.shown.resolved.want();
+                    return Err(failure::unresolved(at, self.shown.resolved_here()));
+                }
+                None => {}
+            }
+        }
+        self.settle(at).await?;
+        self.wait_while(is_held).await?;
+        self.shown.whole.see().ok_or_else(failure::not_leader)
+    }
+
+    /// What was read is all of the state that was seen.
+    pub(super) fn stands(&self, seen: Seen) -> Result<(), Failure> {
+        if self.shown.whole.is_still(seen) { Ok(()) } else { Err(failure::not_leader()) }
     }
 
     /// Nothing at or below `at` can appear any more, but by transactions that hold a key.

@@ -19,6 +19,7 @@ use super::machine::{ShardMachine, Shown};
 use super::proposer::Proposer;
 use super::queue::{Proposal, Queue, QueueLimits, Refused};
 use super::reader::{Place, Reader};
+use super::resolved::Resolved;
 use super::stamps::Stamps;
 use super::windows::Windows;
 use crate::failure::{self, StoreFailure};
@@ -122,6 +123,7 @@ impl<S: Portable> Replica<S> {
             stamps,
             ticks: shared.ticks.clone(),
             windows: Arc::clone(&shared.windows),
+            settled: tokio::sync::Mutex::default(),
         });
         let failure = shared.failure.clone();
         Ok(Self { shard: place.shard, group, reader, store, failure, shown, queue, limits })
@@ -155,6 +157,21 @@ impl<S: Portable> Replica<S> {
     /// What open transactions hold here.
     pub(crate) fn locked(&self) -> &Locked {
         &self.shown.locked
+    }
+
+    /// What it knows of where nothing is missing.
+    pub(crate) fn resolved(&self) -> &Resolved {
+        &self.shown.resolved
+    }
+
+    /// Up to where all is here that there will ever be, as far as this replica knows by itself.
+    pub(crate) fn resolved_here(&self) -> Version {
+        self.shown.resolved_here()
+    }
+
+    /// What it keeps is about to be cleared.
+    pub(crate) fn leaves(&self) {
+        self.shown.whole.broken();
     }
 
     /// Where replication stands.

@@ -6,7 +6,9 @@ use super::create::CreateArgs;
 use super::drop::DropArgs;
 use super::list::ListArgs;
 use super::owners::OwnersArgs;
+use super::release::ReleaseArgs;
 use super::show::ShowTableArgs;
+use super::take::TakeArgs;
 use crate::session::{Outcome, Session};
 
 /// Create, list, show and drop tables
@@ -20,6 +22,10 @@ pub(crate) enum TableCommand {
     Show(ShowTableArgs),
     /// Show who owns which ranges of a table, and since when
     Owners(OwnersArgs),
+    /// Make a job the only writer of a range, and take it back to a checkpoint if asked
+    Take(TakeArgs),
+    /// Give up what is owned under a fence
+    Release(ReleaseArgs),
     /// Drop a table and everything in it
     Drop(DropArgs),
 }
@@ -31,6 +37,8 @@ impl TableCommand {
             Self::List(args) => args.run(session).await,
             Self::Show(args) => args.run(session).await,
             Self::Owners(args) => args.run(session).await,
+            Self::Take(args) => args.run(session).await,
+            Self::Release(args) => args.run(session).await,
             Self::Drop(args) => args.run(session).await,
         }
     }

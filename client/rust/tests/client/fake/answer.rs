@@ -1,7 +1,7 @@
 //! What a node answers.
 
 use bytes::Bytes;
-use lentic_engine::{Direction, Found, MergeOperator, ReadStats, ScanLimits, Store as _};
+use lentic_engine::{Diff, Direction, Found, MergeOperator, ReadStats, ScanLimits, Store as _};
 use lentic_machine::shard::{Action, Condition, Expected, Operation, RequestKey, Token, Write};
 use lentic_machine::{Command, Outcome, Refusal, Request};
 use lentic_proto::v1::pipe_request::Request as Asked;
@@ -37,6 +37,7 @@ impl World {
             Asked::Release(release) => self.release(&release),
             Asked::Checkpoint(checkpoint) => self.checkpoint(&checkpoint),
             Asked::Owned(owned) => self.owned(owned),
+            Asked::LastCheckpoint(asked) => self.last_checkpoint(&asked),
             Asked::CreateSnapshot(create) => self.create_snapshot(create),
             Asked::ShowSnapshot(show) => {
                 let snapshot = self.pin_mut(&show.name, 0).map(|pin| pin.clone());
@@ -73,6 +74,9 @@ impl World {
             }
             Asked::Scan(scan) => {
                 self.at_shard(node, &scan.table, scan.route, &scan.start).and_then(|id| self.scan(id, scan))
+            }
+            Asked::Diff(diff) => {
+                self.at_shard(node, &diff.table, diff.route, &diff.start).and_then(|id| self.diff(id, diff))
             }
             Asked::Feed(feed) => {
                 self.at_shard(node, &feed.table, feed.route, &feed.start).and_then(|id| self.feed(id, feed))
@@ -354,6 +358,26 @@ impl World {
         let page = page.expect("a store in memory works");
         let rows = page.rows.into_iter().map(|row| v1::Row { key: row.key, value: Some(value_message(row.found)) });
         Ok(Response::Scan(v1::ScanResponse { rows: rows.collect(), at: at.0, rest: page.rest.map(v1::Rest::from) }))
+    }
+
+    fn diff(&mut self, id: u64, request: v1::DiffRequest) -> Answer {
+        let (from, to) = (self.read_version(id, Some(request.from))?, self.read_version(id, Some(request.to))?);
+        let range = lentic_proto::key_range(request.start, request.end)?;
+        let place = &self.shards[&id];
+        if !place.range().covers(&range) {
+            return Err(failure(&Refusal::OutOfRange));
+        }
+        // A row a page, and sometimes none.
+        let limits = ScanLimits { rows_max: 1, steps_max: 8, ..ScanLimits::default() };
+        let (table, masks) = (place.machine.descriptor().table, place.machine.masks());
+        let page = Diff { table, from, to, masks }.page(&place.store, &range, &limits, &mut ReadStats::default());
+        let page = page.expect("a store in memory works");
+        let rows = page.rows.into_iter().map(|row| v1::DiffRow {
+            key: row.key,
+            from: row.from.map(value_message),
+            to: row.to.map(value_message),
+        });
+        Ok(Response::Diff(v1::DiffResponse { rows: rows.collect(), rest: page.rest.map(v1::Rest::from) }))
     }
 }
 

@@ -210,6 +210,8 @@ impl World {
             Request::DropPin(_) => "drop-pin",
             Request::RenewPin(_) => "renew-pin",
             Request::History(_) => "history",
+            Request::LastCheckpoint(_) => "last-checkpoint",
+            Request::Diff(_) => "diff",
         };
         self.trace.push(format!("{} n{node} {name} {id}", self.began.elapsed().as_millis()));
     }

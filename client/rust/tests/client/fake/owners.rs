@@ -1,15 +1,27 @@
 //! Owners of the fake cluster: by the machines of its shards.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use lentic_machine::shard::{Action, Back, Release, Take, Token};
 use lentic_machine::{Outcome, Refusal, Request};
 use lentic_proto::v1::back::To;
 use lentic_proto::v1::pipe_response::Response;
 use lentic_proto::v1::{self, Failure};
-use lentic_types::{KeyRange, Limits, TableId, Version};
+use lentic_types::{ErrorKind, KeyRange, Limits, TableId, Version};
 
 use super::answer::{self, failure, no_table};
 use super::world::World;
+
+/// A checkpoint that was made.
+#[derive(Clone, Debug)]
+pub(crate) struct Made {
+    table: u32,
+    owner: String,
+    number: u64,
+    range: KeyRange,
+    version: Version,
+}
 
 impl World {
     /// Takes a range: as one request where it has one shard, as a transaction elsewhere.
@@ -74,8 +86,66 @@ impl World {
                 return Err(failure(&Refusal::Fenced { newest }));
             }
         }
+        let owner = self.parts(table, &range).first().and_then(|(id, part)| {
+            let fences = self.shards[id].machine.fences();
+            fences.of_range(part).next().map(|fence| String::from_utf8(fence.owner.to_vec()).expect("names are words"))
+        });
+        let owner = owner.expect("its fence owns all of it");
+        self.checkpoints.push(Made { table, owner, number: request.number, range, version });
         let checkpoint = [&table.to_be_bytes()[..], &version.0.to_be_bytes()].concat().into();
         Ok(Response::Checkpoint(v1::CheckpointResponse { checkpoint, version: version.0, pin: 0 }))
+    }
+
+    /// Of each number the newest that no rollback has undone, if together they have all that the job owns.
+    pub(super) fn last_checkpoint(&mut self, request: &v1::LastCheckpointRequest) -> Result<Response, Failure> {
+        let table = self.tables.get(&request.table).ok_or_else(|| no_table(&request.table))?.id;
+        let none = || Failure::new(ErrorKind::NotFound, "no checkpoint is complete");
+        let all = self.parts(table, &KeyRange::all());
+        let is_undone = |made: &&Made| {
+            let is_hidden = |(id, part): &(u64, KeyRange)| {
+                let common = part.intersection(&made.range);
+                common
+                    .is_some_and(|common| self.shards[id].machine.masks().hides_in(&common, made.version, Version::MAX))
+            };
+            all.iter().any(is_hidden)
+        };
+        let of_job = |made: &&Made| made.table == table && made.owner == request.owner;
+        let mut owned: Vec<KeyRange> = Vec::new();
+        for (id, part) in &all {
+            let fences = self.shards[id].machine.fences().of_range(part);
+            owned.extend(
+                fences.filter(|fence| fence.owner == request.owner.as_bytes()).map(|fence| fence.range.clone()),
+            );
+        }
+        if owned.is_empty() {
+            for made in self.checkpoints.iter().filter(of_job) {
+                let without = |left: Vec<KeyRange>, known: &KeyRange| {
+                    left.iter().flat_map(|range| range.without(known)).collect()
+                };
+                let new: Vec<KeyRange> = owned.iter().fold(vec![made.range.clone()], without);
+                owned.extend(new);
+            }
+        }
+        let numbers: BTreeSet<_> = self.checkpoints.iter().filter(of_job).map(|made| made.number).collect();
+        for number in numbers.into_iter().rev() {
+            let made = self.checkpoints.iter().rev().filter(of_job).filter(|made| made.number == number);
+            let (mut left, mut parts) = (owned.clone(), Vec::new());
+            for made in made.filter(|made| !is_undone(made)) {
+                let common = left.iter().filter_map(|range| range.intersection(&made.range));
+                parts.extend(common.map(|range| (range, made.version)));
+                left = left.iter().flat_map(|range| range.without(&made.range)).collect();
+            }
+            parts.sort_by(|one, other| one.0.start().cmp(other.0.start()));
+            if left.is_empty() {
+                let part = |(range, version): (KeyRange, Version)| {
+                    let (start, end) = (range.start().clone(), range.end().cloned());
+                    v1::CheckpointPart { start, end, version: version.0, pin: 0 }
+                };
+                let parts = parts.into_iter().map(part).collect();
+                return Ok(Response::LastCheckpoint(v1::LastCheckpointResponse { number, parts }));
+            }
+        }
+        Err(none())
     }
 
     /// A page has the owners of one shard.
@@ -91,7 +161,7 @@ impl World {
         });
         let owned = owned.collect();
         let rest = range.without(&part).into_iter().next_back().map(v1::Rest::from);
-        Ok(Response::Owned(v1::OwnedResponse { owned, now: self.next_tick().0, rest }))
+        Ok(Response::Owned(v1::OwnedResponse { owned, now: self.next_tick().0, rest, undone: false }))
     }
 
     /// The shards of a range and their parts of it, in key order.

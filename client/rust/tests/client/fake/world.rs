@@ -32,6 +32,8 @@ pub(crate) struct World {
     pub(crate) shards: BTreeMap<u64, Place>,
     /// Snapshots, each with the nonce of its request.
     pub(crate) pins: Vec<(Bytes, v1::Pin)>,
+    /// Checkpoints of jobs, in the order in which they were made.
+    pub(crate) checkpoints: Vec<super::owners::Made>,
     pub(crate) faults: Faults,
     /// What nodes were asked, in order, with the time in milliseconds.
     pub(crate) trace: Vec<String>,
@@ -73,6 +75,7 @@ impl World {
             tables: BTreeMap::new(),
             shards: BTreeMap::new(),
             pins: Vec::new(),
+            checkpoints: Vec::new(),
             faults: Faults::default(),
             trace: Vec::new(),
             clients: 0,
@@ -135,6 +138,7 @@ impl World {
             replicas: (1..=self.nodes).collect(),
             leader: place.leader,
             leader_address: place.leader.map_or_else(String::new, |node| address(node).to_string()),
+            replica_addresses: (1..=self.nodes).map(|node| address(node).to_string()).collect(),
         }
     }
 

@@ -60,9 +60,10 @@ pub(super) async fn answers(scene: &mut Scene<'_>) {
     let route = Some(Route { shard: described[0].shard.0, epoch: described[0].epoch.0 });
     let keys: Vec<Bytes> = (0..BIG_ROWS).map(|row| key(row).into()).collect();
     for (table, route) in [(BIG, None), ("", route)] {
-        let many = MultiGetRequest { table: table.to_owned(), route, keys: keys.clone(), at: None };
+        let many = MultiGetRequest { table: table.to_owned(), route, keys: keys.clone(), ..MultiGetRequest::default() };
         refused(pipe.answer(Request::MultiGet(many)).await, ErrorKind::TooLarge, "MiB");
-        let few = MultiGetRequest { table: table.to_owned(), route, keys: keys[..8].to_vec(), at: None };
+        let few =
+            MultiGetRequest { table: table.to_owned(), route, keys: keys[..8].to_vec(), ..MultiGetRequest::default() };
         let answer = pipe.answer(Request::MultiGet(few)).await;
         assert!(matches!(&answer, Response::MultiGet(got) if got.values.len() == 8), "few keys are answered");
     }
