@@ -40,7 +40,7 @@ pub enum Action {
     Write(Write),
     /// Become the only writer of a range, and perhaps go back in parts of it.
     Take(Take),
-    /// Give a range up.
+    /// Give up a range, or a part of one.
     Release(Release),
     /// Let go of versions below one, but for those at pins.
     RaiseWatermark(RaiseWatermark),
@@ -329,9 +329,11 @@ impl Take {
     }
 }
 
-/// Gives up what was acquired under a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Gives up what a token owns of a range.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
+    /// The range, within the shard.
+    pub range: KeyRange,
     /// The token.
     pub token: Token,
 }
@@ -348,7 +350,8 @@ impl Request {
             Action::Take(take) => take.check(node),
             Action::Prepare(prepare) => prepare.check(node, self.version),
             Action::RaiseWatermark(raise) => raise.check(),
-            Action::Release(_) | Action::Decline(_) => Ok(()),
+            Action::Release(release) => check_range(&release.range, node),
+            Action::Decline(_) => Ok(()),
             Action::Decide(Decide { txn, .. }) | Action::Resolve(Resolve { txn, .. }) | Action::Status(txn) => {
                 txn.check(self.version)
             }

@@ -98,7 +98,7 @@ fn draft() -> impl Strategy<Value = Draft> {
     let action = prop_oneof![
         14 => write().prop_map(Action::Write),
         4 => take().prop_map(Action::Take),
-        1 => token().prop_map(|token| Action::Release(Release { token })),
+        1 => (range(), token()).prop_map(|(range, token)| Action::Release(Release { range, token })),
         2 => raise(),
     ];
     prop_oneof![
@@ -122,7 +122,10 @@ fn refusal() -> impl Strategy<Value = Refusal> {
 fn crowded_draft() -> impl Strategy<Value = Draft> {
     let write = |part: Write| Draft::New(Action::Write(part), false);
     let by_force = take().prop_map(|take| Draft::New(Action::Take(Take { force: true, ..take }), false));
-    let release = Just(Draft::New(Action::Release(Release { token: Token(Version(0)) }), false));
+    let release = range().prop_map(|range| {
+        let release = Release { range, token: Token(Version(0)) };
+        Draft::New(Action::Release(release), false)
+    });
     prop_oneof![
         8 => crowded_part().prop_map(write),
         16 => begin(proptest::collection::vec(crowded_part(), 1..2)).prop_map(Draft::Prepare),

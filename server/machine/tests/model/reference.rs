@@ -197,7 +197,7 @@ impl Reference {
                 self.check_take(version, take)?;
                 Ok(Outcome::Taken { token: self.take(version, take) })
             }
-            Action::Release(release) => self.release(release.token),
+            Action::Release(release) => self.release(&release.range, release.token),
             Action::RaiseWatermark(raise) => self.raise(raise),
             Action::Decline(refusal) => Err(refusal.clone()),
             Action::Prepare(prepare) => self.prepare(version, prepare, sequence),
@@ -406,9 +406,12 @@ impl Reference {
         }
     }
 
-    fn release(&mut self, token: Token) -> Result<Outcome, Refusal> {
+    fn release(&mut self, range: &KeyRange, token: Token) -> Result<Outcome, Refusal> {
+        if !shard_range().covers(range) {
+            return Err(Refusal::OutOfRange);
+        }
         let before = self.owners.len();
-        self.owners.retain(|_, (_, owner)| *owner != token);
+        self.owners.retain(|key, (_, owner)| *owner != token || !range.contains(key));
         if self.owners.len() < before { Ok(Outcome::Released) } else { Err(Refusal::Fenced { newest: None }) }
     }
 }
