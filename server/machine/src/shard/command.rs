@@ -248,7 +248,7 @@ pub enum Operation {
         key: Bytes,
         /// The value.
         value: Bytes,
-        /// When the value ends.
+        /// When the value ends; `None` leaves that to the table.
         expiry: Option<Expiry>,
     },
     /// Removes a value, if there is one.
@@ -270,7 +270,8 @@ pub enum Operation {
         operator: MergeOperator,
         /// The operand.
         operand: Bytes,
-        /// When the merged value ends; `None` leaves the end that the value has.
+        /// When the merged value ends; `None` leaves that to the table, and in a table without a TTL the end that the value
+        /// has.
         expiry: Option<Expiry>,
     },
 }

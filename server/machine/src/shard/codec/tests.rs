@@ -37,7 +37,10 @@ fn golden_bytes_of_actions() {
         vec![Back { range: range("a", Some("c")), to: Version(5) }, Back { range: range("d", None), to: Version(300) }];
     let take = Take { range: range("", None), owner, force: false, back };
     golden(Action::Take(take), b"\x0e\x00\x00\x03job\x00\x02\x01\x01a\x01c\x05\x00\x01d\xac\x02");
-    golden(Action::Release(Release { range: range("a", Some("c")), token: Token(Version(128)) }), b"\x16\x80\x01\x01\x01a\x01c");
+    golden(
+        Action::Release(Release { range: range("a", Some("c")), token: Token(Version(128)) }),
+        b"\x16\x80\x01\x01\x01a\x01c",
+    );
     let raise = |to, revision, pins: &[u64]| {
         let pins = pins.iter().copied().map(Version).collect();
         Action::RaiseWatermark(RaiseWatermark { to: Version(to), revision, pins })
