@@ -50,6 +50,9 @@ const MUTANTS: &[(&str, &str)] = &[
     ("fences-not-loaded", "a replica that starts has forgotten who owns what"),
     ("gc-above-pin", "GC collects what a pin keeps"),
     ("pins-not-loaded", "a replica that starts has forgotten the pins"),
+    ("ttl-late", "readers see a value for a tenth of a second longer than it lives"),
+    ("ttl-not-loaded", "a replica that starts has forgotten how long its table's values live"),
+    ("get-at-old-tick", "a get judges ends by the newest tick that its node happens to have"),
 ];
 
 /// The mutants that only real processes can see: the name, what is wrong with it, and the words for `lentic-jepsen`.
