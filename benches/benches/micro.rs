@@ -54,7 +54,8 @@ fn masks(c: &mut Criterion) {
 
 fn shard() -> (MemStore, Shard) {
     let (store, mut batch) = (MemStore::new(), Batch::new());
-    let descriptor = Descriptor { table: TABLE, range: KeyRange::all(), epoch: Epoch(1), watermark: Version::ZERO };
+    let descriptor =
+        Descriptor { table: TABLE, range: KeyRange::all(), epoch: Epoch(1), watermark: Version::ZERO, ttl_ms: 0 };
     Shard::create(&mut batch, GROUP, &descriptor);
     store.write(&batch).expect("the store works");
     let shard = Shard::load(&store, GROUP, &HeadsOptions::default()).expect("the store works");

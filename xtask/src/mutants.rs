@@ -52,6 +52,9 @@ const MUTANTS: &[(&str, &str)] = &[
     ("follower-unapplied", "a replica answers up to what its leader has told before it has applied it"),
     ("follower-past-locks", "a replica answers at versions at which a transaction may still commit"),
     ("pins-not-loaded", "a replica that starts has forgotten the pins"),
+    ("ttl-late", "readers see a value for a tenth of a second longer than it lives"),
+    ("ttl-not-loaded", "a replica that starts has forgotten how long its table's values live"),
+    ("get-at-old-tick", "a get judges ends by the newest tick that its node happens to have"),
 ];
 
 /// The mutants that only real processes can see: the name, what is wrong with it, and the words for `lentic-jepsen`.

@@ -8,6 +8,7 @@ use lentic_proto::ShardPlace;
 use lentic_proto::v1::pipe_request::Request;
 use lentic_proto::v1::pipe_response::Response;
 use lentic_proto::v1::{self, CreateTableRequest, DescribeTableRequest, DropTableRequest, ListTablesRequest};
+use lentic_types::limits::TTL_MS_MAX;
 use lentic_types::{ClusterId, Epoch, ErrorKind, KeyRange, NodeId, ShardId, TableId};
 
 use crate::call::{self, unexpected};
@@ -26,6 +27,8 @@ pub struct TableOptions {
     pub retention: Option<Duration>,
     /// How many replicas each shard has; 0: the cluster's choice.
     pub replicas: u32,
+    /// How long a value lives whose writer does not say, from the version of its commit on; `None`: for ever.
+    pub ttl: Option<Duration>,
 }
 
 /// A table by name and options.
@@ -109,10 +112,13 @@ impl Client {
     /// # Errors
     /// `AlreadyExists` if there is one of this name with other options.
     pub async fn create_table(&self, name: &str, options: TableOptions) -> Result<TableDescription, Error> {
-        let retention_ms =
-            options.retention.map_or(0, |retention| u64::try_from(retention.as_millis()).unwrap_or(u64::MAX));
-        let TableOptions { shards, split_points, replicas, .. } = options;
-        let options = Some(v1::TableOptions { shards, split_points, retention_ms, replicas });
+        let ms = |span: Option<Duration>| span.map_or(0, |span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
+        let TableOptions { shards, split_points, retention, replicas, ttl } = options;
+        let (retention_ms, ttl_ms) = (ms(retention), ms(ttl));
+        if ttl.is_some() && !(1..=TTL_MS_MAX).contains(&ttl_ms) {
+            return Err(Error::invalid("a TTL is a millisecond to 100 years; leave it out for values that never end"));
+        }
+        let options = Some(v1::TableOptions { shards, split_points, retention_ms, replicas, ttl_ms });
         let request = CreateTableRequest { name: name.to_owned(), options };
         match self.any(Request::CreateTable(request), Effect::Writes).await? {
             Response::CreateTable(made) => {
@@ -184,9 +190,9 @@ impl Client {
 }
 
 fn table_entry(table: v1::Table) -> TableEntry {
-    let v1::TableOptions { shards, split_points, retention_ms, replicas } = table.options.unwrap_or_default();
-    let retention = (retention_ms > 0).then(|| Duration::from_millis(retention_ms));
-    let options = TableOptions { shards, split_points, retention, replicas };
+    let v1::TableOptions { shards, split_points, retention_ms, replicas, ttl_ms } = table.options.unwrap_or_default();
+    let span = |ms: u64| (ms > 0).then(|| Duration::from_millis(ms));
+    let options = TableOptions { shards, split_points, retention: span(retention_ms), replicas, ttl: span(ttl_ms) };
     TableEntry { table: TableId(table.table), name: table.name, options }
 }
 

@@ -59,6 +59,7 @@ cases! {
     points::any_bytes_are_keys_and_values,
     points::versions_name_the_past,
     points::values_end,
+    points::values_of_a_table_end_by_themselves,
     points::many_keys_are_read_at_one_version,
     conditions::conditions_decide,
     conditions::a_batch_takes_effect_as_one,

@@ -79,6 +79,9 @@ pub struct ShardHistory {
     pub retention: Duration,
     /// How many rollbacks are kept in mind.
     pub masks: u32,
+    /// Of a thousand bytes that collections have looked at lately on that node, how many they kept for pins alone. An
+    /// estimate: what was not rewritten since a pin came or went is not counted yet. `None`: nothing was looked at.
+    pub pinned_permille: Option<u32>,
 }
 
 impl Client {
@@ -266,5 +269,6 @@ fn shard_history(row: v1::ShardHistory) -> ShardHistory {
         pins: row.pins.into_iter().map(Version).collect(),
         retention: Duration::from_millis(row.retention_ms),
         masks: row.masks,
+        pinned_permille: row.pinned_permille,
     }
 }

@@ -145,8 +145,8 @@ impl Table {
         self::take(self.core(), self.entry(), take, self.deadline()).await
     }
 
-    /// Gives up all that a fence owns in the shards of a range, one after the other: give the range that was taken, for of a
-    /// shard that it has a part of, what lies outside is given up too. To give up what is not owned any more is no error.
+    /// Gives up what a fence owns of a range, in one shard after the other; what it owns outside of the range it keeps. To
+    /// give up what is not owned any more is no error.
     pub async fn release(&self, range: &KeyRange, fence: Fence) -> Result<(), Error> {
         let (start, end) = (range.start().clone(), range.end().cloned());
         let request = v1::ReleaseRequest { table: self.name().to_owned(), start, end, fence: fence.0 };

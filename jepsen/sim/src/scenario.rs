@@ -255,7 +255,7 @@ type Entries = Vec<(Vec<u8>, Vec<u8>)>;
 /// Where a store keeps what it has of a shard.
 fn spans_of(shard: &ShardDescription) -> Vec<Span> {
     let ShardDescription { table, epoch, range, .. } = shard.clone();
-    let descriptor = Descriptor { table, range, epoch, watermark: Version::ZERO };
+    let descriptor = Descriptor { table, range, epoch, watermark: Version::ZERO, ttl_ms: 0 };
     spans(GroupId::from(shard.shard), &descriptor)
 }
 

@@ -29,6 +29,7 @@
 //! | `scans.rs` | a version reads the same for everybody, later too |
 //! | `owners.rs` | who was replaced writes no more, and checkpoints are found again in all shards at once |
 //! | `published.rs` | a snapshot reads the same for as long as it is kept, however short history is |
+//! | `expiry.rs` | a value that ends is never gone early and never seen late, at any version |
 //! | `world.rs`, `world/` | what workloads share: clients, keys, choices, and how an operation is judged |
 //! | `pace.rs`, `dice.rs` | how fast all of it is, and what is chosen |
 //! | `recorder.rs`, `tally.rs`, `outage.rs` | what is kept of it: a history, counts, times |
@@ -37,6 +38,7 @@
 mod bank;
 mod causal;
 mod dice;
+mod expiry;
 mod feed;
 mod fork;
 mod lists;
@@ -110,6 +112,7 @@ pub const WORKLOADS: &[Workload] = &[
     workload!(owners::owners, NAME, "who was replaced writes no more, and checkpoints are found again"),
     workload!(feed::feed, NAME, "a feed tells every commit once, in order, and what it has told is what is there"),
     workload!(published::published, NAME, "a snapshot reads the same for as long as it is kept"),
+    workload!(expiry::expiry, NAME, "a value that ends is never gone early and never seen late"),
 ];
 
 /// The workload of a name.

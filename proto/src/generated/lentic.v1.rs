@@ -1605,8 +1605,8 @@ pub mod owners_client {
             req.extensions_mut().insert(GrpcMethod::new("lentic.v1.Owners", "Take"));
             self.inner.unary(req, path, codec).await
         }
-        /// Gives up all that is owned under a fence in the shards of a range, one after the other: of a shard that the range has a
-        /// part of, what lies outside the range too. A fence that owns nothing there is no error.
+        /// Gives up what a fence owns of a range, in one shard after the other; what it owns outside of the range it keeps. A fence
+        /// that owns nothing there is no error.
         pub async fn release(
             &mut self,
             request: impl tonic::IntoRequest<super::ReleaseRequest>,
@@ -1721,8 +1721,8 @@ pub mod owners_server {
             &self,
             request: tonic::Request<super::TakeRequest>,
         ) -> std::result::Result<tonic::Response<super::TakeResponse>, tonic::Status>;
-        /// Gives up all that is owned under a fence in the shards of a range, one after the other: of a shard that the range has a
-        /// part of, what lies outside the range too. A fence that owns nothing there is no error.
+        /// Gives up what a fence owns of a range, in one shard after the other; what it owns outside of the range it keeps. A fence
+        /// that owns nothing there is no error.
         async fn release(
             &self,
             request: tonic::Request<super::ReleaseRequest>,
@@ -2108,6 +2108,9 @@ pub struct TableOptions {
     /// How many replicas each shard has; 0: the cluster's choice.
     #[prost(uint32, tag = "4")]
     pub replicas: u32,
+    /// How long a value lives whose writer does not say, in milliseconds from the version of its commit; 0: for ever.
+    #[prost(uint64, tag = "7")]
+    pub ttl_ms: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CreateTableRequest {
@@ -2801,6 +2804,10 @@ pub struct ShardHistory {
     /// Rollbacks that are kept in mind.
     #[prost(uint32, tag = "9")]
     pub masks: u32,
+    /// Of a thousand bytes that collections have looked at lately, how many they kept for pins alone: an estimate. None: nothing
+    /// was looked at.
+    #[prost(uint32, optional, tag = "10")]
+    pub pinned_permille: ::core::option::Option<u32>,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

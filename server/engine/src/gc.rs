@@ -18,10 +18,12 @@
 //! its last flush and applies the log again, and what those entries read must still be there.
 
 mod handle;
+mod held;
 mod key;
 mod sweep;
 
 pub use handle::{GcFilter, GcHandle};
+pub use held::Held;
 pub use key::Verdict;
 use lentic_types::{KeyRange, TableId, Version};
 pub use sweep::sweep;

@@ -17,7 +17,9 @@
 //!           from3   end3  from1   (from2 ╌╌╌ end2)    end1
 //! ```
 //!
-//! GC removes what is hidden from everybody.
+//! GC removes what is hidden from everybody, and with a rise of the watermark masks go that nobody uses any more.
+
+mod unused;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -178,11 +180,11 @@ impl<'a> KeyMasks<'a> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn mask(start: &str, end: Option<&str>, from: u64, until: u64) -> Mask {
+    pub(super) fn mask(start: &str, end: Option<&str>, from: u64, until: u64) -> Mask {
         let range = KeyRange::new(start.to_owned(), end.map(str::to_owned)).unwrap();
         Mask { range, from: Version(from), end: Version(until) }
     }
@@ -210,7 +212,7 @@ mod tests {
         assert_eq!(hidden(25, 30), Some(Version(15)));
     }
 
-    fn masks() -> impl Strategy<Value = Vec<Mask>> {
+    pub(super) fn masks() -> impl Strategy<Value = Vec<Mask>> {
         let one = (0u8..6, 0u8..6, 0u64..30, 1u64..30);
         proptest::collection::vec(one, 0..8).prop_map(|rows| {
             let mut masks: Vec<Mask> = Vec::new();

@@ -25,7 +25,7 @@ impl Replica {
     fn new(state: impl Fn(&mut Batch)) -> Self {
         let (store, mut batch) = (MemStore::new(), Batch::new());
         let (table, range, epoch) = (TableId(7), KeyRange::all(), Epoch(1));
-        Shard::create(&mut batch, GROUP, &Descriptor { table, range, epoch, watermark: Version::ZERO });
+        Shard::create(&mut batch, GROUP, &Descriptor { table, range, epoch, watermark: Version::ZERO, ttl_ms: 0 });
         batch.put(Family::Sys, &sys::key(GROUP, SysKind::Stamp, &[]), b"\x88\x27\x00\x00");
         state(&mut batch);
         store.write(&batch).expect("the store works");

@@ -21,6 +21,7 @@ fn store() -> MemStore {
         range: KeyRange::new("a", Some("m")).expect("in order"),
         epoch: Epoch(2),
         watermark: Version::ZERO,
+        ttl_ms: 0,
     };
     Shard::create(&mut batch, GROUP, &descriptor);
     store.write(&batch).expect("the store works");

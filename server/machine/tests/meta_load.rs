@@ -63,8 +63,8 @@ fn golden_rows() {
         (key(b"\x03"), b"\xac\x02".to_vec()),
         (key(b"\x10\0\0\0\0\0\0\0\x01"), [b"\x03n:1\x00", &[1; 16][..]].concat()),
         (key(b"\x10\0\0\0\0\0\0\0\x02"), [b"\x03n:2\x00", &[2; 16][..]].concat()),
-        (key(b"\x11\0\0\0\x01"), b"\x09default.a\x02\x00\x00\x00".to_vec()),
-        (key(b"\x11\0\0\0\x02"), b"\x09default.b\x01\x00\x00\x00".to_vec()),
+        (key(b"\x11\0\0\0\x01"), b"\x09default.a\x02\x00\x00\x00\x00".to_vec()),
+        (key(b"\x11\0\0\0\x02"), b"\x09default.b\x01\x00\x00\x00\x00".to_vec()),
         (key(b"\x12\0\0\0\0\0\0\0\x02"), b"\x01\x01\x01\x00\x02\x80\x00\x02\x01\x02".to_vec()),
         (key(b"\x12\0\0\0\0\0\0\0\x03"), b"\x01\x01\x00\x02\x80\x00\x02\x02\x01".to_vec()),
         (key(b"\x12\0\0\0\0\0\0\0\x04"), b"\x02\x01\x00\x00\x02\x01\x02".to_vec()),
@@ -100,9 +100,9 @@ fn a_state_that_does_not_fit_together_is_refused() {
         ("counters at the end of their bits", b"\x02", b"\x03\x03\x05\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"),
         ("no client ever", b"\x02", b"\x03\x03\x05\x00"),
         ("no replicas by default", b"\x01", b"0123456789abcdef\x05\x00"),
-        ("a name without its namespace", table, b"\x01a\x02\x00\x00\x00"),
-        ("options of no shards", table, b"\x09default.a\x00\x00\x00\x00"),
-        ("one name twice", table, b"\x09default.b\x02\x00\x00\x00"),
+        ("a name without its namespace", table, b"\x01a\x02\x00\x00\x00\x00"),
+        ("options of no shards", table, b"\x09default.a\x00\x00\x00\x00\x00"),
+        ("one name twice", table, b"\x09default.b\x02\x00\x00\x00\x00"),
     ];
     for (name, suffix, value) in changed {
         let store = store();

@@ -387,12 +387,15 @@ fn nodes(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<NodeId>> {
 fn options() -> impl Strategy<Value = TableOptions> {
     let point = prop::sample::select(vec!["b", "g", "p", "x"]).prop_map(Bytes::from);
     let split_points = prop_oneof![3 => Just(vec![]), 1 => proptest::collection::vec(point, 0..4)];
-    (0u32..4, split_points, 0u64..2, 0u32..4).prop_map(|(shards, split_points, retention_ms, replicas)| TableOptions {
-        shards,
-        split_points,
-        retention_ms,
-        replicas,
-    })
+    (0u32..4, split_points, 0u64..2, 0u32..4, 0u64..2).prop_map(
+        |(shards, split_points, retention_ms, replicas, ttl_ms)| TableOptions {
+            shards,
+            split_points,
+            retention_ms,
+            replicas,
+            ttl_ms,
+        },
+    )
 }
 
 fn ranges() -> [KeyRange; 3] {

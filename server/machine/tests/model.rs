@@ -18,14 +18,14 @@ mod model {
 
 use lentic_machine::{Command, invariants};
 use lentic_types::{Epoch, Version};
-use model::history::{Entry, crowd, history};
+use model::history::{Entry, crowd, history, restores};
 use model::reference::Reference;
 use model::replica::{Gathered, Plain, Unlucky};
 use proptest::prelude::*;
 
-fn run(history: &[Entry]) {
-    let mut reference = Reference::default();
-    let (mut plain, mut gathered, mut unlucky) = (Plain::new(), Gathered::new(), Unlucky::new());
+fn run(history: &[Entry], ttl_ms: u64) {
+    let mut reference = Reference::new(ttl_ms);
+    let (mut plain, mut gathered, mut unlucky) = (Plain::new(ttl_ms), Gathered::new(ttl_ms), Unlucky::new(ttl_ms));
     for entry in history {
         let (requests, expected) = reference.enter(&entry.requests);
         let command = Command { epoch: Epoch(1), requests };
@@ -55,11 +55,21 @@ fn run(history: &[Entry]) {
 proptest! {
     #[test]
     fn replicas_agree_with_each_other_and_with_the_model(history in history(40)) {
-        run(&history);
+        run(&history, 0);
+    }
+
+    #[test]
+    fn values_of_a_table_with_a_ttl_end(history in history(40), ttl_ms in 1u64..16) {
+        run(&history, ttl_ms);
+    }
+
+    #[test]
+    fn rollbacks_that_undo_others_leave_what_pins_read(history in restores(40)) {
+        run(&history, 0);
     }
 
     #[test]
     fn transactions_that_share_keys_are_written_in_order(history in crowd(40)) {
-        run(&history);
+        run(&history, 0);
     }
 }

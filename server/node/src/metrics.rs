@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use lentic_engine::Portable;
 use lentic_engine::store::{Metric, MetricKind};
 use lentic_raft::Status;
-use lentic_types::Index;
+use lentic_types::{Index, Version};
 
 use crate::node::Node;
 
@@ -20,6 +20,7 @@ impl<S: Portable> Node<S> {
         metrics.extend(self.transactions());
         metrics.extend(self.disk());
         metrics.extend(self.replica_reads());
+        metrics.extend(self.pins());
         metrics.extend([
             gauge("lentic_node_replicas_count", "Replicas of shards on this node.", count(shards.len())),
             gauge(
@@ -76,6 +77,29 @@ impl<S: Portable> Node<S> {
                 kind: MetricKind::Gauge,
                 value: lag.unwrap_or(0),
             },
+        ]
+    }
+
+    /// Figures of the pins, as far as this node's replica of the meta group knows of them.
+    fn pins(&self) -> [Metric; 2] {
+        let (pins, now) = (self.gateway.meta.pins_after_apply(), self.gateway.shards.shared.ticks.newest());
+        let (count, oldest) = pins.iter().fold((0, None), |(count, oldest), pin| {
+            (count + 1, Some(oldest.map_or(pin.version, |oldest: Version| oldest.min(pin.version))))
+        });
+        let age_ms = oldest.map_or(0, |oldest| now.ms().saturating_sub(oldest.ms()));
+        let gauge = |name, help, value| Metric { name, help, kind: MetricKind::Gauge, value };
+        [
+            gauge(
+                "lentic_node_pins_count",
+                "Snapshots and checkpoints that are kept; 0 on a node without the meta group.",
+                count,
+            ),
+            gauge(
+                "lentic_node_oldest_pin_age_ms",
+                "How far the oldest pin's version lies behind the newest tick of this node, in milliseconds; 0 if there are \
+                 none.",
+                age_ms,
+            ),
         ]
     }
 

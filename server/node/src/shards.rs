@@ -59,7 +59,7 @@ impl<S: Portable> Shards<S> {
             if self.get(place.shard).is_some() {
                 continue;
             }
-            match Replica::start(&self.shared, place).await {
+            match Replica::start(&self.shared, catalog, place).await {
                 Ok(replica) => {
                     info!(shard = place.shard.0, table = place.table.0, "replica started");
                     self.here().insert(place.shard, Arc::new(replica));

@@ -72,7 +72,9 @@ pub const FEED_RECENT_BYTES_MAX: usize = 4 << 20;
 pub const FEED_WINDOW_BYTES_MAX: usize = 8 << 20;
 /// Most walks of a node for older changes whose findings are kept; beyond it those who come are asked to come again.
 pub const FEED_WINDOWS_MAX: usize = 8;
-/// Most masks of one shard; a rollback above is refused until GC has removed some.
+/// Longest that a table lets values live by itself, in milliseconds: 100 years.
+pub const TTL_MS_MAX: u64 = 100 * 365 * 24 * 60 * 60 * 1000;
+/// Most masks of one shard; a rollback above is refused until the watermark has passed some that nobody uses any more.
 pub const MASKS_MAX: usize = 4_096;
 /// Most owned ranges of one shard.
 pub const FENCES_MAX: usize = 4_096;

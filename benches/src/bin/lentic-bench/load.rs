@@ -67,7 +67,7 @@ impl Subject {
             .expect("a new directory opens");
         let mut batch = Batch::new();
         let (range, epoch, watermark) = (KeyRange::all(), Epoch(1), Version::ZERO);
-        Shard::create(&mut batch, GROUP, &Descriptor { table: TABLE, range, epoch, watermark });
+        Shard::create(&mut batch, GROUP, &Descriptor { table: TABLE, range, epoch, watermark, ttl_ms: 0 });
         store.write(&batch).expect("the store works");
         let shard = Shard::load(&store, GROUP, &HeadsOptions::default()).expect("the store works");
         let first_tick = Version::tick(1, 0).expect("within its bits");

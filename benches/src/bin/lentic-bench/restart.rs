@@ -70,7 +70,7 @@ fn new_shard(store: &RocksStore, group: GroupId) -> Shard {
     let mut batch = Batch::new();
     let table = table_of(group);
     let (range, epoch, watermark) = (KeyRange::all(), Epoch(1), Version::ZERO);
-    Shard::create(&mut batch, group, &Descriptor { table, range, epoch, watermark });
+    Shard::create(&mut batch, group, &Descriptor { table, range, epoch, watermark, ttl_ms: 0 });
     store.write(&batch).expect("the store works");
     Shard::load(store, group, &HeadsOptions::default()).expect("the store works").expect("the shard was created")
 }

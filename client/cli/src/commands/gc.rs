@@ -58,6 +58,8 @@ struct ShardRow {
     pins: Vec<String>,
     /// How old the oldest of them is.
     oldest_pin_age_ms: Option<u64>,
+    /// How much of what collections have looked at lately they kept for pins alone, in thousandths.
+    pinned_permille: Option<u32>,
     rollbacks: u32,
     /// The node that says so.
     node: u64,
@@ -77,6 +79,7 @@ impl ShardRow {
             newest: version_text(shard.newest),
             pins: pins().map(version_text).collect(),
             oldest_pin_age_ms: pins().next().map(age_ms),
+            pinned_permille: shard.pinned_permille,
             rollbacks: shard.masks,
             node: shard.node.0,
         }
@@ -92,6 +95,7 @@ impl ShardRow {
             Span::from_ms(self.retention_ms).to_string(),
             self.pins.len().to_string(),
             span(self.oldest_pin_age_ms),
+            self.pinned_permille.map_or_else(|| "-".to_owned(), |share| format!("{}.{}%", share / 10, share % 10)),
             self.rollbacks.to_string(),
         ]
     }
@@ -100,13 +104,15 @@ impl ShardRow {
 impl Answer for Status {
     fn human(&self) -> String {
         let left = ["SHARD", "TABLE", "READABLE FROM"].map(|name| (name, Align::Left));
-        let right = ["AGE", "RETENTION", "PINS", "OLDEST PIN", "ROLLBACKS"].map(|name| (name, Align::Right));
+        let right =
+            ["AGE", "RETENTION", "PINS", "OLDEST PIN", "HELD BY PINS", "ROLLBACKS"].map(|name| (name, Align::Right));
         let mut table = Table::new(&[&left[..], &right[..]].concat());
         self.shards.iter().for_each(|row| table.push(row.cells()));
         table.rendered()
     }
 
-    /// Shard, table, watermark, its age and the retention in milliseconds, newest version, pins, rollbacks, node.
+    /// Shard, table, watermark, its age and the retention in milliseconds, newest version, pins, rollbacks, node, the share
+    /// that pins hold in thousandths.
     fn plain(&self) -> Vec<Vec<String>> {
         let row = |row: &ShardRow| {
             let versions: Vec<String> = row.pins.iter().map(|pin| format!("v{pin}")).collect();
@@ -120,6 +126,7 @@ impl Answer for Status {
                 versions.join(","),
                 row.rollbacks.to_string(),
                 row.node.to_string(),
+                row.pinned_permille.map(|share| share.to_string()).unwrap_or_default(),
             ]
         };
         self.shards.iter().map(row).collect()
@@ -148,23 +155,24 @@ mod tests {
             pins: pins.iter().map(|pin| at(*pin)).collect(),
             retention: Duration::from_secs(3_600),
             masks: 1,
+            pinned_permille: (watermark > Version::ZERO).then_some(125),
         };
         let shards = [shard(2, Version::ZERO, &[9_000]), shard(3, at(4_000), &[1_000, 5_000])];
         let [human, plain, json] =
             shapes_of(&Status { shards: shards.iter().map(|shard| ShardRow::new(shard, at(10_000))).collect() });
         assert_eq!(
             human,
-            "SHARD  TABLE      READABLE FROM  AGE  RETENTION  PINS  OLDEST PIN  ROLLBACKS\n\
-             s2     default.a  all              -         1h     0           -          1\n\
-             s3     default.a  v16777216000    6s         1h     1          9s          1\n"
+            "SHARD  TABLE      READABLE FROM  AGE  RETENTION  PINS  OLDEST PIN  HELD BY PINS  ROLLBACKS\n\
+             s2     default.a  all              -         1h     0           -             -          1\n\
+             s3     default.a  v16777216000    6s         1h     1          9s         12.5%          1\n"
         );
         assert_eq!(
             plain,
-            "2\tdefault.a\t\t\t3600000\tv37748736000\t\t1\t2\n\
-             3\tdefault.a\tv16777216000\t6000\t3600000\tv37748736000\tv4194304000\t1\t2\n"
+            "2\tdefault.a\t\t\t3600000\tv37748736000\t\t1\t2\t\n\
+             3\tdefault.a\tv16777216000\t6000\t3600000\tv37748736000\tv4194304000\t1\t2\t125\n"
         );
         assert!(
-            json.contains("\"pins\":[\"4194304000\"],\"oldest_pin_age_ms\":9000,\"rollbacks\":1,\"node\":2}"),
+            json.contains("\"pins\":[\"4194304000\"],\"oldest_pin_age_ms\":9000,\"pinned_permille\":125,\"rollbacks\":1,\"node\":2}"),
             "{json}"
         );
     }

@@ -68,6 +68,13 @@ pub(super) async fn owners_are_told(client: Client) {
     assert!(owners.now.0 > narrow.0, "{} comes after {narrow}", owners.now);
     let part = ok(table.owners(&range("h", "j")).await);
     assert_eq!(part.parts.len(), 2);
+    // A part of two shards' shares is given up, and no more.
+    ok(table.release(&range("c", "h"), wide).await);
+    let owners = ok(table.owners(&range("a", "i")).await);
+    let told: Vec<_> = owners.parts.iter().map(|part| (part.range.clone(), part.fence)).collect();
+    assert_eq!(told, [(range("b", "c"), wide), (range("h", "i"), wide)]);
+    ok(table.put("d", "free").await);
+    put(&table, wide, "b", "kept").await;
     for _ in 0..2 {
         ok(table.release(&KeyRange::all(), wide).await);
     }

@@ -1,10 +1,15 @@
 //! Single keys.
 
+use std::time::Duration;
+
 use lentic_types::{ErrorKind, Version};
 
-use super::{assert_value, ok, refused, table, version};
+use super::{assert_value, ok, refused, table, three_shards, unique, version};
+use crate::admin::TableOptions;
+use crate::batch::WriteBatch;
 use crate::client::Client;
 use crate::merge::MergeOperator;
+use crate::transaction::Transaction;
 
 pub(super) async fn values_are_put_read_and_deleted(client: Client) {
     let table = table(&client, "points").await;
@@ -74,6 +79,44 @@ pub(super) async fn values_end(client: Client) {
     let mut rows = rows;
     let row = ok(rows.next().await.expect("one row"));
     assert_eq!((&row.key[..], rows.next().await.is_none()), (&b"later"[..], true), "scans do not see what has ended");
+}
+
+pub(super) async fn values_of_a_table_end_by_themselves(client: Client) {
+    let (long, short) = (Duration::from_secs(3_600), Duration::from_millis(250));
+    let name = unique(&client, "lives").await;
+    let made = ok(client.create_table(&name, TableOptions { ttl: Some(long), ..three_shards() }).await);
+    assert_eq!(made.table.options.ttl, Some(long));
+    let other = TableOptions { ttl: Some(short), ..three_shards() };
+    let error = client.create_table(&name, other).await.expect_err("another TTL is another table");
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+    for ttl in [Duration::ZERO, Duration::MAX] {
+        let options = TableOptions { ttl: Some(ttl), ..three_shards() };
+        let refused = client.create_table(&unique(&client, "lives_not").await, options).await;
+        assert_eq!(refused.expect_err("no such TTL").kind(), ErrorKind::Invalid);
+    }
+    let table = client.table(&name);
+    let lives = |version: Version| Some(version.ms() + Version::UNIX_MS_AT_ZERO + 3_600_000);
+    let ends = async |key: &'static str| ok(table.get(key).await).expect("it has not ended").expires_unix_ms;
+    let version = ok(table.put("put", "x").await);
+    assert_eq!(ends("put").await, lives(version));
+    let version = ok(table.merge("put", MergeOperator::Append, "y").await);
+    assert_eq!(ends("put").await, lives(version), "a merge is a write as any other");
+    let own = lives(version).map(|ends| ends - 1_800_000);
+    ok(table.put_with("own", "x", own.expect("an end")).await);
+    assert_eq!(ends("own").await, own, "a writer may say otherwise");
+    let batch = WriteBatch::new().put("a", "x").put("q", "x");
+    let version = ok(client.commit(Transaction::new().with(&name, batch)).await);
+    assert_eq!((ends("a").await, ends("q").await), (lives(version), lives(version)), "by the version of the commit");
+    let name = unique(&client, "lives_shortly").await;
+    ok(client.create_table(&name, TableOptions { ttl: Some(short), ..three_shards() }).await);
+    let table = client.table(&name);
+    let version = ok(table.put("k", "x").await);
+    let end = version.plus_ms(250).expect("a time to come");
+    while ok(client.now().await) < end {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_value(&table, "k", None).await;
+    assert_eq!(ok(table.get_at("k", version).await).map(|found| found.version), Some(version), "it was there then");
 }
 
 pub(super) async fn many_keys_are_read_at_one_version(client: Client) {

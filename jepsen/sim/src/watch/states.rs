@@ -357,7 +357,7 @@ mod tests {
 
     fn descriptor(watermark: u64) -> Descriptor {
         let range = KeyRange::new("", None::<&str>).expect("all keys");
-        Descriptor { table: TableId(1), range, epoch: Epoch(1), watermark: Version(watermark) }
+        Descriptor { table: TableId(1), range, epoch: Epoch(1), watermark: Version(watermark), ttl_ms: 0 }
     }
 
     /// A batch of a shard: a value, where the shard stands, the applied index.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use lentic_types::{GroupId, Index, KeyRange, TableId};
 
 use super::GcRules;
+use super::held::Held;
 use super::key::{KeyJudge, Verdict};
 use crate::keys::data;
 use crate::masks::KeyMasks;
@@ -30,6 +31,7 @@ struct Shared {
     active: BTreeMap<GroupId, Arc<GcRules>>,
     by_key: Arc<ByKey>,
     staged: BTreeMap<GroupId, VecDeque<Staged>>,
+    held: BTreeMap<(TableId, Bytes), Held>,
 }
 
 /// Rules, or the end of a shard's rules, and the log index they wait for.
@@ -75,9 +77,17 @@ impl GcHandle {
                 shared.staged.remove(&group);
             }
             let rows = shared.active.values().map(|rules| ((rules.table, rules.range.start().clone()), rules.clone()));
-            shared.by_key = Arc::new(rows.collect());
+            let by_key: ByKey = rows.collect();
+            shared.held.retain(|shard, _| by_key.contains_key(shard));
+            shared.by_key = Arc::new(by_key);
         }
         Ok(())
+    }
+
+    /// What collections have kept lately for pins alone, of the shard of a table that begins at `start`.
+    #[must_use]
+    pub fn held(&self, table: TableId, start: &Bytes) -> Held {
+        self.lock().held.get(&(table, start.clone())).copied().unwrap_or_default()
     }
 
     /// The ranges that there are active rules for.
@@ -89,7 +99,9 @@ impl GcHandle {
     /// A filter by the rules active now. It keeps to them while it lives: older rules only keep more.
     #[must_use]
     pub fn filter(&self) -> GcFilter {
-        GcFilter { by_key: Arc::clone(&self.lock().by_key), current: None, judge: KeyJudge::default() }
+        let by_key = Arc::clone(&self.lock().by_key);
+        let handle = self.clone();
+        GcFilter { by_key, current: None, judge: KeyJudge::default(), held: Held::default(), handle }
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -103,6 +115,9 @@ pub struct GcFilter {
     by_key: Arc<ByKey>,
     current: Option<CurrentKey>,
     judge: KeyJudge,
+    /// What it has counted of the shard of the current key, which is told to the handle without a lock per record.
+    held: Held,
+    handle: GcHandle,
 }
 
 #[derive(Debug)]
@@ -122,19 +137,26 @@ impl GcFilter {
         }
         let Some(CurrentKey { user_key, rules: Some(rules), .. }) = &self.current else { return Verdict::Keep };
         let Ok(record) = Record::decode(value) else { return Verdict::Keep };
-        self.judge.judge(rules, masks_of(rules, user_key), version, &record)
+        let verdict = self.judge.judge(rules, masks_of(rules, user_key), version, &record);
+        self.held.count(key.len() + value.len(), self.judge.is_pinned());
+        verdict
     }
 
     /// Goes to the key with `prefix`. False if it is no user key.
     fn begin(&mut self, prefix: &[u8]) -> bool {
         let Ok((table, user_key)) = data::decode_prefix(prefix) else {
+            self.tell_held();
             self.current = None;
             return false;
         };
-        let known = self.current.take().and_then(|current| current.rules);
-        let rules = known
-            .filter(|rules| rules.table == table && rules.range.contains(&user_key))
-            .or_else(|| self.rules_of(table, &user_key));
+        let known = self.current.as_ref().and_then(|current| current.rules.clone());
+        let is_of = |rules: &Arc<GcRules>| rules.table == table && rules.range.contains(&user_key);
+        let rules = if known.as_ref().is_some_and(is_of) {
+            known
+        } else {
+            self.tell_held();
+            self.rules_of(table, &user_key)
+        };
         if let Some(rules) = &rules {
             self.judge.begin(rules, masks_of(rules, &user_key));
         }
@@ -142,10 +164,26 @@ impl GcFilter {
         true
     }
 
+    /// Tells the handle what was counted of the current shard.
+    fn tell_held(&mut self) {
+        let held = std::mem::take(&mut self.held);
+        let Some(rules) = self.current.as_ref().and_then(|current| current.rules.as_ref()) else { return };
+        if held != Held::default() {
+            let shard = (rules.table, rules.range.start().clone());
+            self.handle.lock().held.entry(shard).or_default().add(held);
+        }
+    }
+
     fn rules_of(&self, table: TableId, user_key: &[u8]) -> Option<Arc<GcRules>> {
         let last = (table, Bytes::copy_from_slice(user_key));
         let (_, rules) = self.by_key.range((Bound::Unbounded, Bound::Included(last))).next_back()?;
         (rules.table == table && rules.range.contains(user_key)).then(|| Arc::clone(rules))
+    }
+}
+
+impl Drop for GcFilter {
+    fn drop(&mut self) {
+        self.tell_held();
     }
 }
 

@@ -21,10 +21,12 @@ pub enum Verdict {
 /// Judges the records of one key, newest first.
 #[derive(Debug, Default)]
 pub(super) struct KeyJudge {
-    /// The points from which no record has been seen yet.
-    open: Vec<Version>,
-    /// Versions of kept operands whose base has not been met yet.
-    chains: Vec<Version>,
+    /// The points from which no record has been seen yet, and whether each is a pin's alone.
+    open: Vec<(Version, bool)>,
+    /// Versions of kept operands whose base has not been met yet, and whether each is kept for pins alone.
+    chains: Vec<(Version, bool)>,
+    /// Whether the last record is kept for pins alone.
+    is_pinned: bool,
 }
 
 impl KeyJudge {
@@ -32,9 +34,14 @@ impl KeyJudge {
     pub(super) fn begin(&mut self, rules: &GcRules, masks: KeyMasks<'_>) {
         self.chains.clear();
         self.open.clear();
-        self.open.push(rules.watermark);
-        self.open.extend(rules.pins.iter().copied().filter(|pin| *pin < rules.watermark));
-        self.open.extend(masks.intervals().iter().map(|interval| interval.end).filter(|end| *end > rules.watermark));
+        let ends = masks.intervals().iter().map(|interval| interval.end).filter(|end| *end > rules.watermark);
+        self.open.extend([rules.watermark].into_iter().chain(ends).map(|point| (point, false)));
+        self.open.extend(rules.pins.iter().copied().filter(|pin| *pin < rules.watermark).map(|pin| (pin, true)));
+    }
+
+    /// Whether the last record that was judged is kept for pins alone.
+    pub(super) const fn is_pinned(&self) -> bool {
+        self.is_pinned
     }
 
     /// The verdict on the key's next older record.
@@ -46,26 +53,30 @@ impl KeyJudge {
         record: &Record<'_>,
     ) -> Verdict {
         let is_visible = |at: Version| version <= at && masks.hidden_from(version, at).is_none();
-        let mut keeps = version > rules.watermark;
+        // For whomever, and for somebody beside pins.
+        let (mut keeps, mut is_needed) = (version > rules.watermark, version > rules.watermark);
         let mut buries = false;
-        self.chains.retain(|operand| {
+        self.chains.retain(|(operand, is_pins)| {
             let is_base = is_visible(*operand);
             keeps |= is_base;
+            is_needed |= is_base && !is_pins;
             !is_base
         });
         if version <= rules.watermark {
-            self.open.retain(|point| {
+            self.open.retain(|(point, is_pin)| {
                 let is_seen = is_visible(*point);
                 if is_seen && record.is_gone_at(*point) {
                     buries = true;
                 } else {
                     keeps |= is_seen;
+                    is_needed |= is_seen && !is_pin;
                 }
                 !is_seen
             });
         }
+        self.is_pinned = keeps && !is_needed;
         if keeps && matches!(record, Record::Operand { .. }) {
-            self.chains.push(version);
+            self.chains.push((version, self.is_pinned));
         }
         match (keeps, buries) {
             (true, _) => Verdict::Keep,

@@ -119,7 +119,10 @@ impl Play {
                     next.model.rollback(mask);
                 }
             }
-            Step::Raise(back) => next.watermark = next.watermark.max(self.back(*back)),
+            Step::Raise(back) => {
+                next.watermark = next.watermark.max(self.back(*back));
+                next.masks.remove(&next.masks.unused(next.watermark, &next.pins));
+            }
             Step::Pin(back) => next.pins.push(self.back(*back).max(next.watermark)),
             Step::Unpin(position) if *position < next.pins.len() => drop(next.pins.remove(*position)),
             write => {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use lentic_types::KeyRange;
-use lentic_types::limits::{KEY_BYTES_MAX, REPLICAS_MAX, SHARDS_PER_TABLE_MAX, SPLIT_POINTS_BYTES_MAX};
+use lentic_types::limits::{KEY_BYTES_MAX, REPLICAS_MAX, SHARDS_PER_TABLE_MAX, SPLIT_POINTS_BYTES_MAX, TTL_MS_MAX};
 
 use super::outcome::MetaRefusal;
 
@@ -20,6 +20,8 @@ pub struct TableOptions {
     pub retention_ms: u64,
     /// How many replicas each shard has; 0: the cluster's choice, also when that changes later.
     pub replicas: u32,
+    /// How long a value lives whose writer does not say, in milliseconds; 0: for ever.
+    pub ttl_ms: u64,
 }
 
 impl TableOptions {
@@ -48,6 +50,9 @@ impl TableOptions {
         }
         if self.shards as usize > SHARDS_PER_TABLE_MAX {
             return invalid("a table begins with at most 1024 shards; shards are few and large, ask for fewer");
+        }
+        if self.ttl_ms > TTL_MS_MAX {
+            return invalid("values live for at most 100 years; leave the TTL out for those that never end");
         }
         if self.replicas as usize > REPLICAS_MAX {
             return invalid("a shard has at most 9 replicas; ask for fewer");

@@ -11,7 +11,7 @@
 //! 12 shard (u64)                  table epoch range n node*
 //! 13 pin (u64)                    a pin: see pins/codec.rs
 //!
-//! options                         shards n split-point* retention-ms replicas
+//! options                         shards n split-point* retention-ms replicas ttl-ms
 //! ```
 //!
 //! Names, addresses and split points are byte strings; other numbers are varints. In keys, numbers are big endian.
@@ -202,6 +202,7 @@ impl TableOptions {
         self.split_points.iter().for_each(|point| put_bytes(out, point));
         put_varint(out, self.retention_ms);
         put_varint(out, u64::from(self.replicas));
+        put_varint(out, self.ttl_ms);
     }
 
     pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
@@ -212,7 +213,8 @@ impl TableOptions {
             split_points.push(Bytes::copy_from_slice(reader.bytes("split point")?));
         }
         let retention_ms = reader.varint("retention")?;
-        Ok(Self { shards, split_points, retention_ms, replicas: narrow(reader, "replicas")? })
+        let (replicas, ttl_ms) = (narrow(reader, "replicas")?, reader.varint("ttl")?);
+        Ok(Self { shards, split_points, retention_ms, replicas, ttl_ms })
     }
 }
 

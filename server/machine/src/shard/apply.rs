@@ -195,7 +195,7 @@ impl Shard {
         match &request.action {
             Action::Write(write) => write::apply(self, version, write, context),
             Action::Take(take) => Ok(super::take::apply(self, version, take, context)),
-            Action::Release(release) => Ok(super::release::apply(self, *release, context)),
+            Action::Release(release) => Ok(super::release::apply(self, release, context)),
             Action::RaiseWatermark(raise) => Ok(super::watermark::apply(self, version, raise, context)),
             Action::Decline(refusal) => Ok(refusal.clone().into()),
             Action::Prepare(prepare) => super::prepare::apply(self, request, prepare, context),

@@ -5,7 +5,6 @@
 //! request    version key action
 //! key        00 | 01 client sequence acked-below issued
 //! action     01 fence n condition* n operation*          write
-//!            03 token                                    release
 //!            07 fence n condition* n range-read* n operation*       write with ranges
 //!            08 txn n participant* n part*               prepare
 //!            0d txn n participant* take                  prepare of a take
@@ -15,6 +14,7 @@
 //!            0b txn                                      status
 //!            0c refusal                                  decline; a refusal as in outcomes
 //!            0f version revision n pin*                  raise watermark; 05 was the same without pins
+//!            16 token range                              release; 03 was the same of all that the token owned
 //! part       fence n condition* n range-read* n operation*
 //! range-read range version
 //! pin        the first version, then by how much each is above the one before
@@ -112,9 +112,10 @@ impl Action {
                 out.push(0x0e);
                 encode_take(out, take);
             }
-            Self::Release(Release { token }) => {
-                out.push(0x03);
+            Self::Release(Release { range, token }) => {
+                out.push(0x16);
                 put_varint(out, token.0.0);
+                encode_range(out, range);
             }
             Self::RaiseWatermark(RaiseWatermark { to, revision, pins }) => {
                 out.push(0x0f);
@@ -334,7 +335,6 @@ impl<'a> Decoder<'a> {
                 ranges: Vec::new(),
                 operations: self.list(2, "operations", Self::operation)?,
             }),
-            0x03 => Action::Release(Release { token: Token(self.version("token")?) }),
             0x07 => match self.part()? {
                 part if part.ranges.is_empty() => return Err(DecodeError::Invalid { field: "write with ranges" }),
                 part => Action::Write(part),
@@ -360,6 +360,10 @@ impl<'a> Decoder<'a> {
                 revision: self.reader.varint("revision of pins")?,
                 pins: decode_rising(&mut self.reader)?,
             }),
+            0x16 => {
+                let token = Token(self.version("token")?);
+                Action::Release(Release { range: decode_range(&mut self.reader)?, token })
+            }
             0x0c => {
                 let tag = self.reader.u8("refusal")?;
                 Action::Decline(Refusal::decode(tag, &mut self.reader)?)

@@ -40,7 +40,7 @@ pub enum Action {
     Write(Write),
     /// Become the only writer of a range, and perhaps go back in parts of it.
     Take(Take),
-    /// Give a range up.
+    /// Give up a range, or a part of one.
     Release(Release),
     /// Let go of versions below one, but for those at pins.
     RaiseWatermark(RaiseWatermark),
@@ -248,7 +248,7 @@ pub enum Operation {
         key: Bytes,
         /// The value.
         value: Bytes,
-        /// When the value ends.
+        /// When the value ends; `None` leaves that to the table.
         expiry: Option<Expiry>,
     },
     /// Removes a value, if there is one.
@@ -270,7 +270,8 @@ pub enum Operation {
         operator: MergeOperator,
         /// The operand.
         operand: Bytes,
-        /// When the merged value ends; `None` leaves the end that the value has.
+        /// When the merged value ends; `None` leaves that to the table, and in a table without a TTL the end that the value
+        /// has.
         expiry: Option<Expiry>,
     },
 }
@@ -329,9 +330,11 @@ impl Take {
     }
 }
 
-/// Gives up what was acquired under a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Gives up what a token owns of a range.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
+    /// The range, within the shard.
+    pub range: KeyRange,
     /// The token.
     pub token: Token,
 }
@@ -348,7 +351,8 @@ impl Request {
             Action::Take(take) => take.check(node),
             Action::Prepare(prepare) => prepare.check(node, self.version),
             Action::RaiseWatermark(raise) => raise.check(),
-            Action::Release(_) | Action::Decline(_) => Ok(()),
+            Action::Release(release) => check_range(&release.range, node),
+            Action::Decline(_) => Ok(()),
             Action::Decide(Decide { txn, .. }) | Action::Resolve(Resolve { txn, .. }) | Action::Status(txn) => {
                 txn.check(self.version)
             }

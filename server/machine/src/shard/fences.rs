@@ -114,11 +114,16 @@ impl Fences {
         self.by_start.insert(fence.range.start().clone(), fence);
     }
 
-    /// Removes every fence of `token`. False if there was none.
-    pub fn remove(&mut self, token: Token) -> bool {
-        let before = self.len();
-        self.by_start.retain(|_, fence| fence.token != token);
-        self.len() < before
+    /// Removes what `token` owns of `range`: its fences keep the parts that lie outside. False if it owns nothing there.
+    pub fn release(&mut self, range: &KeyRange, token: Token) -> bool {
+        let of_token: Vec<Fence> = self.of_range(range).filter(|fence| fence.token == token).cloned().collect();
+        for old in &of_token {
+            self.by_start.remove(old.range.start());
+            for part in old.range.without(range) {
+                self.by_start.insert(part.start().clone(), Fence { range: part, ..old.clone() });
+            }
+        }
+        !of_token.is_empty()
     }
 }
 
@@ -188,8 +193,12 @@ mod tests {
                     }
                 } else {
                     let token = Token(Version(10 + old));
-                    prop_assert_eq!(fences.remove(token), model.contains(&Some(token)));
-                    model.iter_mut().filter(|owner| **owner == Some(token)).for_each(|owner| *owner = None);
+                    let mut is_owner = false;
+                    for (_, owner) in (0u8..).zip(&mut model).filter(|(key, _)| range.contains(&[*key])) {
+                        is_owner |= *owner == Some(token);
+                        *owner = owner.filter(|owner| *owner != token);
+                    }
+                    prop_assert_eq!(fences.release(&range, token), is_owner);
                 }
             }
             prop_assert!(crate::invariants::fences_are_disjoint(&fences));

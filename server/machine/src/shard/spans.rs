@@ -31,7 +31,7 @@ mod tests {
     #[test]
     fn a_shard_has_its_keys_and_no_others() {
         let range = KeyRange::new(&b"b"[..], Some(&b"d"[..])).unwrap();
-        let descriptor = Descriptor { table: TableId(7), range, epoch: Epoch(1), watermark: Version::ZERO };
+        let descriptor = Descriptor { table: TableId(7), range, epoch: Epoch(1), watermark: Version::ZERO, ttl_ms: 0 };
         let spans = spans(GroupId(3), &descriptor);
         assert_eq!(check_spans(&spans), Ok(()));
         for (table, user_key) in

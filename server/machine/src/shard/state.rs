@@ -3,12 +3,14 @@
 //! The truth is in the store, in family sys; a [`Shard`] is what [`Shard::load`] reads from there, kept in step by apply,
 //! which changes both together. [`invariants::image_matches_store`](crate::invariants::image_matches_store) says so.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use lentic_engine::gc::GcRules;
 use lentic_engine::keys::sys::{self, SysKind};
 use lentic_engine::{Batch, Cursor, Family, Mask, MaskSet, ReadAt, StoreError, View};
 use lentic_types::codec::{DecodeError, Reader, put_bytes, put_varint};
-use lentic_types::{Epoch, GroupId, Index, KeyRange, TableId, Version};
+use lentic_types::{Epoch, Expiry, GroupId, Index, KeyRange, TableId, Version};
 
 use super::answers::{self, Answers};
 use super::codec::{decode_range, encode_range};
@@ -29,6 +31,17 @@ pub struct Descriptor {
     pub epoch: Epoch,
     /// Below this version history may be gone.
     pub watermark: Version,
+    /// How long a value lives whose writer does not say, in milliseconds from the version of its commit; 0: for ever. It is
+    /// the table's, and never changes.
+    pub ttl_ms: u64,
+}
+
+impl Descriptor {
+    /// When a value ends that is written at `version` by a writer who asks for `expiry`.
+    pub(super) fn expiry(&self, version: Version, expiry: Option<Expiry>) -> Option<Expiry> {
+        let by_table = (self.ttl_ms > 0).then(|| Expiry(version.ms().saturating_add(self.ttl_ms)));
+        expiry.or(by_table)
+    }
 }
 
 /// The state machine of one shard.
@@ -58,6 +71,8 @@ impl Shard {
         let key = sys::key(group, SysKind::Descriptor, &[]);
         let Some(value) = view.get(Family::Sys, &key)? else { return Ok(None) };
         let descriptor = decode_descriptor(&value).map_err(|reason| StoreError::damaged(Family::Sys, &key, reason))?;
+        let ttl_ms = if lentic_types::mutant!("ttl-not-loaded") { 0 } else { descriptor.ttl_ms };
+        let descriptor = Descriptor { ttl_ms, ..descriptor };
         let Stamp { newest, horizon, age_ms } = load_stamp(view, group)?;
         let age_ms = if lentic_types::mutant!("age-not-loaded") { 0 } else { age_ms };
         let answers = load_answers(view, group, Answers::empty(horizon, age_ms))?;
@@ -178,6 +193,21 @@ impl Shard {
         batch.put(Family::Sys, &key, &value);
     }
 
+    /// Removes masks that nobody uses.
+    pub(super) fn remove_masks(&mut self, batch: &mut Batch, gone: &[Mask]) {
+        self.masks.remove(gone);
+        let left: BTreeSet<_> = self.masks.masks().iter().map(|mask| mask.end).collect();
+        for mask in gone {
+            let end = mask.end.0.to_be_bytes();
+            let mut remove = |suffix: &[u8]| batch.delete(Family::Sys, &sys::key(self.group, SysKind::Mask, suffix));
+            remove(&[&end[..], &mask.range.start()[..]].concat());
+            // One that was written when a command had one mask at most has no first key in its name.
+            if !mask.range.start().is_empty() && !left.contains(&mask.end) {
+                remove(&end);
+            }
+        }
+    }
+
     pub(super) fn put_descriptor(&self, batch: &mut Batch) {
         put_descriptor(batch, self.group, &self.descriptor);
     }
@@ -211,6 +241,9 @@ fn put_descriptor(batch: &mut Batch, group: GroupId, descriptor: &Descriptor) {
     put_varint(&mut value, descriptor.epoch.0);
     put_varint(&mut value, descriptor.watermark.0);
     encode_range(&mut value, &descriptor.range);
+    if descriptor.ttl_ms > 0 {
+        put_varint(&mut value, descriptor.ttl_ms);
+    }
     batch.put(Family::Sys, &sys::key(group, SysKind::Descriptor, &[]), &value);
 }
 
@@ -220,8 +253,16 @@ fn decode_descriptor(value: &[u8]) -> Result<Descriptor, DecodeError> {
     let epoch = Epoch(reader.varint("epoch")?);
     let watermark = Version(reader.varint("watermark")?);
     let range = decode_range(&mut reader)?;
+    let ttl_ms = match reader.rest() {
+        [] => 0,
+        // One form: what there is none of is not written.
+        _ => match reader.varint("ttl of table")? {
+            0 => return Err(DecodeError::Invalid { field: "ttl of table" }),
+            ttl_ms => ttl_ms,
+        },
+    };
     reader.finish("shard descriptor")?;
-    Ok(Descriptor { table: TableId(table), range, epoch, watermark })
+    Ok(Descriptor { table: TableId(table), range, epoch, watermark, ttl_ms })
 }
 
 /// What changes with every entry.

@@ -55,10 +55,15 @@ pub(super) fn check(shard: &Shard, version: Version, take: &Take) -> Result<(), 
         return Err(Refusal::Owned { owner: other.owner.clone() });
     }
     // Those that are prepared find room when they commit.
-    let (takes, masks) = shard.locks.takes_to_come();
-    let is_full = shard.fences.len_with(&take.range) + takes * FENCES_ADDED_MAX > FENCES_MAX
+    let (_, masks) = shard.locks.takes_to_come();
+    let is_full = shard.fences.len_with(&take.range) + fences_to_come(shard) > FENCES_MAX
         || shard.masks.masks().len() + masks + take.back.len() > MASKS_MAX;
     if is_full { Err(Refusal::TooLarge { position: 0 }) } else { Ok(()) }
+}
+
+/// How many owned ranges those takes may add that are prepared.
+pub(super) fn fences_to_come(shard: &Shard) -> usize {
+    shard.locks.takes_to_come().0 * FENCES_ADDED_MAX
 }
 
 /// Takes a range that nobody holds, at a version above all that was written to it.

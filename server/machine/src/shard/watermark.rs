@@ -1,6 +1,7 @@
 //! Raise watermark: below it, versions may go, but for those at pins.
 //!
-//! The command only says so; GC acts on it once it is durable, and readers below it are refused from now on.
+//! The command only says so; GC acts on it once it is durable, and readers below it are refused from now on. Masks that
+//! nobody can use any more go at once: what readers see and what GC may drop is the same without them.
 
 use lentic_types::Version;
 
@@ -24,8 +25,9 @@ pub(super) fn apply<V: lentic_engine::View>(
     if *revision < shard.pins.revision() {
         return Outcome::Raised { watermark };
     }
-    // What is prepared may commit at its version, and then there must be no hole below.
-    if let Some(holder) = shard.locks.oldest_below(*to) {
+    // What is prepared may commit at its version, and then there must be no hole below; nor where it goes back to, also if
+    // that is a pin below the watermark.
+    if let Some(holder) = shard.locks.oldest_below(watermark.max(*to)) {
         return Refusal::Blocked { holder }.into();
     }
     let pins = shard.pins.replaced(*revision, pins, watermark);
@@ -38,6 +40,10 @@ pub(super) fn apply<V: lentic_engine::View>(
         shard.descriptor.watermark = *to;
         shard.put_descriptor(context.overlay.batch());
         *context.rules_changed = true;
+    }
+    if *context.rules_changed {
+        let unused = shard.masks.unused(shard.descriptor.watermark, shard.pins.versions());
+        shard.remove_masks(context.overlay.batch(), &unused);
     }
     Outcome::Raised { watermark: shard.descriptor.watermark }
 }

@@ -90,15 +90,17 @@ pub(super) fn operate<V: View>(
     let table = shard.descriptor.table;
     match operation {
         Operation::Put { key, value, expiry } => {
-            let record = Record::Put { value, expiry: *expiry };
+            let expiry = shard.descriptor.expiry(version, *expiry);
+            let record = Record::Put { value, expiry };
             write::record(context.overlay.batch(), table, key, version, &record);
-            let head = || Head::Put { version, value: Bytes::copy_from_slice(value), expiry: *expiry };
+            let head = || Head::Put { version, value: Bytes::copy_from_slice(value), expiry };
             shard.heads.correct(key, head);
         }
         Operation::Delete { key } => delete(shard, version, key, context),
         Operation::DeleteRange { range } => return delete_range(shard, version, position, range, context),
         Operation::Merge { key, operator, operand, expiry } => {
-            let merge = write::Merge { key, operator: *operator, operand, expiry: *expiry };
+            let expiry = shard.descriptor.expiry(version, *expiry);
+            let merge = write::Merge { key, operator: *operator, operand, expiry };
             return merge::apply(shard, version, position, key, &merge, context);
         }
     }

@@ -80,6 +80,29 @@ pub(crate) fn crowd(length: usize) -> impl Strategy<Value = Vec<Entry>> {
     proptest::collection::vec(entry(crowded_draft()), 1..=length)
 }
 
+/// A job that is lost and restored again and again, with pins in between: rollbacks that undo others.
+pub(crate) fn restores(length: usize) -> impl Strategy<Value = Vec<Entry>> {
+    proptest::collection::vec(entry(restored_draft()), 1..=length)
+}
+
+fn restored_draft() -> impl Strategy<Value = Draft> {
+    let steps = |most: u64| (0..most).prop_map(Version);
+    let all = || KeyRange::new("a", Some("f")).expect("in order");
+    let put = (key(), value()).prop_map(|(key, value)| Operation::Put { key, value, expiry: None });
+    let write = proptest::collection::vec(put, 1..4).prop_map(|operations| {
+        let fence = Some(Token(Version(0)));
+        Draft::New(Action::Write(Write { fence, operations, ..Write::default() }), false)
+    });
+    let ranges = prop_oneof![3 => Just(all()), 1 => range()];
+    let take = (ranges, steps(14)).prop_map(move |(range, to)| {
+        let back = vec![Back { range, to }];
+        Draft::New(Action::Take(Take { range: all(), owner: "job".into(), force: true, back }), false)
+    });
+    let raise = (steps(6), proptest::collection::vec(steps(20), 0..4))
+        .prop_map(|(to, pins)| Draft::New(Action::RaiseWatermark(RaiseWatermark { to, revision: 0, pins }), false));
+    prop_oneof![4 => write, 3 => take, 1 => raise]
+}
+
 fn entry(draft: impl Strategy<Value = Draft>) -> impl Strategy<Value = Entry> {
     let luck = prop_oneof![
         5 => Just(Luck::Nothing),
@@ -98,7 +121,7 @@ fn draft() -> impl Strategy<Value = Draft> {
     let action = prop_oneof![
         14 => write().prop_map(Action::Write),
         4 => take().prop_map(Action::Take),
-        1 => token().prop_map(|token| Action::Release(Release { token })),
+        1 => (range(), token()).prop_map(|(range, token)| Action::Release(Release { range, token })),
         2 => raise(),
     ];
     prop_oneof![
@@ -122,7 +145,10 @@ fn refusal() -> impl Strategy<Value = Refusal> {
 fn crowded_draft() -> impl Strategy<Value = Draft> {
     let write = |part: Write| Draft::New(Action::Write(part), false);
     let by_force = take().prop_map(|take| Draft::New(Action::Take(Take { force: true, ..take }), false));
-    let release = Just(Draft::New(Action::Release(Release { token: Token(Version(0)) }), false));
+    let release = range().prop_map(|range| {
+        let release = Release { range, token: Token(Version(0)) };
+        Draft::New(Action::Release(release), false)
+    });
     prop_oneof![
         8 => crowded_part().prop_map(write),
         16 => begin(proptest::collection::vec(crowded_part(), 1..2)).prop_map(Draft::Prepare),

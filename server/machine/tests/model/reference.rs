@@ -36,6 +36,11 @@ pub(crate) struct Reference {
 }
 
 impl Reference {
+    /// A shard of a table whose values live for `ttl_ms`, if their writers do not say.
+    pub(crate) fn new(ttl_ms: u64) -> Self {
+        Self { txns: Txns { ttl_ms, ..Txns::default() }, ..Self::default() }
+    }
+
     /// Pins below the watermark, then all from the watermark to beyond what was done.
     pub(crate) fn readable(&self) -> Vec<Version> {
         let later = (self.watermark.ms()..=self.now().ms() + 12).filter_map(|ms| Version::tick(ms, 0));
@@ -197,7 +202,7 @@ impl Reference {
                 self.check_take(version, take)?;
                 Ok(Outcome::Taken { token: self.take(version, take) })
             }
-            Action::Release(release) => self.release(release.token),
+            Action::Release(release) => self.release(&release.range, release.token),
             Action::RaiseWatermark(raise) => self.raise(raise),
             Action::Decline(refusal) => Err(refusal.clone()),
             Action::Prepare(prepare) => self.prepare(version, prepare, sequence),
@@ -224,7 +229,7 @@ impl Reference {
 
     fn raise(&mut self, RaiseWatermark { to, revision, pins }: &RaiseWatermark) -> Result<Outcome, Refusal> {
         if *revision >= self.revision {
-            if let Some(holder) = self.txns.blocks_watermark(&self.done, *to) {
+            if let Some(holder) = self.txns.blocks_watermark(&self.done, self.watermark.max(*to)) {
                 return Err(Refusal::Blocked { holder });
             }
             let kept = pins.iter().copied().filter(|pin| *pin >= self.watermark || self.pins.contains(pin));
@@ -243,7 +248,8 @@ impl Reference {
         self.check(version, [write])?;
         let operations = table::expand(&self.visible(), version, &write.operations);
         let operations = operations.map_err(|position| Refusal::WrongKind { position })?;
-        self.done.extend(operations.into_iter().map(|one| Done { version, txn: None, what: What::Change(one) }));
+        let ttl_ms = self.txns.ttl_ms;
+        self.done.extend(operations.into_iter().map(|one| Done::change(version, None, one, ttl_ms)));
         Ok(())
     }
 
@@ -406,9 +412,12 @@ impl Reference {
         }
     }
 
-    fn release(&mut self, token: Token) -> Result<Outcome, Refusal> {
+    fn release(&mut self, range: &KeyRange, token: Token) -> Result<Outcome, Refusal> {
+        if !shard_range().covers(range) {
+            return Err(Refusal::OutOfRange);
+        }
         let before = self.owners.len();
-        self.owners.retain(|_, (_, owner)| *owner != token);
+        self.owners.retain(|key, (_, owner)| *owner != token || !range.contains(key));
         if self.owners.len() < before { Ok(Outcome::Released) } else { Err(Refusal::Fenced { newest: None }) }
     }
 }

@@ -15,9 +15,10 @@ const GROUP: GroupId = GroupId(4);
 /// The table.
 pub(crate) const TABLE: TableId = TableId(2);
 
-fn new_store() -> MemStore {
+fn new_store(ttl_ms: u64) -> MemStore {
     let (store, mut batch) = (MemStore::new(), Batch::new());
-    let descriptor = Descriptor { table: TABLE, range: shard_range(), epoch: Epoch(1), watermark: Version::ZERO };
+    let descriptor =
+        Descriptor { table: TABLE, range: shard_range(), epoch: Epoch(1), watermark: Version::ZERO, ttl_ms };
     Shard::create(&mut batch, GROUP, &descriptor);
     store.write(&batch).expect("the store works");
     store.flush().expect("the store works");
@@ -44,8 +45,8 @@ pub(crate) struct Plain {
 }
 
 impl Plain {
-    pub(crate) fn new() -> Self {
-        let store = new_store();
+    pub(crate) fn new(ttl_ms: u64) -> Self {
+        let store = new_store(ttl_ms);
         Self { shard: load(&store, 4096), store }
     }
 
@@ -68,8 +69,8 @@ pub(crate) struct Gathered {
 }
 
 impl Gathered {
-    pub(crate) fn new() -> Self {
-        let store = new_store();
+    pub(crate) fn new(ttl_ms: u64) -> Self {
+        let store = new_store(ttl_ms);
         Self { shard: load(&store, 0), store, waiting: Batch::new() }
     }
 
@@ -99,8 +100,8 @@ pub(crate) struct Unlucky {
 }
 
 impl Unlucky {
-    pub(crate) fn new() -> Self {
-        let store = new_store();
+    pub(crate) fn new(ttl_ms: u64) -> Self {
+        let store = new_store(ttl_ms);
         Self { shard: load(&store, 1024), store, gc: GcHandle::new(), log: Vec::new() }
     }
 

@@ -47,6 +47,16 @@ pub(crate) fn key_of(operation: &Operation) -> &Bytes {
 }
 
 impl Done {
+    /// A change at a version of a table whose values live for `ttl_ms`, if their writers do not say.
+    pub(crate) fn change(version: Version, txn: Option<TxnId>, mut operation: Operation, ttl_ms: u64) -> Self {
+        if let Operation::Put { expiry, .. } | Operation::Merge { expiry, .. } = &mut operation
+            && ttl_ms > 0
+        {
+            expiry.get_or_insert(Expiry(version.ms() + ttl_ms));
+        }
+        Self { version, txn, what: What::Change(operation) }
+    }
+
     fn changes(&self, key: &Bytes) -> bool {
         matches!(&self.what, What::Change(operation) if key_of(operation) == key)
     }

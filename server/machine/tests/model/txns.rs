@@ -74,6 +74,8 @@ impl Txn {
 pub(crate) struct Txns {
     pub(crate) open: Vec<Txn>,
     pub(crate) ended: Vec<(TxnRef, Decision)>,
+    /// How long values live whose writers do not say.
+    pub(crate) ttl_ms: u64,
     /// What committed transactions take, to be done.
     pub(crate) taken: Vec<(Version, Take)>,
 }
@@ -203,10 +205,11 @@ impl Txns {
     }
 
     fn end_at(&mut self, done: &mut Vec<Done>, id: TxnId, decision: Decision) {
+        let ttl_ms = self.ttl_ms;
         let txn = self.open.iter_mut().find(|txn| txn.name.id == id).expect("it is open");
         txn.decision = Some(decision);
         if let Decision::Commit(version) = decision {
-            let change = |one: &Operation| Done { version, txn: Some(id), what: What::Change(one.clone()) };
+            let change = |one: &Operation| Done::change(version, Some(id), one.clone(), ttl_ms);
             done.extend(txn.operations.iter().map(change));
             self.taken.extend(txn.take.iter().map(|take| (version, take.clone())));
         }

@@ -10,6 +10,8 @@ pub(crate) enum Command {
         range: Option<Range>,
         #[arg(key)]
         epoch: Option<u64>,
+        #[arg(key)]
+        ttl: Option<u64>,
     },
 
     /// Gathers the requests up to `commit` in one entry; with `epoch`, as routed at that epoch.
@@ -49,6 +51,15 @@ pub(crate) enum Command {
         at: Option<At>,
         #[arg(key = "as", optional)]
         kind: Kind,
+    },
+
+    /// Prints what a feed of a range tells behind `after`, up to `until`.
+    Feed {
+        range: Range,
+        #[arg(key)]
+        after: At,
+        #[arg(key)]
+        until: At,
     },
 
     /// Says whether entries are printed as applied with the memo of heads, `on` or `off`. Both ways are applied always.

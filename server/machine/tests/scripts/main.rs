@@ -65,10 +65,12 @@ scripts! {
         abort blocks commit ended keeps_the_end keys oldest parts
         range_of_shard ranges refused restart shares twice valid_until
     }
-    release { release }
+    pairs { feed_gc fence_retry pin_gc rollback_feed rollback_gc rollback_lock ttl_snapshot }
+    release { part release }
     resolve { again bounds hearsay merges named order two_outcomes }
     status { forgotten never_came status }
     take { across fences many owned refused rescale several state to_a_pin twice zombie }
+    ttl { table transaction }
     watermark { collect pins raise }
     write { blind empty expiry one_entry refused_leaves_no_trace same_key }
 }

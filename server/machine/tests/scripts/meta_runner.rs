@@ -3,7 +3,7 @@
 //! ```text
 //! create
 //! register a.1 http=a.2 incarnation=x node=1
-//! table NAME shards=4 split=g/p retention=1000 replicas=3 avoid=2/3
+//! table NAME shards=4 split=g/p retention=1000 replicas=3 ttl=1000 avoid=2/3
 //! drop NAME
 //! extend until=5
 //! clients 100
@@ -65,6 +65,8 @@ pub(crate) enum Command {
         retention: Option<u64>,
         #[arg(key)]
         replicas: Option<u32>,
+        #[arg(key)]
+        ttl: Option<u64>,
         #[arg(key)]
         avoid: Option<Nodes>,
     },
@@ -330,12 +332,13 @@ impl goldenscript::Runner for MetaRunner {
                     incarnation: padded,
                 })
             }
-            Command::Table { name, shards, split, retention, replicas, avoid } => {
+            Command::Table { name, shards, split, retention, replicas, ttl, avoid } => {
                 let options = TableOptions {
                     shards: shards.unwrap_or_default(),
                     split_points: split.as_ref().map_or_else(Vec::new, |split| split.0.clone()),
                     retention_ms: retention.unwrap_or_default(),
                     replicas: replicas.unwrap_or_default(),
+                    ttl_ms: ttl.unwrap_or_default(),
                 };
                 let avoid = avoid.as_ref().map_or_else(Vec::new, |avoid| avoid.0.clone());
                 self.propose(&MetaCommand::CreateTable { name: filled(name), options, avoid })
@@ -452,9 +455,10 @@ fn catalog(catalog: &Catalog) -> String {
         lines.push(format!("{id} {} {at} {}", node.address, incarnation(&node.incarnation)));
     }
     for table in catalog.tables.values() {
-        let TableOptions { shards, split_points, retention_ms, replicas } = &table.options;
+        let TableOptions { shards, split_points, retention_ms, replicas, ttl_ms } = &table.options;
         let points: Vec<_> = split_points.iter().map(|point| text(point)).collect();
         let options = format!("{shards} shards [{}], {retention_ms} ms, {replicas} replicas", points.join(" "));
+        let options = options + &lives(*ttl_ms);
         lines.push(format!("{} {}: {options}", table.table, table.name));
         lines.extend(catalog.shards_of(table.table).map(|place| {
             format!("  {} {} {} on {}", place.shard, range(&place.range), place.epoch, list(&place.replicas))
@@ -539,7 +543,8 @@ fn row(key: &[u8], value: &[u8]) -> Result<String, DecodeError> {
             let points = (0..value.varint("points")?).map(|_| value.bytes("point").map(text));
             let points = points.collect::<Result<Vec<_>, _>>()?.join(" ");
             let (retention, replicas) = (value.varint("retention")?, value.varint("replicas")?);
-            format!("table {table}: {called}, {shards} shards [{points}], {retention} ms, {replicas} replicas")
+            let lives = lives(value.varint("ttl")?);
+            format!("table {table}: {called}, {shards} shards [{points}], {retention} ms, {replicas} replicas{lives}")
         }
         0x12 => {
             let (shard, table, epoch) = (name.u64_be("shard")?, value.varint("table")?, value.varint("epoch")?);
@@ -554,4 +559,9 @@ fn row(key: &[u8], value: &[u8]) -> Result<String, DecodeError> {
     };
     name.finish("key")?;
     reader.finish("value").map(|()| line)
+}
+
+/// How long values live by themselves, if not for ever.
+fn lives(ttl_ms: u64) -> String {
+    if ttl_ms == 0 { String::new() } else { format!(", ttl {ttl_ms} ms") }
 }

@@ -1,5 +1,6 @@
 //! How scripts print outcomes, events, state and the entries of the store.
 
+use lentic_engine::feed::FeedEvent;
 use lentic_engine::gc::GcRules;
 use lentic_engine::keys::data;
 use lentic_engine::{Found, ReadStats, Record};
@@ -72,6 +73,18 @@ fn mask(mask: &lentic_engine::Mask) -> String {
     format!("{} from {} to {}", range(&mask.range), version(mask.from), version(mask.end))
 }
 
+/// Prints what a feed tells.
+pub(crate) fn feed_event(event: &FeedEvent) -> String {
+    match event {
+        FeedEvent::Change { key, version: at, value } => {
+            format!("{} {} → {}", version(*at), text(key), found(Kind::Bytes, value.clone()))
+        }
+        FeedEvent::RolledBack(mask) => {
+            format!("{} {} goes back to {}", version(mask.end), range(&mask.range), version(mask.from))
+        }
+    }
+}
+
 /// Prints what an entry did and cost.
 pub(crate) fn stats(Stats { committed, refused, repeated, reads }: &Stats) -> String {
     let counts = [(*committed, "committed"), (*refused, "refused"), (*repeated, "repeated")];
@@ -85,8 +98,9 @@ pub(crate) fn stats(Stats { committed, refused, repeated, reads }: &Stats) -> St
 pub(crate) fn state(shard: &Shard) -> String {
     let descriptor = shard.descriptor();
     let (keys, watermark) = (range(&descriptor.range), version(descriptor.watermark));
+    let ttl = if descriptor.ttl_ms > 0 { format!(", ttl {} ms", descriptor.ttl_ms) } else { String::new() };
     let mut lines = vec![
-        format!("{} {} {keys} {}, watermark {watermark}", shard.group(), descriptor.table, descriptor.epoch),
+        format!("{} {} {keys} {}, watermark {watermark}{ttl}", shard.group(), descriptor.table, descriptor.epoch),
         format!("applied {}, newest {}", shard.applied(), version(shard.newest())),
     ];
     lines.extend(
@@ -129,7 +143,10 @@ pub(crate) fn sys_entry(group: GroupId, key: &[u8], value: &[u8]) -> Result<Stri
         0x02 => {
             let (table, epoch) = (reader.varint("table")?, reader.varint("epoch")?);
             let watermark = at(reader)?;
-            format!("descriptor t{table} e{epoch}, watermark {watermark}, {}", key_range(reader)?)
+            let keys = key_range(reader)?;
+            let ttl =
+                if reader.rest().is_empty() { String::new() } else { format!(", ttl {} ms", reader.varint("ttl")?) };
+            format!("descriptor t{table} e{epoch}, watermark {watermark}, {keys}{ttl}")
         }
         0x03 => {
             let (given, owner) = (at(reader)?, text(reader.bytes("owner")?));

@@ -4,7 +4,7 @@
 //! write 5 put=k/v until=9 delete=k delete-range=a..c merge=k/append/x exists=k absent=k version=k@3 value=k/v fence=4
 //!         unchanged=k@3 read=a..c@3
 //! take 5 a..c owner=job back=a..b@3 back=b..c@4 [force]
-//! release 5 token=4
+//! release 5 [a..c] token=4
 //! raise 5 to=3 pins=1/2 revision=1
 //! decline 5 conflict
 //! prepare 5 x1 anchor=k by=100 with=a..m with=t9/.. put=k/v and fence=4 put=m/v
@@ -98,7 +98,10 @@ pub(crate) fn parse(command: &goldenscript::Command, context: &Context) -> Parse
     let action = match command.name.as_str() {
         "write" => Action::Write(write),
         "take" => Action::Take(Take { range: range()?, owner, force, back }),
-        "release" => Action::Release(Release { token: Token(token) }),
+        "release" => {
+            let range = second().map_or_else(|| Ok(KeyRange::all()), self::range)?;
+            Action::Release(Release { range, token: Token(token) })
+        }
         "raise" => Action::RaiseWatermark(RaiseWatermark { to, revision, pins }),
         "decline" => Action::Decline(refusal(second())?),
         "prepare" => {

@@ -4,11 +4,13 @@ use std::error::Error;
 use std::fmt::Write as _;
 
 use goldenscript::Context;
+use lentic_engine::feed::{Feed, FeedLimits, Window};
 use lentic_engine::gc::GcHandle;
 use lentic_engine::{Direction, Family, ReadStats, ScanLimits, Store as _};
 use lentic_machine::Request;
 use lentic_machine::shard::{Action, Descriptor, Write};
-use lentic_types::{Epoch, Index, KeyRange, TableId, Version};
+use lentic_types::limits::FEED_WINDOW_BYTES_MAX;
+use lentic_types::{Epoch, Index, KeyRange, Position, TableId, Version};
 
 use crate::command::Command;
 use crate::notation::{self, Cell, Kind};
@@ -109,6 +111,23 @@ impl Runner {
         Ok(if rows.is_empty() { "no rows\n".to_owned() } else { rows })
     }
 
+    /// What is told of a range, as a shard's leader tells it.
+    fn feed(&mut self, range: &KeyRange, after: Version, until: Version) -> Output {
+        let replica = self.replica()?;
+        let (shard, store, mut stats) = (replica.shard(), &replica.store, ReadStats::default());
+        let watermark = shard.descriptor().watermark;
+        if after < watermark {
+            return Ok(format!("too old: watermark {}\n", notation::version(watermark)));
+        }
+        let after = Position::after(after);
+        let mut window = Window::new(TABLE, range.clone(), after.clone(), until, FEED_WINDOW_BYTES_MAX);
+        while !window.advance(store, 1, &mut stats)? {}
+        let (feed, limits) = (Feed { table: TABLE, masks: shard.masks(), range }, FeedLimits::default());
+        let page = feed.page(store, &after, window.changes(&after, range), &window.end(), &limits, &mut stats)?;
+        let page = page.ok_or("a change that was found is not in the store")?;
+        Ok(page.events.iter().map(|event| print::feed_event(event) + "\n").collect::<String>() + "up to here\n")
+    }
+
     fn dump(&mut self, family: &str, kind: Kind) -> Output {
         let replica = self.replica()?;
         let mut out = String::new();
@@ -139,10 +158,11 @@ impl goldenscript::Runner for Runner {
 
     fn run(&mut self, command: &Command, context: &Context) -> Output {
         match command {
-            Command::Create { range, epoch } => {
+            Command::Create { range, epoch, ttl } => {
                 let range = range.as_ref().map_or_else(KeyRange::all, |range| range.0.clone());
                 let epoch = Epoch(epoch.unwrap_or(1));
-                let descriptor = Descriptor { table: TABLE, range, epoch, watermark: Version::ZERO };
+                let ttl_ms = ttl.unwrap_or_default();
+                let descriptor = Descriptor { table: TABLE, range, epoch, watermark: Version::ZERO, ttl_ms };
                 self.replica = Some(Replica::create(&descriptor)?);
                 Ok(String::new())
             }
@@ -157,6 +177,7 @@ impl goldenscript::Runner for Runner {
             Command::Busy { from, to } => self.busy(from.0, to.0),
             Command::Retry { version, of } => self.retry(version.0, of.map(|at| at.0)),
             Command::Get { cells, kind } => cells.iter().map(|cell| self.get(cell, *kind)).collect(),
+            Command::Feed { range, after, until } => self.feed(&range.0, after.0, until.0),
             Command::Scan { range, at, kind } => {
                 let range = range.as_ref().map_or_else(KeyRange::all, |range| range.0.clone());
                 self.scan(&range, at.map_or(Version::MAX, |at| at.0), *kind)

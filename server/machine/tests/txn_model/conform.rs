@@ -58,8 +58,13 @@ struct Real {
 impl Real {
     fn new(is_anchor: bool, exclusive: bool) -> Self {
         let (store, mut batch) = (MemStore::new(), Batch::new());
-        let descriptor =
-            Descriptor { table: TableId(0), range: KeyRange::all(), epoch: Epoch(1), watermark: Version::ZERO };
+        let descriptor = Descriptor {
+            table: TableId(0),
+            range: KeyRange::all(),
+            epoch: Epoch(1),
+            watermark: Version::ZERO,
+            ttl_ms: 0,
+        };
         Shard::create(&mut batch, GROUP, &descriptor);
         store.write(&batch).expect("the store works");
         let shard = Shard::load(&store, GROUP, &HeadsOptions { bytes_max: 0, seed: 1 });

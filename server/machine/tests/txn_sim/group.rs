@@ -74,7 +74,7 @@ impl Group {
     pub(crate) fn new(number: usize, place: &Place, luck: &mut Luck) -> Self {
         let group = GroupId(2 + number as u64);
         let Place { table, range, .. } = place.clone();
-        let descriptor = Descriptor { table, range, epoch: Epoch(1), watermark: Version::ZERO };
+        let descriptor = Descriptor { table, range, epoch: Epoch(1), watermark: Version::ZERO, ttl_ms: 0 };
         let memos = [4096, 0, 256];
         let count = luck.index(2) + 2;
         Self {

@@ -36,6 +36,7 @@ impl<S: Portable> Gateway<S> {
             split_points: options.split_points,
             retention_ms: options.retention_ms,
             replicas: options.replicas,
+            ttl_ms: options.ttl_ms,
         };
         let alive = self.meta.alive();
         let avoid: Vec<NodeId> = alive.iter().filter(|(_, (alive, _))| !alive).map(|(node, _)| *node).collect();
@@ -70,6 +71,7 @@ fn message(table: &Table) -> v1::Table {
             split_points,
             retention_ms: options.retention_ms,
             replicas: options.replicas,
+            ttl_ms: options.ttl_ms,
         }),
     }
 }

@@ -183,6 +183,7 @@ impl<S: Portable> Gateway<S> {
             pins: shown.pins.iter().map(|pin| pin.0).collect(),
             retention_ms: self.retention_of(table.options.retention_ms),
             masks: shown.masks,
+            pinned_permille: self.shards.shared.gc.held(shown.table, &shown.start).permille(),
         })
     }
 }

@@ -61,7 +61,7 @@ impl<S: Portable> Gateway<S> {
         Ok(Back { range: convert::range(back.start, back.end)?, to })
     }
 
-    /// Gives up all that a fence owns in the shards of a range, one after the other.
+    /// Gives up what a fence owns of a range, in one shard after the other.
     pub(crate) async fn release(
         &self,
         request: v1::ReleaseRequest,
@@ -69,11 +69,12 @@ impl<S: Portable> Gateway<S> {
     ) -> Result<v1::ReleaseResponse, Failure> {
         let table = self.table_id(&request.table, deadline).await?;
         let mut rest = Some(convert::range(request.start, request.end)?);
-        let action = Action::Release(Release { token: Token(Version(request.fence)) });
-        let step = Step { key: None, action };
+        let token = Token(Version(request.fence));
         while let Some(range) = rest {
             let catalog = self.meta.catalog();
             let place = catalog.shard_for(table, range.start()).ok_or_else(gone)?;
+            let part = range.intersection(&place.range).ok_or_else(gone)?;
+            let step = Step { key: None, action: Action::Release(Release { range: part, token }) };
             match self.ask_step(table, range.start(), &step, deadline).await? {
                 // What it does not own here it has given up before, or it was replaced.
                 Outcome::Released | Outcome::Refused(lentic_machine::Refusal::Fenced { .. }) => {}

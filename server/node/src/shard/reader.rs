@@ -316,11 +316,40 @@ impl<S: Portable> Place<S> {
         found.map_err(|error| self.failure.of_read(&error))
     }
 
+    /// Answers point reads with what was found. Where it ends some time, a tick that is fetched now says whether it has: one
+    /// that was fetched before may be old, on a node that has had nothing else to do.
+    async fn answer_found(&self, found: Vec<(PointRead, Option<Found>)>) {
+        let ends = |found: &Option<Found>| found.as_ref().and_then(|found| found.expiry);
+        let is_ending =
+            found.iter().any(|(_, found)| ends(found).is_some()) && !lentic_types::mutant!("get-at-old-tick");
+        let now = if is_ending { self.ticks.fetch(1).await.map(last_of).ok() } else { Some(Version::ZERO) };
+        for (read, found) in found {
+            match (ends(&found), now) {
+                (Some(_), None) => (read.reply)(Err(failure::not_leader())),
+                // It may have been written again before its end.
+                (Some(ends), Some(now)) if ends.is_over_at(now) => {
+                    let found = self.read_settled(read.epoch, &read.key, now).await;
+                    (read.reply)(found);
+                }
+                _ => (read.reply)(Ok(found)),
+            }
+        }
+    }
+
+    /// The value of a key at a version of now.
+    async fn read_settled(&self, epoch: Epoch, key: &Bytes, at: Version) -> Result<Option<Found>, Failure> {
+        self.settle(at).await?;
+        self.wait_while(|locked| locked.holds(&[key], at)).await?;
+        let rules = self.rules(epoch, at)?;
+        let mut found = self.read(&rules, at, 1, |read, stats| read.multi_get(&*self.store, &[key], stats))?;
+        Ok(found.pop().flatten())
+    }
+
     /// Answers point reads with the newest values.
     async fn answer(&self, reads: Vec<PointRead>) {
         let rules = self.shown.rules();
         let (epoch, range) = (rules.descriptor.epoch, &rules.descriptor.range);
-        // Time goes on without writes: what has ended by the newest tick is over.
+        // Time goes on without writes: what has ended by the newest tick is over. There may be newer ones elsewhere.
         let at = self.shown.newest().max(self.ticks.newest());
         let (good, bad): (Vec<_>, Vec<_>) =
             reads.into_iter().partition(|read| read.epoch == epoch && range.contains(&read.key));
@@ -340,7 +369,7 @@ impl<S: Portable> Place<S> {
                 Ok(found) => {
                     let count = found.len();
                     keys.drain(..count);
-                    good.drain(..count).zip(found).for_each(|(read, found)| (read.reply)(Ok(found)));
+                    self.answer_found(good.drain(..count).zip(found).collect()).await;
                     // Those who were answered look whether there is room for it, before there is more.
                     if !good.is_empty() {
                         tokio::task::yield_now().await;

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use lentic_engine::gc::GcHandle;
 use lentic_engine::{Portable, Pressure};
-use lentic_machine::meta::ShardPlace;
+use lentic_machine::meta::{Catalog, ShardPlace};
 use lentic_machine::shard::{Descriptor, TxnRef};
 use lentic_proto::v1::Failure;
 use lentic_raft::{Group, Host, Status};
@@ -49,6 +50,8 @@ pub(crate) struct Replica<S: Portable> {
 #[derive(Clone, Debug)]
 pub(crate) struct ShownHistory {
     pub(crate) table: TableId,
+    /// The first key.
+    pub(crate) start: Bytes,
     pub(crate) watermark: Version,
     pub(crate) newest: Version,
     pub(crate) pins: Vec<Version>,
@@ -72,10 +75,17 @@ pub(crate) struct Shared<S> {
 
 impl<S: Portable> Replica<S> {
     /// Starts the replica, from what the node has of it or from nothing.
-    pub(crate) async fn start(shared: &Shared<S>, place: &ShardPlace) -> Result<Self, String> {
+    pub(crate) async fn start(shared: &Shared<S>, catalog: &Catalog, place: &ShardPlace) -> Result<Self, String> {
         let group = GroupId::from(place.shard);
-        let descriptor =
-            Descriptor { table: place.table, range: place.range.clone(), epoch: place.epoch, watermark: Version::ZERO };
+        // The same on all replicas, whenever they begin: a table's TTL never changes.
+        let table = catalog.tables.get(&place.table).ok_or("the catalog has a shard without its table")?;
+        let descriptor = Descriptor {
+            table: place.table,
+            range: place.range.clone(),
+            epoch: place.epoch,
+            watermark: Version::ZERO,
+            ttl_ms: table.options.ttl_ms,
+        };
         let (store, heads) = (Arc::clone(&shared.store), shared.options.heads);
         let machine = ShardMachine::open(
             group,
@@ -189,6 +199,7 @@ impl<S: Portable> Replica<S> {
         let (rules, newest) = (self.shown.rules(), self.shown.newest());
         ShownHistory {
             table: rules.descriptor.table,
+            start: rules.descriptor.range.start().clone(),
             watermark: rules.descriptor.watermark,
             newest,
             pins: rules.pins.versions().to_vec(),

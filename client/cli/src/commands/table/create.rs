@@ -36,6 +36,9 @@ pub(crate) struct CreateArgs {
     /// For how long past versions can be read; else the cluster's choice
     #[arg(long, value_name = "SPAN")]
     retention: Option<Span>,
+    /// How long a value lives whose writer does not say, from its commit on; else for ever
+    #[arg(long, value_name = "SPAN")]
+    ttl: Option<Span>,
     #[command(flatten)]
     syntax: SyntaxArgs,
 }
@@ -51,11 +54,17 @@ impl CreateArgs {
                 "--retention is 0, and no read could be answered; leave it out for the default",
             ));
         }
+        if self.ttl.is_some_and(Span::is_zero) {
+            return Err(Failure::usage(
+                "--ttl is 0, and no value could be read; leave it out for values that never end",
+            ));
+        }
         let options = TableOptions {
             shards: self.shards.unwrap_or(0),
             split_points,
             retention: self.retention.map(Span::duration),
             replicas: self.replicas.unwrap_or(0),
+            ttl: self.ttl.map(Span::duration),
         };
         let client = session.client().await?;
         let mut made = client.create_table(&self.name, options).await?;

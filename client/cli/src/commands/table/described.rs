@@ -18,6 +18,8 @@ pub(super) struct TableRow {
     retention_ms: Option<u64>,
     /// `None`: the cluster's choice.
     replicas: Option<u32>,
+    /// `None`: values live for ever.
+    ttl_ms: Option<u64>,
 }
 
 impl TableRow {
@@ -28,6 +30,7 @@ impl TableRow {
             name: entry.name.clone(),
             retention_ms: entry.options.retention.map(ms),
             replicas: (entry.options.replicas > 0).then_some(entry.options.replicas),
+            ttl_ms: entry.options.ttl.map(ms),
         }
     }
 
@@ -40,10 +43,11 @@ impl TableRow {
             format!("t{}", self.table),
             retention.unwrap_or_else(by_default),
             replicas.unwrap_or_else(by_default),
+            self.ttl_ms.map_or_else(|| "none".to_owned(), |ms| Span::from_ms(ms).to_string()),
         ]
     }
 
-    /// Name, number, retention in milliseconds, replicas.
+    /// Name, number, retention in milliseconds, replicas, TTL in milliseconds.
     pub(super) fn plain(&self) -> Vec<String> {
         let number = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
         vec![
@@ -51,6 +55,7 @@ impl TableRow {
             self.table.to_string(),
             number(self.retention_ms),
             number(self.replicas.map(u64::from)),
+            number(self.ttl_ms),
         ]
     }
 }
@@ -142,9 +147,9 @@ impl<'a> Described<'a> {
 
 impl Answer for Described<'_> {
     fn human(&self) -> String {
-        let [name, table, retention, replicas] = <[String; 4]>::try_from(self.table.cells()).expect("four cells");
+        let [name, table, retention, replicas, ttl] = <[String; 5]>::try_from(self.table.cells()).expect("five cells");
         let shards = self.shards.len();
-        format!("table {name} ({table}), shards: {shards}, replicas: {replicas}, retention: {retention}\n")
+        format!("table {name} ({table}), shards: {shards}, replicas: {replicas}, retention: {retention}, ttl: {ttl}\n")
             + &shard_table(self.shards.iter().cloned())
     }
 
@@ -178,7 +183,7 @@ mod tests {
         let [human, plain, json] = shapes_of(&Described::new(&TableDescription { table, shards }));
         assert_eq!(
             human,
-            "table default.t (t4), shards: 2, replicas: default, retention: default\n\
+            "table default.t (t4), shards: 2, replicas: default, retention: default, ttl: none\n\
              SHARD  LEADER  REPLICAS  FROM   TO\n\
              s7     n2      n1 n2     ..     m\\xff\n\
              s8     none    n1 n2     m\\xff  ..\n"
@@ -186,7 +191,7 @@ mod tests {
         assert_eq!(plain, "7\t1\t2\t1,2\t\tm\\xff\n8\t1\t\t1,2\tm\\xff\t\n");
         assert_eq!(
             json,
-            "{\"table\":4,\"name\":\"default.t\",\"retention_ms\":null,\"replicas\":null,\"shards\":[\
+            "{\"table\":4,\"name\":\"default.t\",\"retention_ms\":null,\"replicas\":null,\"ttl_ms\":null,\"shards\":[\
              {\"shard\":7,\"epoch\":1,\"start\":\"\",\"end_hex\":\"6dff\",\"replicas\":[1,2],\"leader\":2,\
              \"leader_address\":\"http://a:1\"},\
              {\"shard\":8,\"epoch\":1,\"start_hex\":\"6dff\",\"end\":null,\"replicas\":[1,2],\"leader\":null,\

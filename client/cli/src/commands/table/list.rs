@@ -29,8 +29,7 @@ impl Answer for Tables {
         if self.tables.is_empty() {
             return "there are no tables; create one with `lentic table create NAME`\n".to_owned();
         }
-        let columns =
-            [("NAME", Align::Left), ("TABLE", Align::Left), ("RETENTION", Align::Left), ("REPLICAS", Align::Left)];
+        let columns = ["NAME", "TABLE", "RETENTION", "REPLICAS", "TTL"].map(|name| (name, Align::Left));
         let mut table = Table::new(&columns);
         self.tables.iter().for_each(|row| table.push(row.cells()));
         table.rendered()
@@ -52,20 +51,21 @@ mod tests {
     fn tables_are_listed_with_their_options() {
         let plain = TableEntry { table: TableId(1), name: "default.a".to_owned(), options: TableOptions::default() };
         let retention = Some(Duration::from_secs(90_000));
-        let options = TableOptions { retention, replicas: 5, ..TableOptions::default() };
+        let options =
+            TableOptions { retention, replicas: 5, ttl: Some(Duration::from_secs(90)), ..TableOptions::default() };
         let kept = TableEntry { table: TableId(2), name: "jobs.clicks".to_owned(), options };
         let [human, rows, json] = shapes_of(&Tables { tables: [plain, kept].iter().map(TableRow::new).collect() });
         assert_eq!(
             human,
-            "NAME         TABLE  RETENTION  REPLICAS\n\
-             default.a    t1     default    default\n\
-             jobs.clicks  t2     1d1h       5\n"
+            "NAME         TABLE  RETENTION  REPLICAS  TTL\n\
+             default.a    t1     default    default   none\n\
+             jobs.clicks  t2     1d1h       5         1m30s\n"
         );
-        assert_eq!(rows, "default.a\t1\t\t\njobs.clicks\t2\t90000000\t5\n");
+        assert_eq!(rows, "default.a\t1\t\t\t\njobs.clicks\t2\t90000000\t5\t90000\n");
         assert_eq!(
             json,
-            "{\"tables\":[{\"table\":1,\"name\":\"default.a\",\"retention_ms\":null,\"replicas\":null},\
-             {\"table\":2,\"name\":\"jobs.clicks\",\"retention_ms\":90000000,\"replicas\":5}]}\n"
+            "{\"tables\":[{\"table\":1,\"name\":\"default.a\",\"retention_ms\":null,\"replicas\":null,\"ttl_ms\":null},\
+             {\"table\":2,\"name\":\"jobs.clicks\",\"retention_ms\":90000000,\"replicas\":5,\"ttl_ms\":90000}]}\n"
         );
         let [human, rows, json] = shapes_of(&Tables { tables: Vec::new() });
         assert_eq!((&*rows, &*json), ("", "{\"tables\":[]}\n"));

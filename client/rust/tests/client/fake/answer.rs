@@ -143,7 +143,7 @@ impl World {
             let Ok(ranges) = ranges.into_iter().collect::<Result<Vec<_>, _>>() else {
                 return Err(Failure::invalid("split points are not in key order"));
             };
-            let shards = ranges.into_iter().map(|range| self.make_shard(id, range)).collect();
+            let shards = ranges.into_iter().map(|range| self.make_shard(id, range, options.ttl_ms)).collect();
             self.tables.insert(create.name.clone(), Table { id, options, shards });
         }
         let (table, shards) =

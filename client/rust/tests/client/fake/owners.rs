@@ -66,8 +66,8 @@ impl World {
     pub(super) fn release(&mut self, request: &v1::ReleaseRequest) -> Result<Response, Failure> {
         let range = lentic_proto::key_range(request.start.clone(), request.end.clone())?;
         let table = self.tables.get(&request.table).ok_or_else(|| no_table(&request.table))?.id;
-        for (id, _) in self.parts(table, &range) {
-            let release = Release { token: Token(Version(request.fence)) };
+        for (id, range) in self.parts(table, &range) {
+            let release = Release { range, token: Token(Version(request.fence)) };
             match self.apply(id, None, Action::Release(release))? {
                 Outcome::Released | Outcome::Refused(Refusal::Fenced { .. }) => {}
                 other => panic!("a release has another outcome: {other:?}"),

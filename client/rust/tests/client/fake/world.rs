@@ -109,9 +109,9 @@ impl World {
     }
 
     /// Makes a shard whose leader is chosen in turn.
-    pub(crate) fn make_shard(&mut self, table: u32, range: KeyRange) -> u64 {
+    pub(crate) fn make_shard(&mut self, table: u32, range: KeyRange, ttl_ms: u64) -> u64 {
         let id = self.next_id();
-        let descriptor = Descriptor { table: TableId(table), range, epoch: Epoch(1), watermark: Version::ZERO };
+        let descriptor = Descriptor { table: TableId(table), range, epoch: Epoch(1), watermark: Version::ZERO, ttl_ms };
         let store = MemStore::new();
         let machine = describe(&store, &descriptor);
         let leader = Some(1 + id % self.nodes);

@@ -46,14 +46,15 @@ fn golden_bytes_of_commands() {
         incarnation: *b"0123456789abcdef",
     };
     let create = |options, avoid| MetaCommand::CreateTable { name: "t".to_owned(), options, avoid };
-    let options = TableOptions { shards: 3, split_points: vec![key("g"), key("pq")], retention_ms: 300, replicas: 5 };
+    let split_points = vec![key("g"), key("pq")];
+    let options = TableOptions { shards: 3, split_points, retention_ms: 300, replicas: 5, ttl_ms: 301 };
     let rows: Vec<(MetaCommand, &[u8])> = vec![
         (register(None), b"\x01\x01\x00\x03a:1\x000123456789abcdef"),
         (register(Some(NodeId(300))), b"\x01\x01\x01\xac\x02\x03a:1\x000123456789abcdef"),
-        (create(TableOptions::default(), vec![]), b"\x01\x02\x01t\x00\x00\x00\x00\x00"),
+        (create(TableOptions::default(), vec![]), b"\x01\x02\x01t\x00\x00\x00\x00\x00\x00"),
         (
             create(options, vec![NodeId(2), NodeId(128)]),
-            b"\x01\x02\x01t\x03\x02\x01g\x02pq\xac\x02\x05\x02\x02\x80\x01",
+            b"\x01\x02\x01t\x03\x02\x01g\x02pq\xac\x02\x05\xad\x02\x02\x02\x80\x01",
         ),
         (MetaCommand::DropTable { name: "a.t".to_owned() }, b"\x01\x03\x03a.t"),
         (MetaCommand::ExtendWindow { until: Version(300) }, b"\x01\x04\xac\x02"),
@@ -156,8 +157,14 @@ fn nodes() -> impl Strategy<Value = Vec<NodeId>> {
 
 fn options() -> impl Strategy<Value = TableOptions> {
     let point = proptest::collection::vec(any::<u8>(), 0..4).prop_map(Bytes::from);
-    (any::<u32>(), proptest::collection::vec(point, 0..4), number(), any::<u32>()).prop_map(
-        |(shards, split_points, retention_ms, replicas)| TableOptions { shards, split_points, retention_ms, replicas },
+    (any::<u32>(), proptest::collection::vec(point, 0..4), number(), any::<u32>(), number()).prop_map(
+        |(shards, split_points, retention_ms, replicas, ttl_ms)| TableOptions {
+            shards,
+            split_points,
+            retention_ms,
+            replicas,
+            ttl_ms,
+        },
     )
 }
 

@@ -37,7 +37,10 @@ fn golden_bytes_of_actions() {
         vec![Back { range: range("a", Some("c")), to: Version(5) }, Back { range: range("d", None), to: Version(300) }];
     let take = Take { range: range("", None), owner, force: false, back };
     golden(Action::Take(take), b"\x0e\x00\x00\x03job\x00\x02\x01\x01a\x01c\x05\x00\x01d\xac\x02");
-    golden(Action::Release(Release { token: Token(Version(128)) }), b"\x03\x80\x01");
+    golden(
+        Action::Release(Release { range: range("a", Some("c")), token: Token(Version(128)) }),
+        b"\x16\x80\x01\x01\x01a\x01c",
+    );
     let raise = |to, revision, pins: &[u64]| {
         let pins = pins.iter().copied().map(Version).collect();
         Action::RaiseWatermark(RaiseWatermark { to: Version(to), revision, pins })
@@ -89,10 +92,10 @@ fn golden_bytes_of_an_entry() {
     let release = |version, key| Request {
         version: Version(version),
         key,
-        action: Action::Release(Release { token: Token(Version(1)) }),
+        action: Action::Release(Release { range: range("k", None), token: Token(Version(1)) }),
     };
     let command = Command { epoch: Epoch(1), requests: vec![release(2, None), release(3, Some(key))] };
-    let bytes = b"\x01\x01\x02\x02\x00\x03\x01\x03\x01\x07\xac\x02\xab\x02\x01\x03\x01";
+    let bytes = b"\x01\x01\x02\x02\x00\x16\x01\x00\x01k\x03\x01\x07\xac\x02\xab\x02\x01\x16\x01\x00\x01k";
     assert_eq!(command.encode(), bytes);
     assert_eq!(Command::decode(&Bytes::from_static(bytes)), Ok(command));
     let empty = Command { epoch: Epoch(0), requests: vec![] };
@@ -330,7 +333,7 @@ fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         4 => write().prop_map(Action::Write),
         2 => take().prop_map(Action::Take),
-        1 => token().prop_map(|token| Action::Release(Release { token })),
+        1 => (key_range(), token()).prop_map(|(range, token)| Action::Release(Release { range, token })),
         1 => (version(), any::<u64>(), proptest::collection::btree_set(version(), 0..4)).prop_map(|(to, revision, pins)| {
             Action::RaiseWatermark(RaiseWatermark { to, revision, pins: pins.into_iter().collect() })
         }),
