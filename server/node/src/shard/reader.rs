@@ -5,7 +5,8 @@
 //! below T, confirm, wait for transactions prepared at or below T that hold a key of it, then read; nothing at or below T
 //! can appear afterwards, here or on a later leader (rules R and F).
 //!
-//! Any other replica answers at versions up to which it has all, and says who leads for those above: see `resolved.rs`.
+//! At a version up to which a replica has all, nobody need be asked: the leader answers at once, and so may any other
+//! replica, which says who leads for those above: see `resolved.rs`.
 
 use std::sync::Arc;
 
@@ -235,22 +236,26 @@ impl<S: Portable> Place<S> {
     }
 
     /// All that there will ever be at or below `at` is here, but for what is written to keys other than those of the read: any
-    /// replica may know that, else it takes the leader. The state that was seen, to be looked at again after the read.
+    /// replica may know that, and needs nobody then; else it takes the leader, and a quorum. The state that was seen, to be
+    /// looked at again after the read.
     pub(super) async fn stand(
         &self,
         at: Version,
         from: ReadFrom,
         is_held: impl Fn(&Locked) -> bool,
     ) -> Result<Seen, Failure> {
-        if from == ReadFrom::Any {
+        let leads = self.queue.is_open();
+        if from == ReadFrom::Any || leads {
             let seen = self.shown.whole.see();
             match seen.filter(|_| at <= self.shown.resolved_here() && self.group.status().fault.is_none()) {
                 Some(seen) => {
-                    self.shown.resolved.serve();
+                    if !leads {
+                        self.shown.resolved.serve();
+                    }
                     hesitate().await;
                     return Ok(seen);
                 }
-                None if !self.queue.is_open() => {
+                None if !leads => {
                     self.shown.resolved.want();
                     return Err(failure::unresolved(at, self.shown.resolved_here()));
                 }
