@@ -49,6 +49,10 @@ const MUTANTS: &[(&str, &str)] = &[
     ("mask-ignored", "reads of keys do not look at what rollbacks hide, and scans do"),
     ("fences-not-loaded", "a replica that starts has forgotten who owns what"),
     ("gc-above-pin", "GC collects what a pin keeps"),
+    ("branch-deletes-go", "GC lets go of a branch's deletes, which hide what its parent has"),
+    ("branch-reads-on", "a branch reads what was written to its parent later"),
+    ("branch-not-pinned", "what a branch has from its parent is not kept from GC"),
+    ("branch-not-in-snapshot", "a replica snapshot leaves out what rides in the group"),
     ("pins-not-loaded", "a replica that starts has forgotten the pins"),
 ];
 

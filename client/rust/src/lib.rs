@@ -68,7 +68,7 @@ mod txn;
 mod window;
 mod write;
 
-pub use admin::{ClusterStatus, NodeStatus, ShardDescription, TableDescription, TableEntry, TableOptions};
+pub use admin::{BranchOf, ClusterStatus, NodeStatus, ShardDescription, TableDescription, TableEntry, TableOptions};
 pub use batch::WriteBatch;
 pub use client::{Client, ClientBuilder};
 pub use error::Error;

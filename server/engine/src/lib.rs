@@ -26,7 +26,7 @@
 //! | [`record`], [`merge`] | what a cell holds, and how operands fold |
 //! | [`mod@write`] | from an operation to the record it leaves |
 //! | [`masks`] | which versions a rollback hides, from whom |
-//! | [`read`] | get, multi-get and scan at a version |
+//! | [`read`] | get, multi-get and scan at a version, also through branches to what they were made of |
 //! | [`feed`] | what was changed between two versions, in the order of versions |
 //! | [`gc`] | which records nobody can see any more |
 //!
@@ -51,6 +51,6 @@ pub mod write;
 pub use masks::{Mask, MaskSet};
 pub use mem::{MemExport, MemImport, MemStore};
 pub use merge::MergeOperator;
-pub use read::{Change, Direction, Found, Head, ReadAt, ReadError, ReadStats, ScanLimits, ScanPage};
+pub use read::{Change, Direction, Found, Head, Layer, ReadAt, ReadError, ReadStats, ScanLimits, ScanPage};
 pub use record::Record;
 pub use store::{Batch, Bounds, Cursor, Family, Portable, Pressure, Span, Store, StoreError, View};

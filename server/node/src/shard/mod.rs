@@ -10,6 +10,7 @@ pub(crate) mod proposer;
 pub(crate) mod queue;
 pub(crate) mod reader;
 pub(crate) mod replica;
+pub(crate) mod riders;
 pub(crate) mod stamps;
 pub(crate) mod weight;
 pub(crate) mod windows;

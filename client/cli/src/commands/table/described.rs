@@ -18,6 +18,14 @@ pub(super) struct TableRow {
     retention_ms: Option<u64>,
     /// `None`: the cluster's choice.
     replicas: Option<u32>,
+    branch_of: Option<BranchRow>,
+}
+
+/// What a branch continues.
+#[derive(Clone, Debug, Serialize)]
+struct BranchRow {
+    name: String,
+    version: u64,
 }
 
 impl TableRow {
@@ -28,6 +36,7 @@ impl TableRow {
             name: entry.name.clone(),
             retention_ms: entry.options.retention.map(ms),
             replicas: (entry.options.replicas > 0).then_some(entry.options.replicas),
+            branch_of: entry.branch_of.as_ref().map(|of| BranchRow { name: of.name.clone(), version: of.version.0 }),
         }
     }
 
@@ -40,10 +49,11 @@ impl TableRow {
             format!("t{}", self.table),
             retention.unwrap_or_else(by_default),
             replicas.unwrap_or_else(by_default),
+            self.branch_of.as_ref().map(|of| format!("{} at v{}", of.name, of.version)).unwrap_or_default(),
         ]
     }
 
-    /// Name, number, retention in milliseconds, replicas.
+    /// Name, number, retention in milliseconds, replicas, and of a branch its parent and its version.
     pub(super) fn plain(&self) -> Vec<String> {
         let number = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
         vec![
@@ -51,6 +61,8 @@ impl TableRow {
             self.table.to_string(),
             number(self.retention_ms),
             number(self.replicas.map(u64::from)),
+            self.branch_of.as_ref().map(|of| Strict(of.name.as_bytes()).to_string()).unwrap_or_default(),
+            number(self.branch_of.as_ref().map(|of| of.version)),
         ]
     }
 }
@@ -142,9 +154,10 @@ impl<'a> Described<'a> {
 
 impl Answer for Described<'_> {
     fn human(&self) -> String {
-        let [name, table, retention, replicas] = <[String; 4]>::try_from(self.table.cells()).expect("four cells");
+        let [name, table, retention, replicas, of] = <[String; 5]>::try_from(self.table.cells()).expect("five cells");
+        let of = if of.is_empty() { of } else { format!(", branch of {of}") };
         let shards = self.shards.len();
-        format!("table {name} ({table}), shards: {shards}, replicas: {replicas}, retention: {retention}\n")
+        format!("table {name} ({table}), shards: {shards}, replicas: {replicas}, retention: {retention}{of}\n")
             + &shard_table(self.shards.iter().cloned())
     }
 
@@ -157,7 +170,7 @@ impl Answer for Described<'_> {
 mod tests {
     use super::*;
     use crate::output::shapes_of;
-    use lentic_client::{Address, Epoch, KeyRange, NodeId, ShardId, TableId, TableOptions};
+    use lentic_client::{Address, BranchOf, Epoch, KeyRange, NodeId, ShardId, TableId, TableOptions, Version};
 
     #[test]
     fn a_table_is_shown_with_its_shards() {
@@ -174,7 +187,18 @@ mod tests {
             shard(7, KeyRange::new("", Some(&b"m\xff"[..])).unwrap(), Some(2)),
             shard(8, KeyRange::new(&b"m\xff"[..], None::<&str>).unwrap(), None),
         ];
-        let table = TableEntry { table: TableId(4), name: "default.t".to_owned(), options: TableOptions::default() };
+        let table = TableEntry {
+            table: TableId(4),
+            name: "default.t".to_owned(),
+            options: TableOptions::default(),
+            branch_of: None,
+        };
+        let branch_of = Some(BranchOf { name: "default.a".to_owned(), version: Version(7) });
+        let branch = TableEntry { branch_of, ..table.clone() };
+        let [human, ..] = shapes_of(&Described::new(&TableDescription { table: branch, shards: Vec::new() }));
+        assert!(human.starts_with(
+            "table default.t (t4), shards: 0, replicas: default, retention: default, branch of default.a at v7\n"
+        ));
         let [human, plain, json] = shapes_of(&Described::new(&TableDescription { table, shards }));
         assert_eq!(
             human,
@@ -186,7 +210,7 @@ mod tests {
         assert_eq!(plain, "7\t1\t2\t1,2\t\tm\\xff\n8\t1\t\t1,2\tm\\xff\t\n");
         assert_eq!(
             json,
-            "{\"table\":4,\"name\":\"default.t\",\"retention_ms\":null,\"replicas\":null,\"shards\":[\
+            "{\"table\":4,\"name\":\"default.t\",\"retention_ms\":null,\"replicas\":null,\"branch_of\":null,\"shards\":[\
              {\"shard\":7,\"epoch\":1,\"start\":\"\",\"end_hex\":\"6dff\",\"replicas\":[1,2],\"leader\":2,\
              \"leader_address\":\"http://a:1\"},\
              {\"shard\":8,\"epoch\":1,\"start_hex\":\"6dff\",\"end\":null,\"replicas\":[1,2],\"leader\":null,\

@@ -29,8 +29,13 @@ impl Answer for Tables {
         if self.tables.is_empty() {
             return "there are no tables; create one with `lentic table create NAME`\n".to_owned();
         }
-        let columns =
-            [("NAME", Align::Left), ("TABLE", Align::Left), ("RETENTION", Align::Left), ("REPLICAS", Align::Left)];
+        let columns = [
+            ("NAME", Align::Left),
+            ("TABLE", Align::Left),
+            ("RETENTION", Align::Left),
+            ("REPLICAS", Align::Left),
+            ("BRANCH OF", Align::Left),
+        ];
         let mut table = Table::new(&columns);
         self.tables.iter().for_each(|row| table.push(row.cells()));
         table.rendered()
@@ -45,27 +50,38 @@ impl Answer for Tables {
 mod tests {
     use super::*;
     use crate::output::shapes_of;
-    use lentic_client::{TableEntry, TableId, TableOptions};
+    use lentic_client::{BranchOf, TableEntry, TableId, TableOptions, Version};
     use std::time::Duration;
 
     #[test]
     fn tables_are_listed_with_their_options() {
-        let plain = TableEntry { table: TableId(1), name: "default.a".to_owned(), options: TableOptions::default() };
+        let plain = TableEntry {
+            table: TableId(1),
+            name: "default.a".to_owned(),
+            options: TableOptions::default(),
+            branch_of: None,
+        };
         let retention = Some(Duration::from_secs(90_000));
         let options = TableOptions { retention, replicas: 5, ..TableOptions::default() };
-        let kept = TableEntry { table: TableId(2), name: "jobs.clicks".to_owned(), options };
-        let [human, rows, json] = shapes_of(&Tables { tables: [plain, kept].iter().map(TableRow::new).collect() });
+        let kept = TableEntry { table: TableId(2), name: "jobs.clicks".to_owned(), options, branch_of: None };
+        let branch_of = Some(BranchOf { name: "default.a".to_owned(), version: Version(7) });
+        let branch = TableEntry { table: TableId(3), name: "default.b".to_owned(), branch_of, ..plain.clone() };
+        let [human, rows, json] =
+            shapes_of(&Tables { tables: [plain, kept, branch].iter().map(TableRow::new).collect() });
         assert_eq!(
             human,
-            "NAME         TABLE  RETENTION  REPLICAS\n\
+            "NAME         TABLE  RETENTION  REPLICAS  BRANCH OF\n\
              default.a    t1     default    default\n\
-             jobs.clicks  t2     1d1h       5\n"
+             jobs.clicks  t2     1d1h       5\n\
+             default.b    t3     default    default   default.a at v7\n"
         );
-        assert_eq!(rows, "default.a\t1\t\t\njobs.clicks\t2\t90000000\t5\n");
+        assert_eq!(rows, "default.a\t1\t\t\t\t\njobs.clicks\t2\t90000000\t5\t\t\ndefault.b\t3\t\t\tdefault.a\t7\n");
         assert_eq!(
             json,
-            "{\"tables\":[{\"table\":1,\"name\":\"default.a\",\"retention_ms\":null,\"replicas\":null},\
-             {\"table\":2,\"name\":\"jobs.clicks\",\"retention_ms\":90000000,\"replicas\":5}]}\n"
+            "{\"tables\":[{\"table\":1,\"name\":\"default.a\",\"retention_ms\":null,\"replicas\":null,\"branch_of\":null},\
+             {\"table\":2,\"name\":\"jobs.clicks\",\"retention_ms\":90000000,\"replicas\":5,\"branch_of\":null},\
+             {\"table\":3,\"name\":\"default.b\",\"retention_ms\":null,\"replicas\":null,\
+             \"branch_of\":{\"name\":\"default.a\",\"version\":7}}]}\n"
         );
         let [human, rows, json] = shapes_of(&Tables { tables: Vec::new() });
         assert_eq!((&*rows, &*json), ("", "{\"tables\":[]}\n"));
