@@ -104,7 +104,7 @@ fn reads(c: &mut Criterion) {
     store.write(&batch).expect("the store works");
     let masks = MaskSet::new();
     c.bench_function("get_in_memory_10_versions", |b| {
-        let at = ReadAt { table: TABLE, version: Version::MAX, masks: &masks };
+        let at = ReadAt { table: TABLE, version: Version::MAX, masks: &masks, layers: &[] };
         let mut number = 0;
         b.iter(|| {
             number = (number + 1) % 1_000;

@@ -7,9 +7,11 @@ use lentic_net::Address;
 use lentic_proto::ShardPlace;
 use lentic_proto::v1::pipe_request::Request;
 use lentic_proto::v1::pipe_response::Response;
-use lentic_proto::v1::{self, CreateTableRequest, DescribeTableRequest, DropTableRequest, ListTablesRequest};
+use lentic_proto::v1::{
+    self, BranchRequest, CreateTableRequest, DescribeTableRequest, DropTableRequest, ListTablesRequest,
+};
 use lentic_types::limits::TTL_MS_MAX;
-use lentic_types::{ClusterId, Epoch, ErrorKind, KeyRange, NodeId, ShardId, TableId};
+use lentic_types::{ClusterId, Epoch, ErrorKind, KeyRange, NodeId, ShardId, TableId, Version};
 
 use crate::call::{self, unexpected};
 use crate::client::Client;
@@ -38,8 +40,19 @@ pub struct TableEntry {
     pub table: TableId,
     /// `namespace.name`, or `name` in the namespace `default`.
     pub name: String,
-    /// How it was made.
+    /// How it was made; a branch has its parent's.
     pub options: TableOptions,
+    /// What it is a branch of, if it is one.
+    pub branch_of: Option<BranchOf>,
+}
+
+/// What a branch continues.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BranchOf {
+    /// The parent's full name.
+    pub name: String,
+    /// The newest version that the branch has from it. The branch's own history is above.
+    pub version: Version,
 }
 
 /// A table with its shards.
@@ -129,10 +142,35 @@ impl Client {
         }
     }
 
-    /// Removes a table and everything in it.
+    /// Makes a branch of a table: a table `name` that shows what the table `of` held at the version `at`, or else at one above
+    /// every write that was acknowledged before this call, and then goes its own way. Neither sees what is written to the
+    /// other. It costs one small write, however much the table holds.
+    ///
+    /// A branch is read from its version on; who wants to look further back reads its parent.
     ///
     /// # Errors
-    /// `NotFound` if there is none of this name.
+    /// `AlreadyExists` if there is a table of this name, `NotFound` if there is none to make a branch of, `VersionTooOld` or
+    /// `VersionTooNew` if its history at `at` is not kept any more, or not yet there.
+    pub async fn branch(&self, name: &str, of: &str, at: Option<Version>) -> Result<TableDescription, Error> {
+        let random = &self.core().random;
+        // Sent again, it is known by this.
+        let nonce: Bytes =
+            [random.next_seed(), random.next_seed()].iter().flat_map(|half| half.to_be_bytes()).collect();
+        let (name, of) = (name.to_owned(), of.to_owned());
+        let request = BranchRequest { name: name.clone(), of, at: at.map(|at| at.0), nonce };
+        match self.any(Request::Branch(request), Effect::Writes).await? {
+            Response::Branch(made) => {
+                self.core().table(&name).set(made.shards.clone())?;
+                table_description(made.table, made.shards)
+            }
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Removes a table and everything in it. Of a branch, that is what was written to the branch.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none of this name, `InUse` if it has branches: the message names one.
     pub async fn drop_table(&self, name: &str) -> Result<(), Error> {
         let mut progress = self.progress(Effect::Writes);
         let request = Request::DropTable(DropTableRequest { name: name.to_owned() });
@@ -193,7 +231,8 @@ fn table_entry(table: v1::Table) -> TableEntry {
     let v1::TableOptions { shards, split_points, retention_ms, replicas, ttl_ms } = table.options.unwrap_or_default();
     let span = |ms: u64| (ms > 0).then(|| Duration::from_millis(ms));
     let options = TableOptions { shards, split_points, retention: span(retention_ms), replicas, ttl: span(ttl_ms) };
-    TableEntry { table: TableId(table.table), name: table.name, options }
+    let branch_of = table.branch_of.map(|of| BranchOf { name: of.name, version: Version(of.version) });
+    TableEntry { table: TableId(table.table), name: table.name, options, branch_of }
 }
 
 fn table_description(table: Option<v1::Table>, shards: Vec<v1::Shard>) -> Result<TableDescription, Error> {

@@ -3,6 +3,7 @@
 //! Each [`Case`] makes tables of its own, so cases can run in any order, at the same time, and again on the same
 //! cluster. A case panics where something is not as promised.
 
+mod branches;
 mod conditions;
 mod diffs;
 mod feeds;
@@ -117,6 +118,13 @@ cases! {
     history::shards_tell_how_far_back_they_go,
     replicas::any_replica_has_the_same_bytes,
     replicas::any_replica_refuses_what_the_leader_refuses,
+    branches::a_branch_reads_through_and_goes_its_own_way,
+    branches::a_branch_of_the_past_is_a_branch_of_the_past,
+    branches::deletes_and_merges_in_a_branch_are_its_own,
+    branches::branches_have_branches,
+    branches::a_branch_is_a_table,
+    branches::branches_are_dropped_before_their_parents,
+    branches::what_no_branch_can_be_is_refused,
 }
 
 /// Runs every case, all at the same time: they have nothing in common but the cluster.

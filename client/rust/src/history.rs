@@ -56,6 +56,8 @@ pub enum PinKind {
     Snapshot,
     /// A version of ranges that a job can go back to.
     Checkpoint,
+    /// What a branch has from its parent. It goes with the branch; its owner is the branch's name.
+    Branch,
 }
 
 /// How far the history of a shard goes back.
@@ -241,6 +243,7 @@ fn pin_entry(pin: Option<v1::Pin>) -> Result<PinEntry, Error> {
     let kind = match pin.kind() {
         v1::PinKind::Snapshot => PinKind::Snapshot,
         v1::PinKind::Checkpoint => PinKind::Checkpoint,
+        v1::PinKind::Branch => PinKind::Branch,
         v1::PinKind::Unspecified => return Err(unexpected()),
     };
     let span = |span: v1::PinSpan| {

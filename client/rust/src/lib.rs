@@ -73,7 +73,7 @@ mod txn;
 mod window;
 mod write;
 
-pub use admin::{ClusterStatus, NodeStatus, ShardDescription, TableDescription, TableEntry, TableOptions};
+pub use admin::{BranchOf, ClusterStatus, NodeStatus, ShardDescription, TableDescription, TableEntry, TableOptions};
 pub use batch::WriteBatch;
 pub use checkpoint::{CheckpointScan, JobCheckpoint};
 pub use client::{Client, ClientBuilder};

@@ -52,7 +52,7 @@ struct Any {
 pub fn grpc_code(kind: ErrorKind) -> Code {
     match kind {
         ErrorKind::Invalid => Code::InvalidArgument,
-        ErrorKind::ConditionFailed | ErrorKind::Fenced | ErrorKind::Owned | ErrorKind::WrongKind => {
+        ErrorKind::ConditionFailed | ErrorKind::Fenced | ErrorKind::Owned | ErrorKind::WrongKind | ErrorKind::InUse => {
             Code::FailedPrecondition
         }
         ErrorKind::VersionTooOld | ErrorKind::VersionTooNew | ErrorKind::TooLarge => Code::OutOfRange,

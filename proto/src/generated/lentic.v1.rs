@@ -98,6 +98,7 @@ pub enum ErrorKind {
     NotFound = 15,
     AlreadyExists = 16,
     Conflict = 17,
+    InUse = 18,
 }
 impl ErrorKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -124,6 +125,7 @@ impl ErrorKind {
             Self::NotFound => "ERROR_KIND_NOT_FOUND",
             Self::AlreadyExists => "ERROR_KIND_ALREADY_EXISTS",
             Self::Conflict => "ERROR_KIND_CONFLICT",
+            Self::InUse => "ERROR_KIND_IN_USE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -147,6 +149,7 @@ impl ErrorKind {
             "ERROR_KIND_NOT_FOUND" => Some(Self::NotFound),
             "ERROR_KIND_ALREADY_EXISTS" => Some(Self::AlreadyExists),
             "ERROR_KIND_CONFLICT" => Some(Self::Conflict),
+            "ERROR_KIND_IN_USE" => Some(Self::InUse),
             _ => None,
         }
     }
@@ -2093,6 +2096,18 @@ pub struct Table {
     pub name: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "3")]
     pub options: ::core::option::Option<TableOptions>,
+    /// What it is a branch of; left out, if it is none.
+    #[prost(message, optional, tag = "4")]
+    pub branch_of: ::core::option::Option<BranchOf>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BranchOf {
+    /// The parent's name.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The newest version of the parent that the branch has.
+    #[prost(uint64, tag = "2")]
+    pub version: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TableOptions {
@@ -2140,6 +2155,28 @@ pub struct DescribeTableRequest {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DescribeTableResponse {
+    #[prost(message, optional, tag = "1")]
+    pub table: ::core::option::Option<Table>,
+    #[prost(message, repeated, tag = "2")]
+    pub shards: ::prost::alloc::vec::Vec<Shard>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BranchRequest {
+    /// The branch's name. It has the options and the shards of its parent.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The parent.
+    #[prost(string, tag = "2")]
+    pub of: ::prost::alloc::string::String,
+    /// The newest version of the parent that the branch has; left out: a version above every write acknowledged before.
+    #[prost(uint64, optional, tag = "3")]
+    pub at: ::core::option::Option<u64>,
+    /// 16 bytes, made once for one request: sent again with the same, it is answered as the first time. Left out: none.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub nonce: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BranchResponse {
     #[prost(message, optional, tag = "1")]
     pub table: ::core::option::Option<Table>,
     #[prost(message, repeated, tag = "2")]
@@ -2254,7 +2291,26 @@ pub mod tables_client {
             req.extensions_mut().insert(GrpcMethod::new("lentic.v1.Tables", "Create"));
             self.inner.unary(req, path, codec).await
         }
-        /// Removes a table and everything in it.
+        /// Makes a table whose history up to a version is another's. Nothing is copied.
+        pub async fn branch(
+            &mut self,
+            request: impl tonic::IntoRequest<super::BranchRequest>,
+        ) -> std::result::Result<tonic::Response<super::BranchResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/lentic.v1.Tables/Branch");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("lentic.v1.Tables", "Branch"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Removes a table and everything in it. A table that has branches is refused.
         pub async fn drop(
             &mut self,
             request: impl tonic::IntoRequest<super::DropTableRequest>,
@@ -2343,7 +2399,12 @@ pub mod tables_server {
             tonic::Response<super::CreateTableResponse>,
             tonic::Status,
         >;
-        /// Removes a table and everything in it.
+        /// Makes a table whose history up to a version is another's. Nothing is copied.
+        async fn branch(
+            &self,
+            request: tonic::Request<super::BranchRequest>,
+        ) -> std::result::Result<tonic::Response<super::BranchResponse>, tonic::Status>;
+        /// Removes a table and everything in it. A table that has branches is refused.
         async fn drop(
             &self,
             request: tonic::Request<super::DropTableRequest>,
@@ -2472,6 +2533,49 @@ pub mod tables_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CreateSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lentic.v1.Tables/Branch" => {
+                    #[allow(non_camel_case_types)]
+                    struct BranchSvc<T: Tables>(pub Arc<T>);
+                    impl<T: Tables> tonic::server::UnaryService<super::BranchRequest>
+                    for BranchSvc<T> {
+                        type Response = super::BranchResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::BranchRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Tables>::branch(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = BranchSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -2817,6 +2921,8 @@ pub enum PinKind {
     Snapshot = 1,
     /// A version of ranges that a job can go back to.
     Checkpoint = 2,
+    /// What a branch has from its parent. It goes with the branch.
+    Branch = 3,
 }
 impl PinKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -2828,6 +2934,7 @@ impl PinKind {
             Self::Unspecified => "PIN_KIND_UNSPECIFIED",
             Self::Snapshot => "PIN_KIND_SNAPSHOT",
             Self::Checkpoint => "PIN_KIND_CHECKPOINT",
+            Self::Branch => "PIN_KIND_BRANCH",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -2836,6 +2943,7 @@ impl PinKind {
             "PIN_KIND_UNSPECIFIED" => Some(Self::Unspecified),
             "PIN_KIND_SNAPSHOT" => Some(Self::Snapshot),
             "PIN_KIND_CHECKPOINT" => Some(Self::Checkpoint),
+            "PIN_KIND_BRANCH" => Some(Self::Branch),
             _ => None,
         }
     }
@@ -4181,7 +4289,7 @@ pub struct PipeRequest {
     pub deadline_ms: u32,
     #[prost(
         oneof = "pipe_request::Request",
-        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 30, 40, 41, 42, 43, 44, 45, 60, 61"
+        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 30, 40, 41, 42, 43, 44, 45, 50, 60, 61"
     )]
     pub request: ::core::option::Option<pipe_request::Request>,
 }
@@ -4247,6 +4355,8 @@ pub mod pipe_request {
         RenewPin(super::RenewPinRequest),
         #[prost(message, tag = "45")]
         History(super::HistoryRequest),
+        #[prost(message, tag = "50")]
+        Branch(super::BranchRequest),
         #[prost(message, tag = "60")]
         LastCheckpoint(super::LastCheckpointRequest),
         /// One page: the response says what is left.
@@ -4260,7 +4370,7 @@ pub struct PipeResponse {
     pub id: u64,
     #[prost(
         oneof = "pipe_response::Response",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 30, 40, 41, 42, 43, 44, 45, 60, 61"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 30, 40, 41, 42, 43, 44, 45, 50, 60, 61"
     )]
     pub response: ::core::option::Option<pipe_response::Response>,
 }
@@ -4324,6 +4434,8 @@ pub mod pipe_response {
         RenewPin(super::RenewPinResponse),
         #[prost(message, tag = "45")]
         History(super::HistoryResponse),
+        #[prost(message, tag = "50")]
+        Branch(super::BranchResponse),
         #[prost(message, tag = "60")]
         LastCheckpoint(super::LastCheckpointResponse),
         #[prost(message, tag = "61")]

@@ -12,7 +12,8 @@
 //! the watermark itself, each pin below it, and each end of a mask above it. A record at or below W is kept if it is
 //! the newest visible one from some point, or the base of an operand that is kept; every record above W is kept. If
 //! all points that see it find it ended, it is *buried*: a delete takes its place, which hides what is older at no
-//! cost of space. A delete itself can go once it is the oldest record of its key.
+//! cost of space. A delete itself can go once it is the oldest record of its key, unless the table is a branch: there it
+//! hides what another table has.
 //!
 //! **Rules are used only when the command that made them is durable** ([`GcHandle`]): a node that crashes goes back to
 //! its last flush and applies the log again, and what those entries read must still be there.
@@ -43,4 +44,6 @@ pub struct GcRules {
     pub pins: Vec<Version>,
     /// The shard's masks.
     pub masks: MaskSet,
+    /// Whether the table reads through to others: then its deletes hide what is older there, and stay.
+    pub is_branch: bool,
 }

@@ -26,7 +26,7 @@
 //! | [`record`], [`merge`] | what a cell holds, and how operands fold |
 //! | [`mod@write`] | from an operation to the record it leaves |
 //! | [`masks`] | which versions a rollback hides, from whom |
-//! | [`read`] | get, multi-get and scan at a version |
+//! | [`read`] | get, multi-get and scan at a version, also through branches to what they were made of |
 //! | [`feed`] | what was changed between two versions, in the order of versions |
 //! | [`gc`] | which records nobody can see any more |
 //!
@@ -52,7 +52,7 @@ pub use masks::{Mask, MaskSet};
 pub use mem::{MemExport, MemImport, MemStore};
 pub use merge::MergeOperator;
 pub use read::{
-    Change, Diff, DiffPage, DiffRow, Direction, Found, Head, ReadAt, ReadError, ReadStats, ScanLimits, ScanPage,
+    Change, Diff, DiffPage, DiffRow, Direction, Found, Head, Layer, ReadAt, ReadError, ReadStats, ScanLimits, ScanPage,
 };
 pub use record::Record;
 pub use store::{Batch, Bounds, Cursor, Family, Portable, Pressure, Span, Store, StoreError, View};

@@ -6,21 +6,23 @@
 
 mod changes;
 mod diff;
+mod layers;
 mod resolve;
 mod scan;
 
 use bytes::Bytes;
 pub use changes::{Change, earlier};
 pub use diff::{Diff, DiffPage, DiffRow};
+pub use layers::Layer;
 use lentic_types::codec::DecodeError;
 use lentic_types::{Expiry, TableId, Version};
-pub use resolve::Resolver;
+pub use resolve::{Resolver, Sight};
 pub use scan::{Direction, Row, ScanLimits, ScanPage};
 
 use crate::keys::data;
 use crate::masks::MaskSet;
 use crate::merge::{MergeError, MergeOperator};
-use crate::store::{Bounds, Family, StoreError, View};
+use crate::store::{Bounds, Cursor, Family, StoreError, View};
 
 /// A value as a reader sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,6 +120,8 @@ pub struct ReadAt<'a> {
     pub version: Version,
     /// The table's masks; those with a later end do not hide anything from this version.
     pub masks: &'a MaskSet,
+    /// What the table is a branch of, and that one in turn: read where the table itself says nothing of a key.
+    pub layers: &'a [Layer],
 }
 
 impl ReadAt<'_> {
@@ -125,8 +129,7 @@ impl ReadAt<'_> {
     pub fn get<V: View>(&self, view: &V, key: &[u8], stats: &mut ReadStats) -> Result<Option<Found>, ReadError> {
         let mut resolver = Resolver::new(view.cursor(Family::Data, Bounds::OneKey)?, self.version, stats);
         let mut prefix = Vec::with_capacity(key.len() + 16);
-        data::put_prefix(&mut prefix, self.table, key);
-        resolver.point(&prefix, self.masks.of_key(key))
+        self.point(&mut resolver, &mut prefix, key)
     }
 
     /// What a writer stamped with this version needs to know of `key`.
@@ -134,7 +137,15 @@ impl ReadAt<'_> {
         let mut resolver = Resolver::new(view.cursor(Family::Data, Bounds::OneKey)?, self.version, stats);
         let mut prefix = Vec::with_capacity(key.len() + 16);
         data::put_prefix(&mut prefix, self.table, key);
-        resolver.head(&prefix, self.masks.of_key(key))
+        let mut head = resolver.head(&prefix, self.masks.of_key(key))?;
+        for layer in self.layers {
+            if head != Sight::Nothing {
+                break;
+            }
+            layer.enter(&mut resolver, &mut prefix, key, self.version);
+            head = resolver.head(&prefix, layer.masks.of_key(key))?;
+        }
+        Ok(head.value().unwrap_or(Head::Absent))
     }
 
     /// The values of `keys`, in their order. Sorted keys are read fastest.
@@ -161,9 +172,7 @@ impl ReadAt<'_> {
         let mut all = Vec::with_capacity(keys.len());
         let mut bytes = 0_usize;
         for key in keys.iter().map(AsRef::as_ref) {
-            prefix.clear();
-            data::put_prefix(&mut prefix, self.table, key);
-            let found = resolver.point(&prefix, self.masks.of_key(key))?;
+            let found = self.point(&mut resolver, &mut prefix, key)?;
             bytes = bytes.saturating_add(found.as_ref().map_or(0, |found| found.value.len()));
             if bytes > bytes_max && !all.is_empty() {
                 break;
@@ -171,6 +180,27 @@ impl ReadAt<'_> {
             all.push(found);
         }
         Ok(all)
+    }
+
+    /// The value of `key`: of the table, or of the first layer that says something of it.
+    fn point<C: Cursor>(
+        &self,
+        resolver: &mut Resolver<'_, C>,
+        prefix: &mut Vec<u8>,
+        key: &[u8],
+    ) -> Result<Option<Found>, ReadError> {
+        prefix.clear();
+        data::put_prefix(prefix, self.table, key);
+        resolver.go_to(self.version);
+        let mut found = resolver.point(prefix, self.masks.of_key(key))?;
+        for layer in self.layers {
+            if found != Sight::Nothing {
+                break;
+            }
+            layer.enter(resolver, prefix, key, self.version);
+            found = resolver.point(prefix, layer.masks.of_key(key))?;
+        }
+        Ok(found.value())
     }
 }
 
@@ -190,7 +220,7 @@ mod tests {
             write::record(&mut batch, table, key, Version(1), &Record::Put { value: &[7; 10], expiry: None });
         }
         store.write(&batch).unwrap();
-        let at = ReadAt { table, version: Version(1), masks: &masks };
+        let at = ReadAt { table, version: Version(1), masks: &masks, layers: &[] };
         let keys = ["a", "b", "c", "d"];
         let count = |bytes_max| at.multi_get_within(&store, &keys, bytes_max, &mut ReadStats::default()).unwrap().len();
         let counts: Vec<usize> = [0, 10, 19, 20, 29, 30].into_iter().map(count).collect();

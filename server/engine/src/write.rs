@@ -45,9 +45,11 @@ pub fn merge<V: View>(
     stats: &mut ReadStats,
 ) -> Result<Result<Head, MergeError>, ReadError> {
     let mut merged = merge.operator.place(head, merge.operand);
-    // A cell holds one record: onto an earlier write of the same version, an operand would take its base's place.
-    let takes_base = matches!(merged, Ok(Merged::Operand(_))) && head.version() == Some(at.version);
-    if takes_base || merged == Ok(Merged::NeedsValue) {
+    // A cell holds one record: onto an earlier write of the same version, an operand would take its base's place. And in
+    // a branch, what the parent has is no base: chains do not go from one table to another.
+    let lacks_base = |version| version == at.version || at.is_of_layer(version);
+    let lacks_base = matches!(merged, Ok(Merged::Operand(_))) && head.version().is_some_and(lacks_base);
+    if lacks_base || merged == Ok(Merged::NeedsValue) {
         let value = at.get(view, merge.key, stats)?.map(|found| found.value).unwrap_or_default();
         merged = merge.operator.fold_to_put(&value, merge.operand);
     }

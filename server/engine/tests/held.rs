@@ -15,8 +15,14 @@ const TABLE: TableId = TableId(1);
 
 fn collect(store: &MemStore, gc: &GcHandle, index: u64, watermark: u64, pins: &[u64]) -> Option<u32> {
     let pins = pins.iter().copied().map(Version).collect();
-    let rules =
-        GcRules { table: TABLE, range: KeyRange::all(), watermark: Version(watermark), pins, masks: MaskSet::new() };
+    let rules = GcRules {
+        table: TABLE,
+        range: KeyRange::all(),
+        watermark: Version(watermark),
+        pins,
+        masks: MaskSet::new(),
+        is_branch: false,
+    };
     gc.stage(GroupId(1), Index(index), Some(rules));
     gc.promote(|_| Ok::<_, Infallible>(Index(index))).unwrap();
     store.flush().unwrap();
@@ -48,7 +54,7 @@ fn the_base_of_what_a_pin_keeps_is_kept_for_it() {
     write::record(&mut batch, TABLE, b"k", Version(1), &Record::Put { value: &[b'a'; 400], expiry: None });
     store.write(&batch).unwrap();
     let mut batch = Batch::new();
-    let at = ReadAt { table: TABLE, version: Version(2), masks: &masks };
+    let at = ReadAt { table: TABLE, version: Version(2), masks: &masks, layers: &[] };
     let head = at.head(&store, b"k", &mut ReadStats::default()).unwrap();
     let merge = write::Merge { key: b"k", operator: MergeOperator::Append, operand: b"b", expiry: None };
     write::merge(&mut batch, &store, &at, &head, &merge, &mut ReadStats::default()).unwrap().unwrap();

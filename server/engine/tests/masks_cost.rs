@@ -42,7 +42,7 @@ impl World {
 
     /// What a get and a scan of all keys cost, and what the keys were last written at.
     fn read(&self) -> (ReadStats, ReadStats, u64) {
-        let at = ReadAt { table: TABLE, version: Version::MAX, masks: &self.masks };
+        let at = ReadAt { table: TABLE, version: Version::MAX, masks: &self.masks, layers: &[] };
         let (mut get, mut scan) = (ReadStats::default(), ReadStats::default());
         let found = at.get(&self.store, &[3], &mut get).unwrap().unwrap();
         let limits = ScanLimits::default();
@@ -96,7 +96,8 @@ fn what_only_lost_attempts_wrote_costs_a_step_for_each_until_it_is_collected() {
     assert!(get.records <= 2 * ROLLBACKS + 2, "{get:?}");
     let gc = lentic_engine::gc::GcHandle::new();
     let (watermark, masks) = (Version(world.version), world.masks.clone());
-    let rules = lentic_engine::gc::GcRules { table: TABLE, range: KeyRange::all(), watermark, pins: Vec::new(), masks };
+    let (table, range, pins) = (TABLE, KeyRange::all(), Vec::new());
+    let rules = lentic_engine::gc::GcRules { table, range, watermark, pins, masks, is_branch: false };
     gc.stage(lentic_types::GroupId(1), lentic_types::Index(1), Some(rules));
     gc.promote(|_| Ok::<_, std::convert::Infallible>(lentic_types::Index(1))).unwrap();
     world.store.flush().unwrap();

@@ -6,7 +6,7 @@ use lentic_engine::keys::sys;
 use lentic_engine::store::{Export, Import, TransferError};
 use lentic_engine::testing::{Subject, contract, run, steps, transfer};
 use lentic_engine::{Batch, Family, Portable, Span, Store, View};
-use lentic_types::{GroupId, Index, KeyRange, TableId};
+use lentic_types::{GroupId, Index};
 use proptest::prelude::*;
 
 /// A process with its store.
@@ -31,7 +31,7 @@ impl Subject for Mem {
     }
 
     fn collect(&mut self) {
-        self.store.compact(TableId(7), &KeyRange::all(), &self.gc);
+        self.gc.ranges().iter().for_each(|(table, range)| self.store.compact(*table, range, &self.gc));
     }
 }
 

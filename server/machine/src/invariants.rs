@@ -46,6 +46,17 @@ pub fn nothing_is_ahead(shard: &Shard) -> bool {
         })
 }
 
+/// All of a branch's own history is above what it reads through to, and that goes down from layer to layer.
+#[must_use]
+pub fn branches_continue(shard: &Shard) -> bool {
+    let versions: Vec<Version> = shard.layers().iter().map(|layer| layer.version).collect();
+    let Some(first) = versions.first() else { return true };
+    versions.is_sorted_by(|one, next| one >= next)
+        && *first <= shard.descriptor().watermark
+        && shard.masks().masks().iter().all(|mask| mask.from >= *first)
+        && *first < shard.newest()
+}
+
 /// Every lock is of an open transaction, and known as such.
 #[must_use]
 pub fn locks_are_of_open_txns(locks: &Locks) -> bool {
@@ -100,7 +111,13 @@ pub fn image_matches_store(shard: &Shard, view: &impl View) -> Result<bool, Stor
 
 /// Everything that must hold of a shard between two entries. The error names what does not.
 pub fn check(shard: &Shard, view: &impl View) -> Result<(), String> {
+    // It has all that rides in the group.
     let image_matches = image_matches_store(shard, view).map_err(|error| error.to_string())?;
+    shard.riders().try_for_each(|(rider, _)| check_image(rider, true))?;
+    check_image(shard, image_matches)
+}
+
+fn check_image(shard: &Shard, image_matches: bool) -> Result<(), String> {
     for (holds, name) in [
         (fences_are_disjoint(shard.fences()), "fences_are_disjoint"),
         (fences_are_inside(shard), "fences_are_inside"),
@@ -110,6 +127,7 @@ pub fn check(shard: &Shard, view: &impl View) -> Result<(), String> {
         (ranges_keep_writers_out(shard.locks()), "ranges_keep_writers_out"),
         (nothing_waits_without_reason(shard.locks()), "nothing_waits_without_reason"),
         (open_and_ended_are_disjoint(shard.locks()), "open_and_ended_are_disjoint"),
+        (branches_continue(shard), "branches_continue"),
         (image_matches, "image_matches_store"),
     ] {
         if !holds {

@@ -7,9 +7,10 @@
 //! | file | idea |
 //! |---|---|
 //! | `apply` | the switch: from an entry to its effects |
-//! | `register_node`, `create_table`, `drop_table`, `extend_window`, `issue_clients`, `set_replicas`, `set_cluster`, `create_pin`, `renew_pin`, `release_pin`, `sweep_pins` | one command each |
+//! | `register_node`, `create_table`, `create_branch`, `drop_table`, `extend_window`, `issue_clients`, `set_replicas`, `set_cluster`, `create_pin`, `renew_pin`, `release_pin`, `sweep_pins` | one command each |
 //! | `command`, `outcome` | what goes in and what comes out, with their bytes in `codec` |
 //! | `catalog` | nodes, tables and shards, with the lookups that a router needs |
+//! | `branches` | which table continues which, and whose groups its shards ride in |
 //! | `pins` | versions that are kept from GC, and the floor below which no more come |
 //! | `name`, `options` | how a table may be called, and what it may be asked to be |
 //! | `rows` | the bytes of the state in the store |
@@ -18,9 +19,11 @@
 //! Commands to come have their place beside these: removal of nodes, split and move.
 
 mod apply;
+mod branches;
 mod catalog;
 mod codec;
 mod command;
+mod create_branch;
 mod create_pin;
 mod create_table;
 mod drop_table;
@@ -40,7 +43,7 @@ mod state;
 mod sweep_pins;
 
 pub use apply::MetaApplied;
-pub use catalog::{Catalog, Node, ShardPlace, Table};
+pub use catalog::{Catalog, Node, Origin, ShardPlace, Table};
 pub use command::MetaCommand;
 pub use name::canonical_name;
 pub use options::TableOptions;

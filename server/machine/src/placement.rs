@@ -121,13 +121,14 @@ pub fn add_replica(catalog: &Catalog, shard: ShardId, avoid: &[NodeId]) -> Optio
 }
 
 /// The shards that have fewer replicas than they should on nodes that are not to be avoided, though there is a node for
-/// one more: by id.
+/// one more: by id. Those that ride in the groups of others are where those are.
 pub fn under_replicated<'a>(catalog: &'a Catalog, avoid: &'a [NodeId]) -> impl Iterator<Item = &'a ShardPlace> {
     let alive = |nodes: &mut dyn Iterator<Item = &NodeId>| nodes.filter(|node| !avoid.contains(node)).count();
     let nodes = alive(&mut catalog.nodes.keys());
     catalog
         .shards
         .values()
+        .filter(|place| catalog.home_of(place) == Some(place.shard))
         .filter(move |place| alive(&mut place.replicas.iter()) < catalog.replicas_of(place.table).min(nodes))
 }
 

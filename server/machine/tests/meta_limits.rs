@@ -3,8 +3,8 @@
 use lentic_engine::{Batch, MemStore, Store};
 use lentic_machine::meta::TableOptions;
 use lentic_machine::{Meta, MetaApplied, MetaCommand, MetaOutcome, MetaRefusal, invariants};
-use lentic_types::limits::{NODES_MAX, SHARDS_MAX, SHARDS_PER_TABLE_MAX};
-use lentic_types::{ClusterId, ErrorKind, NodeId};
+use lentic_types::limits::{BRANCHES_MAX, NODES_MAX, SHARDS_MAX, SHARDS_PER_TABLE_MAX};
+use lentic_types::{ClusterId, ErrorKind, NodeId, Version};
 
 struct Replica {
     store: MemStore,
@@ -55,6 +55,28 @@ fn a_cluster_of_the_most_nodes() {
     }
     assert_eq!(replica.register(NODES_MAX + 1), too_many("nodes", NODES_MAX));
     assert_eq!(replica.register(7), MetaOutcome::Node(NodeId(7)), "one that is there");
+    invariants::check_meta(&replica.meta, &replica.store).expect("the invariants hold");
+}
+
+#[test]
+fn a_table_of_the_most_branches() {
+    let mut replica = Replica::new();
+    replica.register(1);
+    replica.create(0, 1);
+    let now = Version::tick(9, 0).expect("in range");
+    assert_eq!(replica.apply(&MetaCommand::ExtendWindow { until: now }), MetaOutcome::Window(now));
+    let mut branch = |name: String, of: &str| {
+        let mut nonce = [0; 16];
+        nonce[..name.len()].copy_from_slice(name.as_bytes());
+        let of = of.to_owned();
+        replica.apply(&MetaCommand::CreateBranch { name, of, version: now, now, nonce })
+    };
+    for number in 1..=BRANCHES_MAX {
+        let of = if number.is_multiple_of(2) { "b1" } else { "t0" };
+        assert!(matches!(branch(format!("b{number}"), of), MetaOutcome::Table { created: true, .. }));
+    }
+    let full = too_many("branches of one table and its branches", BRANCHES_MAX);
+    assert_eq!((branch("more".to_owned(), "t0"), branch("most".to_owned(), "b2")), (full.clone(), full));
     invariants::check_meta(&replica.meta, &replica.store).expect("the invariants hold");
 }
 

@@ -40,6 +40,8 @@ struct Model {
     /// All pins ever; `None` once gone.
     pins: Vec<Option<Pin>>,
     floor: Version,
+    /// Of the branches that there are: table, parent, version, pin.
+    branches: Vec<(u32, u32, Version, PinId)>,
 }
 
 /// Table, first key and replicas of a shard.
@@ -74,8 +76,15 @@ impl Model {
             MetaCommand::CreateTable { name, options, avoid } => self.create(&name, &options, &avoid, after),
             MetaCommand::DropTable { name } => {
                 let place = self.find(&name).ok_or(ErrorKind::NotFound)?;
-                self.tables[place] = None;
                 let table = u32::try_from(place + 1).expect("small");
+                if self.branches.iter().any(|(_, of, ..)| *of == table) {
+                    return Err(ErrorKind::InUse);
+                }
+                if let Some(of) = self.branches.iter().position(|(branch, ..)| *branch == table) {
+                    let (.., pin) = self.branches.remove(of);
+                    self.pins[usize::try_from(pin.0 - 1).expect("small")] = None;
+                }
+                self.tables[place] = None;
                 let mut gone = Vec::new();
                 for (number, shard) in self.shards.iter_mut().enumerate() {
                     if let Some((_, start, _)) = shard.take_if(|(of, ..)| *of == table) {
@@ -90,6 +99,7 @@ impl Model {
                 let shards = gone.into_iter().map(|(_, shard)| shard).collect();
                 Ok(MetaOutcome::Dropped { table: TableId(table), shards })
             }
+            MetaCommand::CreateBranch { name, of, version, now, nonce } => self.branch(&name, &of, version, now, nonce),
             MetaCommand::ExtendWindow { until } => {
                 self.window = self.window.max(until.0);
                 Ok(MetaOutcome::Window(Version(self.window)))
@@ -100,13 +110,14 @@ impl Model {
                 Ok(MetaOutcome::Clients { first: ClientId(self.clients + 1 - u64::from(count)), count })
             }
             MetaCommand::SetReplicas { shard, epoch, replicas } => {
-                let place = shard
-                    .0
-                    .checked_sub(2)
-                    .and_then(|place| self.shards.get_mut(usize::try_from(place).expect("small")));
-                let Some(Some((_, _, current))) = place else { return Err(ErrorKind::NotFound) };
+                let place =
+                    shard.0.checked_sub(2).and_then(|place| self.shards.get(usize::try_from(place).expect("small")));
+                let Some(Some((table, start, _))) = place.cloned() else { return Err(ErrorKind::NotFound) };
                 if epoch != Epoch(1) {
                     return Err(ErrorKind::WrongEpoch);
+                }
+                if self.branches.iter().any(|(branch, ..)| *branch == table) {
+                    return Err(ErrorKind::Invalid);
                 }
                 if replicas.is_empty() {
                     return Err(ErrorKind::Invalid);
@@ -117,7 +128,10 @@ impl Model {
                 if replicas.iter().collect::<BTreeSet<_>>().len() < replicas.len() {
                     return Err(ErrorKind::Invalid);
                 }
-                *current = replicas;
+                let tree: Vec<_> = (1..=self.tables.len()).map(|of| u32::try_from(of).expect("small")).collect();
+                let tree: Vec<_> = tree.into_iter().filter(|of| self.root_of(*of) == table).collect();
+                let moved = |shard: &&mut Place| tree.contains(&shard.0) && shard.1 == start;
+                self.shards.iter_mut().flatten().filter(moved).for_each(|shard| shard.2 = replicas.clone());
                 Ok(MetaOutcome::Done)
             }
             MetaCommand::CreatePin { pin, lease_ms } => self.pin(pin, lease_ms),
@@ -128,6 +142,9 @@ impl Model {
                 let place = pin.0.checked_sub(1).and_then(|place| usize::try_from(place).ok());
                 let old = place.and_then(|place| self.pins.get_mut(place)?.as_mut());
                 let old = old.filter(|old| old.expires.is_none_or(|end| end > now)).ok_or(ErrorKind::NotFound)?;
+                if old.kind == PinKind::Branch {
+                    return Err(ErrorKind::InUse);
+                }
                 let end = Version(now.0 + (lease_ms << 22));
                 old.expires = match (lease_ms, old.expires) {
                     (0, _) => None,
@@ -139,6 +156,9 @@ impl Model {
             MetaCommand::ReleasePin { pin } => {
                 let place = pin.0.checked_sub(1).and_then(|place| usize::try_from(place).ok());
                 let old = place.and_then(|place| self.pins.get_mut(place)).ok_or(ErrorKind::NotFound)?;
+                if old.as_ref().is_some_and(|old| old.kind == PinKind::Branch) {
+                    return Err(ErrorKind::InUse);
+                }
                 old.take().map(|_| MetaOutcome::Done).ok_or(ErrorKind::NotFound)
             }
             MetaCommand::SweepPins { now, floor } => {
@@ -198,6 +218,58 @@ impl Model {
         Ok(MetaOutcome::Pinned { pin, version })
     }
 
+    /// The table at the end of a table's parents.
+    fn root_of(&self, table: u32) -> u32 {
+        let parent = self.branches.iter().find(|(branch, ..)| *branch == table);
+        parent.map_or(table, |(_, of, ..)| self.root_of(*of))
+    }
+
+    fn branch(&mut self, name: &str, of: &str, version: Version, now: Version, nonce: [u8; 16]) -> Expected {
+        let of_nonce = self.pins.iter().flatten().find(|pin| pin.nonce == nonce).map(|pin| pin.pin);
+        if let Some(place) = self.find(name) {
+            let table = u32::try_from(place + 1).expect("small");
+            let is_copy = self.branches.iter().any(|(branch, .., pin)| *branch == table && Some(*pin) == of_nonce);
+            return match is_copy {
+                true => Ok(MetaOutcome::Table { table: TableId(table), created: false }),
+                false => Err(ErrorKind::AlreadyExists),
+            };
+        }
+        if of_nonce.is_some() {
+            return Err(ErrorKind::AlreadyExists);
+        }
+        let parent = self.find(of).ok_or(ErrorKind::NotFound)?;
+        let (_, options) = self.tables[parent].clone().expect("it was found");
+        let parent = u32::try_from(parent + 1).expect("small");
+        if now.0 > self.window || version > now {
+            return Err(ErrorKind::VersionTooNew);
+        }
+        let is_of_parent = |span: &PinSpan| span.table.0 == parent && span.range == KeyRange::all();
+        let is_held = |pin: &Pin| pin.version == version && pin.spans.iter().any(is_of_parent);
+        let begins = self.branches.iter().find(|(branch, ..)| *branch == parent).map(|(_, _, version, _)| *version);
+        if version < self.floor && !self.pins.iter().flatten().any(is_held) || begins.is_some_and(|at| version < at) {
+            return Err(ErrorKind::VersionTooOld);
+        }
+        let (table, pin) = (u32::try_from(self.tables.len() + 1).expect("small"), PinId(self.pins.len() as u64 + 1));
+        let full = |name: &str| if name.contains('.') { name.to_owned() } else { format!("default.{name}") };
+        self.pins.push(Some(Pin {
+            pin,
+            kind: PinKind::Branch,
+            name: format!("branch/{table}"),
+            owner: full(name),
+            nonce,
+            spans: vec![PinSpan { table: TableId(parent), range: KeyRange::all() }],
+            version,
+            created: now,
+            expires: None,
+        }));
+        let mut shards: Vec<Place> = self.shards.iter().flatten().filter(|(of, ..)| *of == parent).cloned().collect();
+        shards.sort();
+        self.shards.extend(shards.into_iter().map(|(_, start, replicas)| Some((table, start, replicas))));
+        self.tables.push(Some((full(name), options)));
+        self.branches.push((table, parent, version, pin));
+        Ok(MetaOutcome::Table { table: TableId(table), created: true })
+    }
+
     fn find(&self, name: &str) -> Option<usize> {
         let full = if name.contains('.') { name.to_owned() } else { format!("default.{name}") };
         self.tables.iter().position(|table| table.as_ref().is_some_and(|(name, _)| *name == full))
@@ -216,7 +288,8 @@ impl Model {
         if let Some(place) = self.find(name) {
             let (_, existing) = self.tables[place].as_ref().expect("it was found");
             let table = TableId(u32::try_from(place + 1).expect("small"));
-            return if *existing == options {
+            let is_branch = self.branches.iter().any(|(branch, ..)| *branch == table.0);
+            return if *existing == options && !is_branch {
                 Ok(MetaOutcome::Table { table, created: false })
             } else {
                 Err(ErrorKind::AlreadyExists)
@@ -267,6 +340,9 @@ impl Model {
         assert_eq!(catalog.tables.len(), self.tables.iter().flatten().count());
         assert_eq!(catalog.shards.len(), self.shards.iter().flatten().count());
         assert_eq!(catalog.replicas, self.replicas.unwrap_or(3));
+        let branches: Vec<_> =
+            catalog.branches.iter().map(|(branch, of)| (branch.0, of.table.0, of.version, of.pin)).collect();
+        assert_eq!(branches, self.branches);
         let pins = meta.pins();
         assert!(pins.iter().eq(self.pins.iter().flatten()));
         assert_eq!((pins.floor(), pins.given()), (self.floor, self.pins.len() as u64));
@@ -449,6 +525,9 @@ fn command() -> impl Strategy<Value = MetaCommand> {
         6 => (name(), options(), nodes(0..3))
             .prop_map(|(name, options, avoid)| MetaCommand::CreateTable { name, options, avoid }),
         2 => name().prop_map(|name| MetaCommand::DropTable { name }),
+        4 => (name(), name(), time(), time(), 0u8..12).prop_map(|(name, of, version, now, nonce)| {
+            MetaCommand::CreateBranch { name, of, version, now, nonce: [nonce; 16] }
+        }),
         3 => (0u64..1 << 40).prop_map(|until| MetaCommand::ExtendWindow { until: Version(until) }),
         1 => (0u32..5).prop_map(|count| MetaCommand::IssueClients { count }),
         4 => (0u64..14, 1u64..3, nodes(0..4)).prop_map(|(shard, epoch, replicas)| MetaCommand::SetReplicas {

@@ -222,7 +222,7 @@ impl<S: Portable> Node<S> {
     #[must_use]
     pub fn groups(&self) -> Vec<(String, Status)> {
         let meta = ("meta group".to_owned(), self.gateway.meta.group.status());
-        let shards = self.gateway.shards.all();
+        let shards = self.gateway.shards.groups();
         let shards = shards.iter().map(|replica| (format!("shard {}", replica.shard), replica.status()));
         [meta].into_iter().chain(shards).collect()
     }
@@ -230,7 +230,7 @@ impl<S: Portable> Node<S> {
     /// Looks at the groups of this node, as they look from here.
     pub fn each_group(&self, mut look: impl FnMut(GroupId, &Status)) {
         look(meta::GROUP, &self.gateway.meta.group.watch().borrow());
-        for replica in self.gateway.shards.all() {
+        for replica in self.gateway.shards.groups() {
             look(GroupId::from(replica.shard), &replica.group.watch().borrow());
         }
     }
@@ -243,14 +243,14 @@ impl<S: Portable> Node<S> {
     /// The same for all groups at once.
     pub async fn release_logs(&self) {
         self.release_log(meta::GROUP).await;
-        for replica in self.gateway.shards.all() {
+        for replica in self.gateway.shards.groups() {
             self.release_log(GroupId::from(replica.shard)).await;
         }
     }
 
     /// Hands over what this node leads, then stops. Nothing that was acknowledged depends on it.
     pub async fn shutdown(&self) {
-        for replica in self.gateway.shards.all() {
+        for replica in self.gateway.shards.groups() {
             hand_over(self.id(), &replica.group).await;
         }
         hand_over(self.id(), &self.gateway.meta.group).await;

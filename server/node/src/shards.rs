@@ -5,11 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lentic_engine::Portable;
 use lentic_machine::meta::Catalog;
+use lentic_runtime::spawn;
 use lentic_types::{GroupId, Index, ShardId};
 use tokio::sync::watch;
 use tracing::{error, info};
 
 use crate::shard::replica::{Replica, Shared};
+use crate::shard::riders;
 
 /// The replicas of this node.
 pub(crate) struct Shards<S: Portable> {
@@ -32,37 +34,44 @@ impl<S: Portable> Shards<S> {
         self.here().values().cloned().collect()
     }
 
+    /// The replicas that have groups of their own: each group once.
+    pub(crate) fn groups(&self) -> Vec<Arc<Replica<S>>> {
+        self.here().values().filter(|replica| !replica.is_rider()).cloned().collect()
+    }
+
     /// How many shards this node leads.
     pub(crate) fn leading(&self) -> u32 {
         u32::try_from(self.all().iter().filter(|replica| replica.serves()).count()).unwrap_or(u32::MAX)
     }
 
     /// Starts and ends replicas as the catalog changes. It ends with the node.
-    pub(crate) async fn follow(&self, mut catalog: watch::Receiver<Arc<Catalog>>) {
+    pub(crate) async fn follow(self: Arc<Self>, mut catalog: watch::Receiver<Arc<Catalog>>) {
         loop {
             let now = Arc::clone(&catalog.borrow_and_update());
-            self.settle(&now).await;
+            self.settle(&now, &catalog).await;
             if catalog.changed().await.is_err() {
                 return;
             }
         }
     }
 
-    async fn settle(&self, catalog: &Catalog) {
+    async fn settle(self: &Arc<Self>, catalog: &Catalog, changes: &watch::Receiver<Arc<Catalog>>) {
         let node = self.shared.node;
         let gone: Vec<_> =
-            self.all().into_iter().filter(|replica| !catalog.shards.contains_key(&replica.shard)).collect();
+            self.groups().into_iter().filter(|replica| !catalog.shards.contains_key(&replica.shard)).collect();
         for replica in gone {
             self.end(&replica).await;
         }
         for place in catalog.shards_on(node) {
-            if self.get(place.shard).is_some() {
+            if self.get(place.shard).is_some() || catalog.home_of(place) != Some(place.shard) {
                 continue;
             }
             match Replica::start(&self.shared, catalog, place).await {
                 Ok(replica) => {
                     info!(shard = place.shard.0, table = place.table.0, "replica started");
-                    self.here().insert(place.shard, Arc::new(replica));
+                    let replica = Arc::new(replica);
+                    self.here().insert(place.shard, Arc::clone(&replica));
+                    spawn(riders::keep(Arc::clone(self), replica, changes.clone()));
                 }
                 Err(reason) => {
                     error!(shard = place.shard.0, reason, "replica not started; look at the disk, then restart");
@@ -73,20 +82,39 @@ impl<S: Portable> Shards<S> {
 
     /// Ends a replica whose shard is gone, and clears what it kept.
     async fn end(&self, replica: &Replica<S>) {
-        let (group, descriptor) = (GroupId::from(replica.shard), replica.descriptor());
+        let group = GroupId::from(replica.shard);
+        replica.shown().leave();
         self.here().remove(&replica.shard);
+        let mut spans = lentic_machine::shard::spans(group, &replica.descriptor());
+        for (rider, lies) in riders::of(replica) {
+            self.remove(rider);
+            self.shared.gc.stage(rider.into(), Index(0), None);
+            spans.extend(lies);
+        }
+        spans.sort();
         if let Err(error) = self.shared.host.remove(group).await {
             error!(shard = replica.shard.0, %error, "the log of a dropped shard was not removed");
             return;
         }
         replica.leaves();
         self.shared.gc.stage(group, Index(0), None);
-        let spans = lentic_machine::shard::spans(group, &descriptor);
         let store = &self.shared.store;
         let cleared = lentic_runtime::blocking(|| store.clear(group, &spans));
         match cleared {
             Ok(()) => info!(shard = replica.shard.0, "replica of a dropped shard removed"),
             Err(error) => error!(shard = replica.shard.0, %error, "what a dropped shard kept was not cleared"),
+        }
+    }
+
+    /// Adds the replica of a branch's shard.
+    pub(crate) fn add(&self, replica: Replica<S>) {
+        self.here().insert(replica.shard, Arc::new(replica));
+    }
+
+    /// Lets go of the replica of a branch's shard, if it is here.
+    pub(crate) fn remove(&self, rider: ShardId) {
+        if let Some(replica) = self.here().remove(&rider) {
+            replica.shown().leave();
         }
     }
 

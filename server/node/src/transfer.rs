@@ -1,4 +1,11 @@
 //! Replica snapshots: what replication asks for, from what a store can do.
+//!
+//! With a group goes all that rides in it. The receiver cannot know what that is, so a file of its own says it, behind those of
+//! the store:
+//!
+//! ```text
+//! riders      n rider*          rider     group table range
+//! ```
 
 use std::sync::Arc;
 
@@ -6,14 +13,24 @@ use bytes::Bytes;
 use lentic_engine::keys::sys::{self, SysKind};
 use lentic_engine::store::portable;
 use lentic_engine::{Family, Portable, Span};
+use lentic_machine::shard::{self, Descriptor};
 use lentic_raft::{Export, Fault, FileInfo, Import, Transfer};
 use lentic_runtime::blocking;
-use lentic_types::GroupId;
+use lentic_types::codec::{DecodeError, Reader, put_varint};
+use lentic_types::limits::{BRANCHES_MAX, KEY_BYTES_MAX};
+use lentic_types::{Epoch, GroupId, TableId, Version};
 
 use crate::failure::fault;
 use crate::shard::whole::Whole;
 
-/// Sends and receives the state of one group, which lies in some spans of a store.
+/// The name of the file that says what rides in the group. It is none of a store's.
+const RIDERS: &str = "riders";
+/// Most bytes of it.
+const RIDERS_BYTES_MAX: usize = BRANCHES_MAX * (2 * KEY_BYTES_MAX + 64);
+/// How often an export is made again because the riders have changed meanwhile. They seldom do.
+const ATTEMPTS_MAX: usize = 8;
+
+/// Sends and receives the state of one group, which lies in some spans of a store, and of what rides in it.
 pub(crate) struct StoreTransfer<S> {
     group: GroupId,
     store: Arc<S>,
@@ -30,28 +47,91 @@ impl<S: Portable> StoreTransfer<S> {
 
 impl<S: Portable> Transfer for StoreTransfer<S> {
     fn export(&self) -> Result<Box<dyn Export>, Fault> {
-        let replica = (Family::Sys, sys::key(self.group, SysKind::Replica, &[]));
-        let export = blocking(|| self.store.export(&self.spans, &[replica])).map_err(fault)?;
+        let (export, riders) = self.export_with_riders()?;
         let replica = portable::Export::values(&export).first().cloned().flatten();
         let replica = replica.ok_or_else(|| fault("the state to be sent says nothing of its last entry"))?;
         let mut files: Vec<_> = portable::Export::files(&export).iter().map(info).collect();
+        if !riders.is_empty() {
+            let crc32 = crc32fast::hash(&riders);
+            files.push(FileInfo { name: RIDERS.to_owned(), bytes: riders.len() as u64, crc32 });
+        }
         if lentic_types::mutant!("lossy-snapshot") && files.len() > 1 {
             files.truncate(1);
         }
-        Ok(Box::new(StoreExport { export, replica: replica.into(), files }))
+        Ok(Box::new(StoreExport { export, replica: replica.into(), files, riders }))
     }
 
     fn import(&self) -> Result<Box<dyn Import>, Fault> {
         let import = self.store.import().map_err(fault)?;
         let (group, store, spans) = (self.group, Arc::clone(&self.store), self.spans.clone());
-        Ok(Box::new(StoreImport { group, store, spans, whole: Arc::clone(&self.whole), import }))
+        let whole = Arc::clone(&self.whole);
+        Ok(Box::new(StoreImport { group, store, spans, whole, import, riders: Vec::new() }))
     }
+}
+
+impl<S: Portable> StoreTransfer<S> {
+    /// The state of the group at one moment, and what rode in it then: empty if nothing does.
+    fn export_with_riders(&self) -> Result<(S::Export, Bytes), Fault> {
+        let replica = (Family::Sys, sys::key(self.group, SysKind::Replica, &[]));
+        let changed = (Family::Sys, shard::changed_key(self.group));
+        for _ in 0..ATTEMPTS_MAX {
+            // In this order: if the row is the same in the export, so are the riders.
+            let before = self.store.get(changed.0, &changed.1).map_err(fault)?;
+            let Ok(mut riders) = shard::riders_in(&*self.store, self.group) else { continue };
+            if lentic_types::mutant!("branch-not-in-snapshot") {
+                riders.clear();
+            }
+            let mut spans = self.spans.clone();
+            spans.extend(riders.iter().flat_map(|(group, descriptor)| shard::spans(*group, descriptor)));
+            spans.sort();
+            let keys = [replica.clone(), changed.clone()];
+            let export = blocking(|| self.store.export(&spans, &keys)).map_err(fault)?;
+            if portable::Export::values(&export).get(1) == Some(&before) {
+                return Ok((export, encode(&riders)));
+            }
+        }
+        Err(fault("what rides in the group changes all the time; the snapshot is made again"))
+    }
+}
+
+fn encode(riders: &[(GroupId, Descriptor)]) -> Bytes {
+    let mut out = Vec::new();
+    if !riders.is_empty() {
+        put_varint(&mut out, riders.len() as u64);
+    }
+    for (group, descriptor) in riders {
+        put_varint(&mut out, group.0);
+        put_varint(&mut out, u64::from(descriptor.table.0));
+        shard::encode_range(&mut out, &descriptor.range);
+    }
+    out.into()
+}
+
+/// The spans of riders that a file tells of.
+fn decode(file: &[u8]) -> Result<Vec<Span>, DecodeError> {
+    let mut reader = Reader::new(file);
+    let count = reader.count(3, "riders")?;
+    if count > BRANCHES_MAX {
+        return Err(DecodeError::Invalid { field: "riders" });
+    }
+    let mut spans = Vec::new();
+    for _ in 0..count {
+        let group = GroupId(reader.varint("rider")?);
+        let table = u32::try_from(reader.varint("table of rider")?)
+            .map_err(|_| DecodeError::Invalid { field: "table of rider" })?;
+        let (table, range) = (TableId(table), shard::decode_range(&mut reader)?);
+        let descriptor = Descriptor { table, range, epoch: Epoch(1), watermark: Version::ZERO, ttl_ms: 0 };
+        spans.extend(shard::spans(group, &descriptor));
+    }
+    reader.finish("riders")?;
+    Ok(spans)
 }
 
 struct StoreExport<E> {
     export: E,
     replica: Bytes,
     files: Vec<FileInfo>,
+    riders: Bytes,
 }
 
 impl<E: portable::Export> Export for StoreExport<E> {
@@ -64,6 +144,11 @@ impl<E: portable::Export> Export for StoreExport<E> {
     }
 
     fn read(&self, file: usize, offset: u64, bytes_max: usize) -> Result<Bytes, Fault> {
+        if self.files.get(file).is_some_and(|file| file.name == RIDERS) {
+            let start = usize::try_from(offset).map_or(self.riders.len(), |offset| offset.min(self.riders.len()));
+            let end = start.saturating_add(bytes_max).min(self.riders.len());
+            return Ok(self.riders.slice(start..end));
+        }
         blocking(|| self.export.read(file, offset, bytes_max)).map_err(fault)
     }
 }
@@ -74,18 +159,36 @@ struct StoreImport<S: Portable> {
     spans: Vec<Span>,
     whole: Arc<Whole>,
     import: S::Import,
+    riders: Vec<u8>,
 }
 
 impl<S: Portable> Import for StoreImport<S> {
     fn write(&mut self, file: &FileInfo, offset: u64, bytes: &[u8]) -> Result<(), Fault> {
+        if file.name == RIDERS {
+            let start = usize::try_from(offset).map_err(fault)?;
+            if start > self.riders.len() || start + bytes.len() > RIDERS_BYTES_MAX {
+                return Err(fault("what rides in the group is told in parts that do not fit together"));
+            }
+            self.riders.truncate(start);
+            self.riders.extend_from_slice(bytes);
+            return Ok(());
+        }
         let import = &mut self.import;
         blocking(|| portable::Import::write(import, &portable(file), offset, bytes)).map_err(fault)
     }
 
     fn finish(self: Box<Self>, files: &[FileInfo]) -> Result<(), Fault> {
-        let files: Vec<_> = files.iter().map(portable).collect();
-        let Self { group, store, spans, whole, import } = *self;
+        let files: Vec<_> = files.iter().filter(|file| file.name != RIDERS).map(portable).collect();
+        let Self { group, store, mut spans, whole, import, riders } = *self;
+        // What rides here goes with the rest, also where the sender has it no more.
+        let here = shard::riders_in(&*store, group).map_err(fault)?;
+        spans.extend(here.iter().flat_map(|(group, descriptor)| shard::spans(*group, descriptor)));
+        if !riders.is_empty() {
+            spans.extend(decode(&riders).map_err(fault)?);
+        }
         whole.broken();
+        spans.sort();
+        spans.dedup();
         blocking(|| store.install(import, group, &spans, &files)).map_err(fault)
     }
 }
@@ -96,4 +199,96 @@ fn info(file: &portable::PortableFile) -> FileInfo {
 
 fn portable(file: &FileInfo) -> portable::PortableFile {
     portable::PortableFile { name: file.name.clone(), bytes: file.bytes, crc32: file.crc32 }
+}
+
+#[cfg(test)]
+mod tests {
+    use lentic_engine::MemStore;
+    use lentic_engine::store::Store as _;
+    use lentic_machine::Shard;
+    use lentic_machine::meta::GROUP;
+    use lentic_machine::shard::{Action, Branch, Command, HeadsOptions, Operation, Request, Write};
+    use lentic_types::{Index, KeyRange, ShardId};
+
+    use super::*;
+
+    const HOME: GroupId = GroupId(GROUP.0 + 1);
+
+    fn descriptor(table: u32) -> Descriptor {
+        Descriptor {
+            table: TableId(table),
+            range: KeyRange::all(),
+            epoch: Epoch(1),
+            watermark: Version::ZERO,
+            ttl_ms: 0,
+        }
+    }
+
+    fn apply(store: &MemStore, shard: &mut Shard, rider: Option<ShardId>, action: Action) {
+        let version = shard.newest().max(rider.and_then(|rider| shard.rider(rider)).map_or(Version(0), Shard::newest));
+        let requests = vec![Request { version: Version(version.0 + 1), key: None, action }];
+        let command = Command { epoch: Epoch(1), requests };
+        let mut batch = shard.apply_for(rider, shard.applied().next(), &command, store).unwrap().batch;
+        batch.put(Family::Sys, &sys::key(HOME, SysKind::Replica, &[]), b"replica");
+        store.write(&batch).unwrap();
+    }
+
+    /// A store with a group, and the branches of these numbers in it, each with a value of its own.
+    fn store(riders: &[u64]) -> MemStore {
+        let (store, mut batch) = (MemStore::new(), lentic_engine::Batch::new());
+        Shard::create(&mut batch, HOME, &descriptor(1));
+        store.write(&batch).unwrap();
+        let mut shard = Shard::load(&store, HOME, &HeadsOptions::default()).unwrap().unwrap();
+        let put = || {
+            let put = Operation::Put { key: "k".into(), value: "v".into(), expiry: None };
+            Action::Write(Write { operations: vec![put], ..Write::default() })
+        };
+        apply(&store, &mut shard, None, put());
+        for rider in riders {
+            let (id, table) = (ShardId(*rider), TableId(u32::try_from(*rider).unwrap()));
+            let branch = Branch { shard: id, table, version: Version(1), revision: 1 };
+            apply(&store, &mut shard, None, Action::Branch(branch));
+            apply(&store, &mut shard, Some(id), put());
+        }
+        store
+    }
+
+    fn transfer(from: &MemStore, to: &MemStore) {
+        let of = |store: &MemStore| {
+            let store = Arc::new(store.crash(store.unflushed()));
+            (StoreTransfer::new(HOME, Arc::clone(&store), shard::spans(HOME, &descriptor(1)), Arc::default()), store)
+        };
+        let (sender, _) = of(from);
+        let (receiver, received) = of(to);
+        let (export, mut import) = (sender.export().unwrap(), receiver.import().unwrap());
+        for (position, file) in export.files().iter().enumerate() {
+            import.write(file, 0, &export.read(position, 0, 5).unwrap()).unwrap();
+            import.write(file, 5, &export.read(position, 5, usize::MAX).unwrap()).unwrap();
+        }
+        import.finish(export.files()).unwrap();
+        for family in Family::ALL {
+            assert_eq!(received.entries(family), from.entries(family), "{family:?}");
+        }
+        let shard = Shard::load(&*received, HOME, &HeadsOptions::default()).unwrap();
+        assert!(shard.is_some_and(|shard| shard.applied() > Index(0)));
+    }
+
+    #[test]
+    fn what_rides_in_a_group_goes_with_it() {
+        transfer(&store(&[12, 13]), &store(&[]));
+        // What the receiver has and the sender has not, goes.
+        transfer(&store(&[12]), &store(&[12, 14]));
+        transfer(&store(&[]), &store(&[14]));
+    }
+
+    #[test]
+    fn golden_bytes_of_riders() {
+        let file = encode(&[(GroupId(300), descriptor(7))]);
+        assert_eq!(&file[..], b"\x01\xac\x02\x07\x00\x00");
+        assert_eq!(decode(&file), Ok(shard::spans(GroupId(300), &descriptor(7))));
+        for length in 0..file.len() {
+            assert!(decode(&file[..length]).is_err(), "the first {length} bytes");
+        }
+        assert_eq!(encode(&[]), Bytes::new(), "nothing rides, and nothing is said");
+    }
 }

@@ -45,7 +45,7 @@ pub(crate) fn start<S: Portable>(gateway: &Gateway<S>, registration: Registratio
     spawn(async move { follow_others(&meta).await });
     let shards = Arc::clone(&gateway.shards);
     let catalog = gateway.meta.catalog.subscribe();
-    spawn(async move { shards.follow(catalog).await });
+    spawn(shards.follow(catalog));
     let register = gateway.clone();
     spawn(async move { self::register(&register, registration).await });
     let alive = gateway.clone();
@@ -179,7 +179,7 @@ async fn keep_store<S: Portable>(gateway: &Gateway<S>) {
         }
         gateway.shards.shared.windows.sweep();
         release(gateway, meta::GROUP, false).await;
-        for replica in gateway.shards.all() {
+        for replica in gateway.shards.groups() {
             release(gateway, GroupId::from(replica.shard), false).await;
         }
     }

@@ -119,6 +119,7 @@ impl CompactionFilter for Filter {
         match self.judge.judge(key, value) {
             Verdict::Keep => CompactionDecision::Keep,
             Verdict::Drop => CompactionDecision::Remove,
+            Verdict::Hide => CompactionDecision::Change(DELETE_BYTES),
             Verdict::Bury => {
                 self.found.push(key.to_vec());
                 if value == DELETE_BYTES { CompactionDecision::Keep } else { CompactionDecision::Change(DELETE_BYTES) }

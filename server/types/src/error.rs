@@ -79,6 +79,8 @@ error_kinds! {
     AlreadyExists = 16, "already_exists", Never;
     /// What the transaction has read was changed by another: nothing was done, run it again from its reads.
     Conflict = 17, "conflict", Never;
+    /// Something else still needs it: remove that first. The message names it.
+    InUse = 18, "in_use", Never;
 }
 
 #[cfg(test)]

@@ -60,6 +60,12 @@ impl Index {
     }
 }
 
+impl From<GroupId> for ShardId {
+    fn from(group: GroupId) -> Self {
+        Self(group.0)
+    }
+}
+
 impl From<ShardId> for GroupId {
     fn from(shard: ShardId) -> Self {
         Self(shard.0)

@@ -46,6 +46,12 @@ pub const VALIDATED_RECORDS_MAX: u64 = 250_000;
 pub const ENTRY_BYTES_MAX: usize = REQUEST_BYTES_MAX + (1 << 20);
 /// Most live keys that one delete-range may delete; a larger one is refused and can be continued in parts.
 pub const DELETE_RANGE_KEYS_MAX: u32 = 10_000;
+/// How deep branches go: a branch of a branch counts two. A read of a key looks at so many tables more at most.
+pub const BRANCH_DEPTH_MAX: usize = 8;
+/// Most branches of a table, those of its branches among them: each is a shard more in each of the table's groups.
+pub const BRANCHES_MAX: usize = 64;
+/// Of how many branches that are gone a group keeps in mind that they are.
+pub const GONE_BRANCHES_MAX: usize = 256;
 /// Longest chain of merge operands above a full value; the write that would exceed it stores a full value instead.
 pub const OPERAND_DEPTH_MAX: u8 = 16;
 /// Most records of a delete-range, over all delete-ranges of a request, that its leader looks at before it takes the
@@ -187,6 +193,9 @@ const _: () = assert!(
 );
 const _: () = assert!(8 * SPLIT_POINTS_BYTES_MAX <= CATALOG_BYTES_MAX, "no table fills the catalog alone");
 const _: () = assert!(CATALOG_BYTES_MAX <= REQUEST_BYTES_MAX, "a catalog is sent as a request is");
+const _: () = assert!(BRANCH_DEPTH_MAX <= BRANCHES_MAX, "a table can have the deepest branches");
+const _: () = assert!(BRANCHES_MAX <= PINS_PER_TABLE_MAX, "each branch of a table has a pin of it");
+const _: () = assert!(BRANCHES_MAX <= GONE_BRANCHES_MAX, "all branches of a table can be dropped at once");
 const _: () = assert!(PINS_PER_TABLE_MAX <= PINS_MAX, "the pins of one table fit a cluster");
 const _: () = assert!(
     PINS_MAX * (PIN_NAME_BYTES_MAX + OWNER_BYTES_MAX + 64 + 16 * 16) <= PINS_BYTES_MAX / 2,

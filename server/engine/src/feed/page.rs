@@ -104,7 +104,7 @@ impl Feed<'_> {
             prefix.clear();
             data::put_prefix(&mut prefix, self.table, key);
             resolver.go_to(version);
-            let value = resolver.point(&prefix, self.masks.of_key(key))?;
+            let value = resolver.point(&prefix, self.masks.of_key(key))?.value();
             if value.as_ref().is_some_and(|found| found.version != version) {
                 return Ok(None);
             }

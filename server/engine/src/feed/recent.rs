@@ -1,7 +1,7 @@
 //! The newest changes of a shard, noted while they are applied.
 
 use bytes::Bytes;
-use lentic_types::{KeyRange, Position, Version};
+use lentic_types::{KeyRange, Position, TableId, Version};
 
 use super::index::ChangeIndex;
 use crate::keys::data;
@@ -12,6 +12,7 @@ use crate::store::{Batch, Change, Family, StoreError};
 /// All changes above [`complete_after`](Self::complete_after) that were applied are here. Memory is bounded: when it is full, the oldest go.
 #[derive(Debug)]
 pub struct Recent {
+    table: TableId,
     after: Version,
     bytes_max: usize,
     index: ChangeIndex,
@@ -21,11 +22,11 @@ impl Recent {
     /// Begins to note: every change applied so far lies at or below `newest`, or is of a transaction whose commit is not
     /// applied yet.
     #[must_use]
-    pub fn new(newest: Version, bytes_max: usize) -> Self {
-        Self { after: newest, bytes_max, index: ChangeIndex::default() }
+    pub fn new(table: TableId, newest: Version, bytes_max: usize) -> Self {
+        Self { table, after: newest, bytes_max, index: ChangeIndex::default() }
     }
 
-    /// Notes what `batch` writes of records. Order: before anybody is told that it is written.
+    /// Notes what `batch` writes of the table's records. Order: before anybody is told that it is written.
     ///
     /// # Errors
     /// A key of the batch is no data key.
@@ -36,8 +37,10 @@ impl Recent {
             let (prefix, version) = data::split(key).map_err(damaged)?;
             // What commits late may lie below: whoever waits for it finds it in the store.
             if version > self.after {
-                let (_, user_key) = data::decode_prefix(prefix).map_err(damaged)?;
-                self.index.insert(version, Bytes::from(user_key));
+                let (table, user_key) = data::decode_prefix(prefix).map_err(damaged)?;
+                if table == self.table {
+                    self.index.insert(version, Bytes::from(user_key));
+                }
             }
         }
         while self.index.bytes() > self.bytes_max

@@ -34,10 +34,12 @@ proptest! {
         from in 0u64..45,
         key in proptest::option::of(0u8..4),
     ) {
-        let mut recent = Recent::new(Version(begun), room * 100);
+        let mut recent = Recent::new(TABLE, Version(begun), room * 100);
         for (version, key) in &noted {
             let mut batch = Batch::new();
             put(&mut batch, &[*key], *version);
+            let other = Record::Put { value: b"of another table", expiry: None };
+            write::record(&mut batch, TableId(TABLE.0 + 1), &[*key], Version(*version + 1), &other);
             batch.put(crate::Family::Sys, b"other", b"rows");
             recent.note(&batch).unwrap();
         }

@@ -16,6 +16,8 @@ pub enum Verdict {
     /// It only hides what is older: a delete in its place does the same. If it is the oldest record of its key
     /// anywhere in the store, it can be dropped.
     Bury,
+    /// It has ended, and hides what another table has: a delete takes its place, and stays.
+    Hide,
 }
 
 /// Judges the records of one key, newest first.
@@ -80,6 +82,10 @@ impl KeyJudge {
         }
         match (keeps, buries) {
             (true, _) => Verdict::Keep,
+            (false, true) if rules.is_branch && !lentic_types::mutant!("branch-deletes-go") => match record {
+                Record::Delete => Verdict::Keep,
+                _ => Verdict::Hide,
+            },
             (false, true) => Verdict::Bury,
             (false, false) => Verdict::Drop,
         }

@@ -22,6 +22,10 @@ pub fn sweep(view: &impl View, table: TableId, range: &KeyRange, filter: &mut Gc
         }
         match filter.judge(key, value) {
             Verdict::Drop => batch.delete(Family::Data, key),
+            Verdict::Hide => {
+                batch.put(Family::Data, key, DELETE_BYTES);
+                kept.push((key.to_vec(), Verdict::Keep));
+            }
             verdict => kept.push((key.to_vec(), verdict)),
         }
         cursor.next()?;

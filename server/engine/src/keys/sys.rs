@@ -35,6 +35,12 @@ pub enum SysKind {
     TxnHorizon = 0x0d,
     /// The pins that a shard knows of.
     Pins = 0x0e,
+    /// A branch's shard that rides in the group, or did.
+    Rider = 0x0f,
+    /// Of a branch's shard: which shard it is a branch of, and at which version.
+    Base = 0x10,
+    /// The last entry that changed which branches' shards ride in the group.
+    RidersChanged = 0x11,
 }
 
 /// The key of `group`'s state of one kind; `suffix` tells several of the kind apart.

@@ -42,11 +42,12 @@ impl ReadAt<'_> {
         let mut first = prefix.clone();
         data::put_version(&mut first, Version::MAX);
         resolver.seek(&first)?;
+        let is_plain = self.masks.is_empty() && self.layers.is_empty();
         match resolver.newest(&prefix)? {
-            None => Ok(Change::None { until: None }),
+            None if self.layers.is_empty() => Ok(Change::None { until: None }),
             Some((version, _)) if version > since => Ok(Change::Some),
-            Some((_, record)) if self.masks.is_empty() => Ok(self.end_of(since, &record)),
-            Some(_) => self.masked_change_of(view, key, since, stats),
+            Some((_, record)) if is_plain => Ok(self.end_of(since, &record)),
+            _ => self.hidden_change_of(view, key, since, stats),
         }
     }
 
@@ -64,8 +65,11 @@ impl ReadAt<'_> {
         if self.masks.masks().iter().any(rolled_back) {
             return Ok(Change::Some);
         }
+        if !self.layers.is_empty() {
+            return self.change_in_layers(view, range, since, stats);
+        }
         let cursor = view.cursor(Family::Data, data::bounds(self.table, range))?;
-        let mut masked_stats = ReadStats::default();
+        let mut hidden_stats = ReadStats::default();
         let mut resolver = Resolver::new(cursor, self.version, stats);
         resolver.seek(&[])?;
         let (mut prefix, mut until) = (Vec::new(), None);
@@ -73,14 +77,14 @@ impl ReadAt<'_> {
             let change = match resolver.newest(&prefix)? {
                 Some((version, _)) if version > since => Change::Some,
                 Some((_, record)) if self.masks.is_empty() => self.end_of(since, &record),
-                _ => self.masked_change_of(view, &user_key(&prefix)?, since, &mut masked_stats)?,
+                _ => self.hidden_change_of(view, &user_key(&prefix)?, since, &mut hidden_stats)?,
             };
             let Change::None { until: ends } = change else { return Ok(change) };
             until = earlier(until, ends);
             resolver.leave(&prefix)?;
         }
-        stats.records += masked_stats.records;
-        stats.seeks += masked_stats.seeks;
+        stats.records += hidden_stats.records;
+        stats.seeks += hidden_stats.seeks;
         Ok(Change::None { until })
     }
 
@@ -93,8 +97,9 @@ impl ReadAt<'_> {
         }
     }
 
-    /// The same where rollbacks hide records; neither they nor a record of the key came above `since`.
-    fn masked_change_of<V: View>(
+    /// The same where rollbacks hide records, or other tables are read through; neither rollbacks nor records of the key
+    /// came above `since`.
+    fn hidden_change_of<V: View>(
         &self,
         view: &V,
         key: &[u8],
@@ -156,7 +161,14 @@ mod tests {
 
     /// The same store after garbage was collected below a watermark.
     fn collected(store: &MemStore, watermark: Version, masks: &MaskSet) -> MemStore {
-        let rules = GcRules { table: TABLE, range: KeyRange::all(), watermark, pins: Vec::new(), masks: masks.clone() };
+        let rules = GcRules {
+            table: TABLE,
+            range: KeyRange::all(),
+            watermark,
+            pins: Vec::new(),
+            masks: masks.clone(),
+            is_branch: false,
+        };
         let gc = GcHandle::new();
         gc.stage(GroupId(1), Index(1), Some(rules));
         gc.promote(|_| Ok::<_, std::convert::Infallible>(Index(1))).unwrap();
@@ -178,7 +190,7 @@ mod tests {
             }
             let store = store(&history);
             let collected = collected(&store, at_ms(since), &masks);
-            let now = ReadAt { table: TABLE, version: at_ms(13), masks: &masks };
+            let now = ReadAt { table: TABLE, version: at_ms(13), masks: &masks, layers: &[] };
             for key in 0..3 {
                 let change = |store| now.change_of(store, &[key], at_ms(since), &mut ReadStats::default()).unwrap();
                 prop_assert_eq!(change(&store), change(&collected), "key {}", key);
@@ -198,9 +210,9 @@ mod tests {
                 masks.add(Mask { range: KeyRange::all(), from: at_ms(from), end: Version(at_ms(from + ms).0 + 1) });
             }
             let read = |ms: u64, key: u8| {
-                ReadAt { table: TABLE, version: at_ms(ms), masks: &masks }.get(&store, &[key], &mut ReadStats::default()).unwrap()
+                ReadAt { table: TABLE, version: at_ms(ms), masks: &masks, layers: &[] }.get(&store, &[key], &mut ReadStats::default()).unwrap()
             };
-            let now = ReadAt { table: TABLE, version: at_ms(now_ms), masks: &masks };
+            let now = ReadAt { table: TABLE, version: at_ms(now_ms), masks: &masks, layers: &[] };
             let mut all = Change::None { until: None };
             for key in 0..3 {
                 let change = now.change_of(&store, &[key], at_ms(since), &mut ReadStats::default()).unwrap();

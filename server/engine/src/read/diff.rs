@@ -10,13 +10,15 @@
 //!
 //! If the newest record that two readers see of a key is the same, so is all below it, for the path of each goes on from
 //! there in the same way (`masks.rs`). So a key costs its newest records, and values only where they differ. A key that
-//! was written again with the value that it had is not told.
+//! was written again with the value that it had is not told. A branch is read at both versions as a whole.
+
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use lentic_types::{KeyRange, TableId, Version};
 
 use super::scan::{next_prefix, user_key};
-use super::{Found, ReadError, ReadStats, Resolver, ScanLimits};
+use super::{Direction, Found, Layer, ReadAt, ReadError, ReadStats, Resolver, Row, ScanLimits};
 use crate::keys::data;
 use crate::masks::{KeyMasks, MaskSet};
 use crate::store::{Cursor, Family, View};
@@ -32,6 +34,8 @@ pub struct Diff<'a> {
     pub to: Version,
     /// The table's masks.
     pub masks: &'a MaskSet,
+    /// Of a branch: what it reads through to.
+    pub layers: &'a [Layer],
 }
 
 /// A key that is read differently.
@@ -43,6 +47,14 @@ pub struct DiffRow {
     pub from: Option<Found>,
     /// What is read at `to`.
     pub to: Option<Found>,
+}
+
+impl DiffRow {
+    /// Whether a reader finds it different: to be written again with the same value is none.
+    fn differs(&self) -> bool {
+        let content = |found: &Option<Found>| found.as_ref().map(|found| (found.value.clone(), found.expiry));
+        content(&self.from) != content(&self.to)
+    }
 }
 
 /// Some differences, in key order.
@@ -69,6 +81,9 @@ impl Diff<'_> {
         let mut page = DiffPage::default();
         if self.from == self.to {
             return Ok(page);
+        }
+        if !self.layers.is_empty() {
+            return self.page_of_scans(view, range, limits, stats);
         }
         let cursor = view.cursor(Family::Data, data::bounds(self.table, range))?;
         let steps_end = stats.records.saturating_add(limits.steps_max.max(1));
@@ -98,6 +113,43 @@ impl Diff<'_> {
         Ok(page)
     }
 
+    /// A page of a branch, whose keys are read at both versions: what shows through it has no record of its own that could
+    /// be compared.
+    fn page_of_scans<V: View>(
+        &self,
+        view: &V,
+        range: &KeyRange,
+        limits: &ScanLimits,
+        stats: &mut ReadStats,
+    ) -> Result<DiffPage, ReadError> {
+        // Each of the two fills half of the page.
+        let half = ScanLimits {
+            rows_max: limits.rows_max / 2,
+            bytes_max: limits.bytes_max / 2,
+            steps_max: limits.steps_max / 2,
+        };
+        let mut scan = |version| {
+            let read = ReadAt { table: self.table, version, masks: self.masks, layers: self.layers };
+            read.scan(view, range, Direction::Forward, &half, stats)
+        };
+        let (from, to) = (scan(self.from)?, scan(self.to)?);
+        // Both have read all that lies before.
+        let starts = [&from, &to].map(|page| page.rest.as_ref().map(|rest| rest.start().clone()));
+        let until = starts.into_iter().flatten().min();
+        let is_read = |row: &Row| until.as_ref().is_none_or(|until| row.key < *until);
+        let mut rows: BTreeMap<Bytes, (Option<Found>, Option<Found>)> = BTreeMap::new();
+        for Row { key, found } in from.rows.into_iter().filter(is_read) {
+            rows.entry(key).or_default().0 = Some(found);
+        }
+        for Row { key, found } in to.rows.into_iter().filter(is_read) {
+            rows.entry(key).or_default().1 = Some(found);
+        }
+        let rows =
+            rows.into_iter().map(|(key, (from, to))| DiffRow { key, from, to }).filter(DiffRow::differs).collect();
+        let rest = until.map(|until| KeyRange::new(until, range.end().cloned()).expect("a key of the range is left"));
+        Ok(DiffPage { rows, rest })
+    }
+
     /// The key with `prefix`, at the first of whose records the resolver is, if it is read differently.
     fn row<C: Cursor>(&self, resolver: &mut Resolver<'_, C>, prefix: &[u8]) -> Result<Option<DiffRow>, ReadError> {
         let key;
@@ -121,14 +173,11 @@ impl Diff<'_> {
         }
         let mut read = |at: Version| {
             resolver.go_to(at);
-            resolver.point(prefix, masks)
+            Ok::<_, ReadError>(resolver.point(prefix, masks)?.value())
         };
         let (from, to) = (read(self.from)?, read(self.to)?);
-        let content = |found: &Option<Found>| found.as_ref().map(|found| (found.value.clone(), found.expiry));
-        if content(&from) == content(&to) {
-            return Ok(None);
-        }
-        Ok(Some(DiffRow { key: user_key(prefix)?.into(), from, to }))
+        let row = DiffRow { key: user_key(prefix)?.into(), from, to };
+        Ok(Some(row).filter(DiffRow::differs))
     }
 }
 
@@ -143,7 +192,7 @@ mod tests {
     use super::*;
     use crate::mem::MemStore;
     use crate::store::{Batch, Store as _};
-    use crate::{Mask, ReadAt, Record, write};
+    use crate::{Mask, Record, write};
     use lentic_types::Expiry;
     use proptest::prelude::*;
 
@@ -188,7 +237,7 @@ mod tests {
     fn a_key_that_was_not_written_costs_a_record() {
         let keys = 0..100;
         let store = store(keys.clone().map(|key| (1, key, Some((key, None)))).chain([(5, 7, Some((0, None)))]));
-        let diff = Diff { table: TABLE, from: at_ms(3), to: at_ms(9), masks: &MaskSet::new() };
+        let diff = Diff { table: TABLE, from: at_ms(3), to: at_ms(9), masks: &MaskSet::new(), layers: &[] };
         let mut stats = ReadStats::default();
         let page = diff.page(&store, &KeyRange::all(), &ScanLimits::default(), &mut stats).unwrap();
         assert_eq!(page.rows.iter().map(|row| row.key[0]).collect::<Vec<_>>(), [7]);
@@ -200,7 +249,7 @@ mod tests {
     fn written_again_with_the_same_value_is_no_difference() {
         let store = store([(1, 1, Some((5, None))), (4, 1, Some((6, None))), (7, 1, Some((5, None)))]);
         let rows = |from, to| {
-            let diff = Diff { table: TABLE, from: at_ms(from), to: at_ms(to), masks: &MaskSet::new() };
+            let diff = Diff { table: TABLE, from: at_ms(from), to: at_ms(to), masks: &MaskSet::new(), layers: &[] };
             all(&diff, &store, limits(1, 1)).len()
         };
         assert_eq!((rows(2, 8), rows(2, 5), rows(8, 5), rows(5, 5)), (0, 1, 1, 0));
@@ -225,10 +274,10 @@ mod tests {
                 }
             }
             let masks: MaskSet = masks.into_iter().collect();
-            let diff = Diff { table: TABLE, from: at_ms(from), to: at_ms(to), masks: &masks };
+            let diff = Diff { table: TABLE, from: at_ms(from), to: at_ms(to), masks: &masks, layers: &[] };
             let found = all(&diff, &store, limits(rows_max, steps_max));
             let read = |key: u8, version| {
-                ReadAt { table: TABLE, version, masks: &masks }.get(&store, &[key], &mut ReadStats::default()).unwrap()
+                ReadAt { table: TABLE, version, masks: &masks, layers: &[] }.get(&store, &[key], &mut ReadStats::default()).unwrap()
             };
             let expected: Vec<_> = (0..4)
                 .map(|key| DiffRow { key: vec![key].into(), from: read(key, diff.from), to: read(key, diff.to) })

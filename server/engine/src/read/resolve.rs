@@ -17,11 +17,35 @@ const STEPS_BEFORE_SEEK: u32 = 8;
 pub struct Resolver<'s, C> {
     cursor: C,
     at: Version,
+    /// The reader's version, which may be above that of a layer it looks at.
+    ends_at: Version,
     stats: &'s mut ReadStats,
     /// Where to seek to: kept to be filled again.
     target: Vec<u8>,
     /// Whether the cursor is at a record of the key that is being resolved.
     is_at_key: bool,
+}
+
+/// What a table shows of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sight<T> {
+    /// Something that is there.
+    Value(T),
+    /// A record says that there is nothing: a delete, or one that has ended.
+    Gone,
+    /// There is no record, or none that is visible.
+    Nothing,
+}
+
+impl<T> Sight<T> {
+    /// What is there, if something is.
+    #[must_use]
+    pub fn value(self) -> Option<T> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::Gone | Self::Nothing => None,
+        }
+    }
 }
 
 /// The operands met on the way down to a put, newest first.
@@ -37,45 +61,53 @@ struct Chain {
 impl<'s, C: Cursor> Resolver<'s, C> {
     /// A resolver that reads at `at` through `cursor`, counting into `stats`.
     pub const fn new(cursor: C, at: Version, stats: &'s mut ReadStats) -> Self {
-        Self { cursor, at, stats, target: Vec::new(), is_at_key: false }
+        Self { cursor, at, ends_at: at, stats, target: Vec::new(), is_at_key: false }
     }
 
     /// Reads at another version from now on, through the same cursor.
     pub(crate) const fn go_to(&mut self, at: Version) {
-        self.at = at;
+        (self.at, self.ends_at) = (at, at);
+    }
+
+    /// Reads at an older version from now on, for a reader at `ends_at`: that is when what ends has ended.
+    pub(crate) const fn go_down_to(&mut self, at: Version, ends_at: Version) {
+        (self.at, self.ends_at) = (at, ends_at);
     }
 
     /// Seeks to the records of `prefix` and resolves them.
-    pub fn point(&mut self, prefix: &[u8], masks: KeyMasks<'_>) -> Result<Option<Found>, ReadError> {
+    pub fn point(&mut self, prefix: &[u8], masks: KeyMasks<'_>) -> Result<Sight<Found>, ReadError> {
         self.seek_version(prefix, self.at)?;
         self.resolve(prefix, masks)
     }
 
     /// The value of the key with `prefix`, from the cursor's place on, which is at one of the key's records or before
     /// them. Afterwards the cursor is at one of the key's records or behind them.
-    pub fn resolve(&mut self, prefix: &[u8], masks: KeyMasks<'_>) -> Result<Option<Found>, ReadError> {
-        let Some((version, record)) = self.newest_visible(prefix, self.at, masks)? else { return Ok(None) };
-        match record {
-            Record::Put { value, expiry } => Ok(Some(Found { version, value: Bytes::copy_from_slice(value), expiry })),
-            Record::Delete => Ok(None),
-            Record::Operand { operand, expiry } => {
-                let chain = Chain::new(version, expiry, &operand);
-                self.fold_chain(prefix, masks, chain).map(Some)
+    pub fn resolve(&mut self, prefix: &[u8], masks: KeyMasks<'_>) -> Result<Sight<Found>, ReadError> {
+        Ok(match self.newest_visible(prefix, self.at, masks)? {
+            Sight::Nothing => Sight::Nothing,
+            Sight::Gone | Sight::Value((_, Record::Delete)) => Sight::Gone,
+            Sight::Value((version, Record::Put { value, expiry })) => {
+                Sight::Value(Found { version, value: Bytes::copy_from_slice(value), expiry })
             }
-        }
+            Sight::Value((version, Record::Operand { operand, expiry })) => {
+                let chain = Chain::new(version, expiry, &operand);
+                Sight::Value(self.fold_chain(prefix, masks, chain)?)
+            }
+        })
     }
 
     /// What a writer at this resolver's version needs to know of the key with `prefix`: its newest visible record.
-    pub fn head(&mut self, prefix: &[u8], masks: KeyMasks<'_>) -> Result<Head, ReadError> {
+    pub fn head(&mut self, prefix: &[u8], masks: KeyMasks<'_>) -> Result<Sight<Head>, ReadError> {
         self.seek_version(prefix, self.at)?;
         Ok(match self.newest_visible(prefix, self.at, masks)? {
-            None | Some((_, Record::Delete)) => Head::Absent,
-            Some((version, Record::Put { value, expiry })) => {
-                Head::Put { version, value: Bytes::copy_from_slice(value), expiry }
+            Sight::Nothing => Sight::Nothing,
+            Sight::Gone | Sight::Value((_, Record::Delete)) => Sight::Gone,
+            Sight::Value((version, Record::Put { value, expiry })) => {
+                Sight::Value(Head::Put { version, value: Bytes::copy_from_slice(value), expiry })
             }
-            Some((version, Record::Operand { operand, expiry })) => {
+            Sight::Value((version, Record::Operand { operand, expiry })) => {
                 let Operand { operator, depth, folded_bytes, .. } = operand;
-                Head::Operand { version, operator, depth, folded_bytes, expiry }
+                Sight::Value(Head::Operand { version, operator, depth, folded_bytes, expiry })
             }
         })
     }
@@ -84,7 +116,8 @@ impl<'s, C: Cursor> Resolver<'s, C> {
     /// at or before it; `None` if it sees none that has a value.
     pub(super) fn version_seen(&mut self, prefix: &[u8], masks: KeyMasks<'_>) -> Result<Option<Version>, ReadError> {
         let seen = self.newest_visible(prefix, self.at, masks)?;
-        Ok(seen.filter(|(_, record)| !matches!(record, Record::Delete)).map(|(version, _)| version))
+        let seen = seen.value().filter(|(_, record)| !matches!(record, Record::Delete));
+        Ok(seen.map(|(version, _)| version))
     }
 
     /// The record at the cursor, if it is one of `prefix`: from the first of its records on, the newest there is, whatever
@@ -94,17 +127,17 @@ impl<'s, C: Cursor> Resolver<'s, C> {
         Ok(Some((version, self.record()?)))
     }
 
-    /// Goes to the newest record at or below `below` that no mask hides; `None` if there is none, or if it is gone.
+    /// Goes to the newest record at or below `below` that no mask hides.
     fn newest_visible(
         &mut self,
         prefix: &[u8],
         below: Version,
         masks: KeyMasks<'_>,
-    ) -> Result<Option<(Version, Record<'_>)>, ReadError> {
-        let Some(version) = self.step_to_visible(prefix, below, masks)? else { return Ok(None) };
-        let at = self.at;
+    ) -> Result<Sight<(Version, Record<'_>)>, ReadError> {
+        let Some(version) = self.step_to_visible(prefix, below, masks)? else { return Ok(Sight::Nothing) };
+        let at = self.ends_at;
         let record = self.record()?;
-        Ok((!record.is_gone_at(at)).then_some((version, record)))
+        Ok(if record.is_gone_at(at) { Sight::Gone } else { Sight::Value((version, record)) })
     }
 
     /// Folds the operands of `chain`, whose newest is at the cursor, into the put below them.
@@ -182,6 +215,12 @@ impl<'s, C: Cursor> Resolver<'s, C> {
         self.target.extend_from_slice(prefix);
         data::make_prefix_end(&mut self.target);
         self.seek_target()
+    }
+
+    /// Goes behind the records of the key with `prefix`, at one of which the cursor is.
+    pub fn pass(&mut self, prefix: &[u8]) -> Result<(), ReadError> {
+        self.version_here(prefix)?;
+        self.leave(prefix)
     }
 
     pub(super) fn seek_version(&mut self, prefix: &[u8], version: Version) -> Result<(), ReadError> {

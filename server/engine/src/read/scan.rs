@@ -12,6 +12,9 @@ use crate::keys::data;
 use crate::masks::KeyMasks;
 use crate::store::{Cursor, Family, View};
 
+/// Above every key of the last table, whose bounds are open: no user key is as long.
+pub(super) static ABOVE_ALL: [u8; limits::KEY_BYTES_MAX + 8] = [0xff; limits::KEY_BYTES_MAX + 8];
+
 /// Which end of the range a scan begins at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
@@ -66,7 +69,6 @@ impl ReadAt<'_> {
         page_limits: &ScanLimits,
         stats: &mut ReadStats,
     ) -> Result<ScanPage, ReadError> {
-        let cursor = view.cursor(Family::Data, data::bounds(self.table, range))?;
         let steps_end = stats.records.saturating_add(page_limits.steps_max.max(1));
         let page_limits = ScanLimits {
             rows_max: page_limits.rows_max.max(1),
@@ -74,6 +76,11 @@ impl ReadAt<'_> {
             ..*page_limits
         };
         let mut page = Page { limits: page_limits, steps_end, range, direction, bytes: 0, page: ScanPage::default() };
+        if !self.layers.is_empty() {
+            self.scan_layers(view, &mut page, stats)?;
+            return Ok(page.page);
+        }
+        let cursor = view.cursor(Family::Data, data::bounds(self.table, range))?;
         let mut resolver = Resolver::new(cursor, self.version, stats);
         match direction {
             Direction::Forward => {
@@ -81,8 +88,7 @@ impl ReadAt<'_> {
                 self.forward(&mut resolver, &mut page)?;
             }
             Direction::Reverse => {
-                // Above every key of the last table, whose bounds are open: no user key is as long.
-                resolver.seek_back(&[0xff; limits::KEY_BYTES_MAX + 8])?;
+                resolver.seek_back(&ABOVE_ALL)?;
                 self.reverse(&mut resolver, &mut page)?;
             }
         }
@@ -92,7 +98,7 @@ impl ReadAt<'_> {
     fn forward<C: Cursor>(&self, resolver: &mut Resolver<'_, C>, page: &mut Page<'_>) -> Result<(), ReadError> {
         let mut prefix = Vec::new();
         while next_prefix(resolver, &mut prefix)? {
-            if page.is_full(resolver.stats()) {
+            if page.is_full(resolver.stats().records) {
                 return page.end_before(&prefix);
             }
             let found = self.resolve_key(resolver, &prefix)?;
@@ -111,7 +117,7 @@ impl ReadAt<'_> {
         // The cursor is at the oldest record of a key: the newest one visible is found by a seek, and then the key
         // before it by another.
         while next_prefix(resolver, &mut prefix)? {
-            if page.is_full(resolver.stats()) {
+            if page.is_full(resolver.stats().records) {
                 return page.end_before(&prefix);
             }
             let mut first = prefix.clone();
@@ -135,10 +141,10 @@ impl ReadAt<'_> {
         prefix: &[u8],
     ) -> Result<Option<Found>, ReadError> {
         if self.masks.is_empty() {
-            return resolver.resolve(prefix, KeyMasks::NONE);
+            return Ok(resolver.resolve(prefix, KeyMasks::NONE)?.value());
         }
         let key = user_key(prefix)?;
-        resolver.resolve(prefix, self.masks.of_key(&key))
+        Ok(resolver.resolve(prefix, self.masks.of_key(&key))?.value())
     }
 }
 
@@ -156,24 +162,23 @@ pub(super) fn user_key(prefix: &[u8]) -> Result<Vec<u8>, ReadError> {
 }
 
 /// A page being filled.
-struct Page<'a> {
+pub(super) struct Page<'a> {
     limits: ScanLimits,
     steps_end: u64,
-    range: &'a KeyRange,
-    direction: Direction,
+    pub(super) range: &'a KeyRange,
+    pub(super) direction: Direction,
     bytes: usize,
     page: ScanPage,
 }
 
 impl Page<'_> {
-    fn is_full(&self, stats: &ReadStats) -> bool {
-        self.page.rows.len() >= self.limits.rows_max
-            || self.bytes >= self.limits.bytes_max
-            || stats.records >= self.steps_end
+    /// Whether no more fits, with so many records looked at.
+    pub(super) fn is_full(&self, records: u64) -> bool {
+        self.page.rows.len() >= self.limits.rows_max || self.bytes >= self.limits.bytes_max || records >= self.steps_end
     }
 
     /// Adds a row. False if it does not fit: the page ends before it.
-    fn push(&mut self, prefix: &[u8], found: Found) -> Result<bool, ReadError> {
+    pub(super) fn push(&mut self, prefix: &[u8], found: Found) -> Result<bool, ReadError> {
         let key = user_key(prefix)?;
         let bytes = key.len() + found.value.len();
         if !self.page.rows.is_empty() && self.bytes + bytes > self.limits.bytes_max {
@@ -186,7 +191,7 @@ impl Page<'_> {
     }
 
     /// Ends the page: the key with `prefix` is the first of what is left.
-    fn end_before(&mut self, prefix: &[u8]) -> Result<(), ReadError> {
+    pub(super) fn end_before(&mut self, prefix: &[u8]) -> Result<(), ReadError> {
         let mut key = user_key(prefix)?;
         let rest = match self.direction {
             Direction::Forward => KeyRange::new(key, self.range.end().cloned()),

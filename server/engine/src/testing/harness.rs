@@ -8,13 +8,16 @@ use super::step::Step;
 use crate::gc::{GcHandle, GcRules};
 use crate::keys::sys;
 use crate::masks::{Mask, MaskSet};
-use crate::read::{Diff, Direction, Found, ReadAt, ReadStats, ScanLimits};
+use crate::read::{Diff, Direction, Found, Layer, ReadAt, ReadStats, ScanLimits};
 use crate::record::Record;
 use crate::store::{Batch, Store};
 use crate::write;
 
+/// The first table, and the group that has the rules of it. Each branch has the next of both.
 const TABLE: TableId = TableId(7);
 const GROUP: GroupId = GroupId(3);
+/// How deep branches go.
+const BRANCHES_MAX: usize = 3;
 
 /// A store under test.
 pub trait Subject {
@@ -38,13 +41,53 @@ struct Replicated {
     masks: MaskSet,
     watermark: Version,
     pins: Vec<Version>,
+    /// What is compared is a branch of the first of these, and that one of the next. To the model it is one table.
+    layers: Vec<Layer>,
 }
 
 impl Replicated {
-    fn rules(&self) -> GcRules {
-        let (watermark, pins, masks) = (self.watermark, self.pins.clone(), self.masks.clone());
-        GcRules { table: TABLE, range: KeyRange::all(), watermark, pins, masks }
+    fn table(&self) -> TableId {
+        TableId(TABLE.0 + u32::try_from(self.layers.len()).expect("few"))
     }
+
+    fn read_at(&self, version: Version) -> ReadAt<'_> {
+        ReadAt { table: self.table(), version, masks: &self.masks, layers: &self.layers }
+    }
+
+    /// What GC must know of the table and of all that it reads through to. Those let go of all that they may.
+    fn rules(&self) -> Vec<GcRules> {
+        let rules = |table, pins, masks: &MaskSet| {
+            let (range, watermark, masks) = (KeyRange::all(), self.watermark, masks.clone());
+            GcRules { table, range, watermark, pins, masks, is_branch: table != TABLE }
+        };
+        let layers = self.layers.iter().map(|layer| rules(layer.table, vec![layer.version], &layer.masks));
+        layers.chain([rules(self.table(), self.pins.clone(), &self.masks)]).collect()
+    }
+
+    fn stage(&self, gc: &GcHandle, index: Index) {
+        for rules in self.rules() {
+            gc.stage(group_of(rules.table), index, Some(rules));
+        }
+    }
+
+    /// Goes on in a branch of the table as it was at `version`.
+    fn branch(&mut self, version: Version) {
+        let (table, masks) = (self.table(), std::mem::take(&mut self.masks));
+        self.layers.insert(0, Layer { table, version, masks });
+        (self.watermark, self.pins) = (version, Vec::new());
+    }
+
+    /// What others do meanwhile to what the branch reads through to.
+    fn disturb(&mut self, batch: &mut Batch, key: &[u8], version: Version) {
+        for layer in &mut self.layers {
+            write::record(batch, layer.table, key, version, &Record::Put { value: b"of the parent", expiry: None });
+            layer.masks.add(Mask { range: KeyRange::all(), from: Version(layer.version.0 / 2), end: version });
+        }
+    }
+}
+
+fn group_of(table: TableId) -> GroupId {
+    GroupId(GROUP.0 + u64::from(table.0 - TABLE.0))
 }
 
 /// Plays `history` and compares as it goes.
@@ -52,7 +95,13 @@ impl Replicated {
 /// # Panics
 /// Where the store and the model differ.
 pub fn run(subject: &mut impl Subject, history: &[Step]) {
-    let first = Replicated { model: Model::default(), masks: MaskSet::new(), watermark: Version::ZERO, pins: vec![] };
+    let first = Replicated {
+        model: Model::default(),
+        masks: MaskSet::new(),
+        watermark: Version::ZERO,
+        pins: vec![],
+        layers: vec![],
+    };
     let mut play = Play { states: vec![first] };
     for step in history {
         match step {
@@ -119,6 +168,7 @@ impl Play {
                     next.model.rollback(mask);
                 }
             }
+            Step::Branch if next.layers.len() < BRANCHES_MAX => next.branch(self.back(0)),
             Step::Raise(back) => {
                 next.watermark = next.watermark.max(self.back(*back));
                 next.masks.remove(&next.masks.unused(next.watermark, &next.pins));
@@ -130,10 +180,15 @@ impl Play {
                 apply_write(subject, &mut next, &mut batch, version, write);
             }
         }
-        sys::put_applied(&mut batch, GROUP, index);
+        if let Step::Put(key, ..) | Step::Delete(key) | Step::Merge(key, ..) | Step::Rollback(key, ..) = step {
+            next.disturb(&mut batch, key, version);
+        }
+        for rules in next.rules() {
+            sys::put_applied(&mut batch, group_of(rules.table), index);
+        }
         subject.store().write(&batch).expect("the store works");
         if rules_change {
-            subject.gc().stage(GROUP, index, Some(next.rules()));
+            next.stage(subject.gc(), index);
         }
         self.states.push(next);
     }
@@ -144,7 +199,7 @@ impl Play {
         assert!(applied >= durable, "{applied} is back, but {durable} was durable");
         assert!(applied.0 < self.index(), "{applied} was never applied");
         self.states.truncate(usize::try_from(applied.0).expect("small") + 1);
-        subject.gc().stage(GROUP, applied, Some(self.now().rules()));
+        self.now().stage(subject.gc(), applied);
     }
 
     /// Compares every read at every version that may be read.
@@ -168,7 +223,7 @@ impl Play {
         for after in [now.watermark].into_iter().chain(afters.step_by(3)) {
             let until = if after.ms().is_multiple_of(4) { self.back(1).max(after) } else { newest };
             let number = after.ms() + self.index();
-            feeds::compare(subject.store(), TABLE, (&now.model, &now.masks), (after, until), number);
+            feeds::compare(subject.store(), now.table(), (&now.model, &now.masks), (after, until), number);
         }
     }
 }
@@ -177,16 +232,16 @@ fn apply_write(subject: &impl Subject, next: &mut Replicated, batch: &mut Batch,
     let expiry = |ttl: &Option<u64>| ttl.map(|ttl| Expiry(version.ms() + ttl));
     match step {
         Step::Put(key, value, ttl) => {
-            write::record(batch, TABLE, key, version, &Record::Put { value, expiry: expiry(ttl) });
+            write::record(batch, next.table(), key, version, &Record::Put { value, expiry: expiry(ttl) });
             next.model.write(key, version, Cell::Put(value.clone(), expiry(ttl)));
         }
         Step::Delete(key) => {
-            write::record(batch, TABLE, key, version, &Record::Delete);
+            write::record(batch, next.table(), key, version, &Record::Delete);
             next.model.write(key, version, Cell::Delete);
         }
         Step::Merge(key, operator, operand, ttl) => {
             let (store, mut stats) = (subject.store(), ReadStats::default());
-            let at = ReadAt { table: TABLE, version, masks: &next.masks };
+            let at = next.read_at(version);
             let head = at.head(store, key, &mut stats).expect("the store works");
             let merge = write::Merge { key, operator: *operator, operand, expiry: expiry(ttl) };
             let merged = write::merge(batch, store, &at, &head, &merge, &mut stats).expect("the store works");
@@ -202,7 +257,7 @@ fn apply_write(subject: &impl Subject, next: &mut Replicated, batch: &mut Batch,
 }
 
 fn compare_at(store: &impl Store, now: &Replicated, version: Version) {
-    let at = ReadAt { table: TABLE, version, masks: &now.masks };
+    let at = now.read_at(version);
     let mut stats = ReadStats::default();
     let keys: Vec<_> = now.model.keys().collect();
     let expected: Vec<_> = keys.iter().map(|key| now.model.get(key, version)).collect();
@@ -232,7 +287,7 @@ fn compare_two(store: &impl Store, now: &Replicated, from: Version, to: Version)
     let row = |key: &[u8]| (key.to_vec(), now.model.get(key, from), now.model.get(key, to));
     let rows = keys.iter().map(|key| row(key));
     let expected: Vec<_> = rows.filter(|(_, from, to)| content(from) != content(to)).collect();
-    let diff = Diff { table: TABLE, from, to, masks: &now.masks };
+    let diff = Diff { table: now.table(), from, to, masks: &now.masks, layers: &now.layers };
     let limits = ScanLimits { rows_max: 2, bytes_max: 150, steps_max: 5 };
     let (mut rows, mut rest) = (Vec::new(), Some(KeyRange::all()));
     while let Some(range) = rest {

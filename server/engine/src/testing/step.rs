@@ -21,6 +21,8 @@ pub enum Step {
     Pin(u64),
     /// Releases one of the pins.
     Unpin(usize),
+    /// Goes on in a branch of the table.
+    Branch,
     /// Collects garbage by the rules that are durable.
     Collect,
     /// Flushes the store.
@@ -45,6 +47,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => back().prop_map(Step::Raise),
         2 => back().prop_map(Step::Pin),
         1 => (0usize..4).prop_map(Step::Unpin),
+        1 => Just(Step::Branch),
         2 => Just(Step::Collect),
         2 => Just(Step::Flush),
         1 => (0usize..10).prop_map(Step::Crash),

@@ -62,7 +62,7 @@ impl Runner {
     }
 
     fn read_at(&self, table: TableId, version: Version) -> ReadAt<'_> {
-        ReadAt { table, version, masks: &self.now().masks }
+        ReadAt { table, version, masks: &self.now().masks, layers: &[] }
     }
 
     fn get(&self, table: TableId, cell: &Cell, kind: Kind, context: &Context) -> Output {
@@ -242,7 +242,14 @@ impl goldenscript::Runner for Runner {
             Command::Dump { kind } => self.dump(*kind, context),
             Command::Stage { range, watermark, pins } => {
                 let (masks, pins) = (self.now().masks.clone(), pins.0.clone());
-                self.stage(GcRules { table, range: whole(range), watermark: watermark.0, pins, masks })
+                self.stage(GcRules {
+                    table,
+                    range: whole(range),
+                    watermark: watermark.0,
+                    pins,
+                    masks,
+                    is_branch: false,
+                })
             }
             Command::Promote => self.promote(),
             Command::Compact => self.compact(),

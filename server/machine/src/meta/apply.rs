@@ -7,8 +7,8 @@ use super::command::MetaCommand;
 use super::outcome::{MetaOutcome, MetaRefusal};
 use super::state::{Change, Meta};
 use super::{
-    create_pin, create_table, drop_table, extend_window, issue_clients, register_node, release_pin, renew_pin,
-    set_cluster, set_replicas, sweep_pins,
+    create_branch, create_pin, create_table, drop_table, extend_window, issue_clients, register_node, release_pin,
+    renew_pin, set_cluster, set_replicas, sweep_pins,
 };
 use crate::invariants;
 use crate::shard::Fatal;
@@ -56,6 +56,9 @@ impl Meta {
             }
             MetaCommand::CreateTable { name, options, avoid } => {
                 create_table::apply(self, name, options, avoid, change)
+            }
+            MetaCommand::CreateBranch { name, of, version, now, nonce } => {
+                create_branch::apply(self, (name, of), *version, *now, nonce, change)
             }
             MetaCommand::DropTable { name } => drop_table::apply(self, name, change),
             MetaCommand::ExtendWindow { until } => extend_window::apply(self, *until, change),

@@ -11,7 +11,7 @@ use std::ops::Bound;
 use bytes::Bytes;
 use lentic_types::codec::put_varint;
 use lentic_types::limits::{CATALOG_BYTES_MAX, NODES_MAX, REPLICAS_MAX, SHARDS_MAX, TABLES_MAX};
-use lentic_types::{ClusterId, Epoch, KeyRange, NodeId, ShardId, TableId};
+use lentic_types::{ClusterId, Epoch, KeyRange, NodeId, PinId, ShardId, TableId, Version};
 
 use super::name::canonical_name;
 use super::options::TableOptions;
@@ -37,6 +37,8 @@ pub struct Catalog {
     pub shards: BTreeMap<ShardId, ShardPlace>,
     /// How many replicas a shard has if its table does not say.
     pub replicas: u32,
+    /// The tables that are branches, with what they continue.
+    pub branches: BTreeMap<TableId, Origin>,
     names: BTreeMap<String, TableId>,
     /// By table and first key.
     starts: BTreeMap<TableId, BTreeMap<Bytes, ShardId>>,
@@ -70,6 +72,17 @@ pub struct Table {
     pub options: TableOptions,
 }
 
+/// What a branch continues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The parent.
+    pub table: TableId,
+    /// The newest version that the branch has from it.
+    pub version: Version,
+    /// The pin that keeps it.
+    pub pin: PinId,
+}
+
 /// A shard, and the nodes that hold its replicas.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardPlace {
@@ -96,6 +109,7 @@ impl Catalog {
             tables: BTreeMap::new(),
             shards: BTreeMap::new(),
             replicas: REPLICAS_DEFAULT,
+            branches: BTreeMap::new(),
             names: BTreeMap::new(),
             starts: BTreeMap::new(),
             residents: BTreeMap::new(),
@@ -171,6 +185,9 @@ impl Catalog {
         if self.incarnations.len() != self.nodes.len() {
             return Err("incarnations of nodes are unique");
         }
+        if !self.branches_are_sound() {
+            return Err("the shards of a branch are cut as its parent's and are where those are");
+        }
         if !self.shards.values().all(|shard| self.check_replicas(&shard.replicas).is_ok()) {
             return Err("each shard has replicas, on different nodes of the cluster");
         }
@@ -205,9 +222,22 @@ impl Catalog {
         self.check_bytes(table_bytes(table) + shards.iter().map(shard_bytes).sum::<usize>(), 0)
     }
 
-    /// Checks that there is room for a shard in place of the one with its id.
-    pub(super) fn check_room_for_shard(&self, shard: &ShardPlace) -> Result<(), MetaRefusal> {
-        self.check_bytes(shard_bytes(shard), self.shards.get(&shard.shard).map_or(0, shard_bytes))
+    /// Checks that there is room for a new branch with its shards.
+    pub(super) fn check_room_for_branch(
+        &self,
+        table: &Table,
+        origin: &Origin,
+        shards: &[ShardPlace],
+    ) -> Result<(), MetaRefusal> {
+        self.check_room_for_table(table, shards)?;
+        let more = table_bytes(table) + shards.iter().map(shard_bytes).sum::<usize>();
+        self.check_bytes(more + origin_bytes(table.table, origin), 0)
+    }
+
+    /// Checks that there is room for shards in place of those with their ids.
+    pub(super) fn check_room_for_shards(&self, shards: &[ShardPlace]) -> Result<(), MetaRefusal> {
+        let old = shards.iter().filter_map(|shard| self.shards.get(&shard.shard));
+        self.check_bytes(shards.iter().map(shard_bytes).sum(), old.map(shard_bytes).sum())
     }
 
     fn check_bytes(&self, more: usize, less: usize) -> Result<(), MetaRefusal> {
@@ -235,6 +265,20 @@ impl Catalog {
         if let Some(old) = self.tables.remove(&table) {
             self.bytes -= table_bytes(&old);
             self.names.remove(&old.name);
+        }
+        self.remove_origin(table);
+    }
+
+    /// Says what a table continues.
+    pub(super) fn put_origin(&mut self, branch: TableId, origin: Origin) {
+        self.remove_origin(branch);
+        self.bytes += origin_bytes(branch, &origin);
+        self.branches.insert(branch, origin);
+    }
+
+    fn remove_origin(&mut self, branch: TableId) {
+        if let Some(old) = self.branches.remove(&branch) {
+            self.bytes -= origin_bytes(branch, &old);
         }
     }
 
@@ -284,6 +328,10 @@ fn table_bytes(table: &Table) -> usize {
 
 fn shard_bytes(shard: &ShardPlace) -> usize {
     bytes_of(shard.shard.0, |out| shard.encode(out))
+}
+
+fn origin_bytes(branch: TableId, origin: &Origin) -> usize {
+    bytes_of(u64::from(branch.0), |out| origin.encode(out))
 }
 
 fn bytes_of(id: u64, encode: impl FnOnce(&mut Vec<u8>)) -> usize {

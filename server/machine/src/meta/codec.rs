@@ -13,12 +13,14 @@
 //!            09 pin-id version lease-ms                                        renew pin
 //!            0a pin-id                                                         release pin
 //!            0b version floor                                                  sweep pins
+//!            10 name parent-name version version nonce (16 bytes)              create branch: its version, and a tick
 //! outcome    01 node                  02 table created              03 table n shard*        04 version (window)
 //!            05 first count           06 (done)                07 pin-id version        08 floor gone
 //!            10 reason (invalid)      11 reason (name)              12 name (no table)       13 name table (exists)
 //!            14 node (none)           15 node (other incarnation)   16 shard (none)          17 epoch
 //!            18 (no nodes)            19 of most (too many)         1a version (window too far)
 //!            1b name pin-id (exists)  1c pin-id (none)              1d version (too old)     1e version (ahead)
+//!            22 name branch (has one)   23 name (pin of branch)
 //! ```
 //!
 //! Tags and flags are one byte, numbers varints, names, addresses and reasons byte strings with their length; options are
@@ -74,6 +76,14 @@ impl MetaCommand {
             Self::RenewPin { pin, now, lease_ms } => put_numbers(&mut out, 0x09, &[pin.0, now.0, *lease_ms]),
             Self::ReleasePin { pin } => put_numbers(&mut out, 0x0a, &[pin.0]),
             Self::SweepPins { now, floor } => put_numbers(&mut out, 0x0b, &[now.0, floor.0]),
+            Self::CreateBranch { name, of, version, now, nonce } => {
+                out.push(0x10);
+                put_bytes(&mut out, name.as_bytes());
+                put_bytes(&mut out, of.as_bytes());
+                put_varint(&mut out, version.0);
+                put_varint(&mut out, now.0);
+                out.extend_from_slice(nonce);
+            }
         }
         out
     }
@@ -122,6 +132,13 @@ impl MetaCommand {
             0x0b => Self::SweepPins {
                 now: Version(reader.varint("time of sweep")?),
                 floor: Version(reader.varint("floor of pins")?),
+            },
+            0x10 => Self::CreateBranch {
+                name: text(reader, "table name")?,
+                of: text(reader, "name of parent")?,
+                version: Version(reader.varint("version of branch")?),
+                now: Version(reader.varint("time of creation")?),
+                nonce: reader.take(16, "nonce of branch")?.try_into().expect("took 16 bytes"),
             },
             tag => return Err(DecodeError::UnknownTag { field: "meta command", tag }),
         })
@@ -222,6 +239,11 @@ impl MetaRefusal {
             Self::NoSuchPin { pin } => put_numbers(out, 0x1c, &[pin.0]),
             Self::PinTooOld { floor } => put_numbers(out, 0x1d, &[floor.0]),
             Self::VersionAhead { newest } => put_numbers(out, 0x1e, &[newest.0]),
+            Self::HasBranch { name, branch } => {
+                put_text(0x22, name);
+                put_bytes(out, branch.as_bytes());
+            }
+            Self::PinOfBranch { name } => put_text(0x23, name),
         }
     }
 
@@ -251,6 +273,8 @@ impl MetaRefusal {
             0x1c => Self::NoSuchPin { pin: PinId(reader.varint("pin")?) },
             0x1d => Self::PinTooOld { floor: Version(reader.varint("floor of pins")?) },
             0x1e => Self::VersionAhead { newest: Version(reader.varint("end of window")?) },
+            0x22 => Self::HasBranch { name: text(reader, "table name")?, branch: text(reader, "name of branch")? },
+            0x23 => Self::PinOfBranch { name: text(reader, "name of branch")? },
             tag => return Err(DecodeError::UnknownTag { field: "meta refusal", tag }),
         })
     }

@@ -31,6 +31,19 @@ pub enum MetaCommand {
         /// Nodes that get no replica: those that the leader believes dead.
         avoid: Vec<NodeId>,
     },
+    /// Makes a table whose history up to a version is another's. Sent again with the same nonce: the same table.
+    CreateBranch {
+        /// `name` or `namespace.name`.
+        name: String,
+        /// The parent's name.
+        of: String,
+        /// The newest version of the parent that the branch has.
+        version: Version,
+        /// A tick.
+        now: Version,
+        /// Made once for one request.
+        nonce: [u8; 16],
+    },
     /// Removes a table and its shards from the catalog. Sent again: refused, for there is no such table any more.
     DropTable {
         /// `name` or `namespace.name`.

@@ -15,6 +15,9 @@ pub(super) fn apply(
     change: &mut Change,
 ) -> Result<MetaOutcome, MetaRefusal> {
     asked.check()?;
+    if asked.kind == PinKind::Branch {
+        return Err(MetaRefusal::Invalid("a pin of a branch is made with the branch; make a branch".into()));
+    }
     let expires = end_of_lease(asked.created, lease_ms)?;
     let exists = |pin: &Pin| MetaRefusal::PinExists { name: pin.name.clone(), pin: pin.pin };
     if let Some(pin) = meta.pins.of_nonce(&asked.nonce) {

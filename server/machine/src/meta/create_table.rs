@@ -13,7 +13,7 @@ use super::outcome::{MetaOutcome, MetaRefusal};
 use super::state::{Change, Meta};
 use crate::placement;
 
-/// Creates a table; answers with the one that is there if it has the same options.
+/// Creates a table; answers with the one that is there if it has the same options, and is no branch.
 pub(super) fn apply(
     meta: &mut Meta,
     name: &str,
@@ -29,7 +29,7 @@ pub(super) fn apply(
     let catalog = &meta.catalog;
     if let Some(Table { table, options: existing, .. }) = catalog.table_named(&name) {
         let table = *table;
-        return if *existing == options {
+        return if *existing == options && !catalog.branches.contains_key(&table) {
             Ok(MetaOutcome::Table { table, created: false })
         } else {
             Err(MetaRefusal::TableExists { name, table })

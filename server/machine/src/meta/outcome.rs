@@ -144,6 +144,20 @@ pub enum MetaRefusal {
         /// The end of the oracle's window.
         newest: Version,
     },
+    /// Branches read through to the table.
+    #[error("table {name} has the branch {branch}, which reads what the table held; drop the branch first")]
+    HasBranch {
+        /// The table, with its namespace.
+        name: String,
+        /// One of its branches.
+        branch: String,
+    },
+    /// The pin keeps what a branch reads.
+    #[error("the pin keeps what the branch {name} reads, and goes with it; drop the branch")]
+    PinOfBranch {
+        /// The branch.
+        name: String,
+    },
 }
 
 impl MetaRefusal {
@@ -163,6 +177,7 @@ impl MetaRefusal {
             Self::TooMany { .. } => ErrorKind::TooLarge,
             Self::WindowTooFar { .. } | Self::VersionAhead { .. } => ErrorKind::VersionTooNew,
             Self::PinTooOld { .. } => ErrorKind::VersionTooOld,
+            Self::HasBranch { .. } | Self::PinOfBranch { .. } => ErrorKind::InUse,
         }
     }
 }

@@ -49,6 +49,8 @@ pub enum PinKind {
     Snapshot,
     /// A version that a job can go back to.
     Checkpoint,
+    /// What a branch has from its parent. It goes with the branch, and in no other way.
+    Branch,
 }
 
 /// A range of a table.
@@ -122,7 +124,11 @@ impl Pins {
     /// The versions pinned in a range of a table, strictly rising: at most [`PINS_PER_TABLE_MAX`].
     #[must_use]
     pub fn versions_in(&self, table: TableId, range: &KeyRange) -> Vec<Version> {
-        let concerns = |pin: &&Pin| pin.spans.iter().any(|span| span.table == table && span.range.overlaps(range));
+        let is_planted = lentic_types::mutant!("branch-not-pinned");
+        let concerns = |pin: &&Pin| {
+            !(is_planted && pin.kind == PinKind::Branch)
+                && pin.spans.iter().any(|span| span.table == table && span.range.overlaps(range))
+        };
         let versions: BTreeSet<_> = self.of_table(table).filter(concerns).map(|pin| pin.version).collect();
         versions.into_iter().collect()
     }

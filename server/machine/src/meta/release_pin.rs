@@ -3,12 +3,14 @@
 use lentic_types::PinId;
 
 use super::outcome::{MetaOutcome, MetaRefusal};
+use super::pins::PinKind;
 use super::state::{Change, Meta};
 
 /// Releases a pin.
 pub(super) fn apply(meta: &mut Meta, pin: PinId, change: &mut Change) -> Result<MetaOutcome, MetaRefusal> {
-    if meta.pins.get(pin).is_none() {
-        return Err(MetaRefusal::NoSuchPin { pin });
+    let found = meta.pins.get(pin).ok_or(MetaRefusal::NoSuchPin { pin })?;
+    if found.kind == PinKind::Branch {
+        return Err(MetaRefusal::PinOfBranch { name: found.owner.clone() });
     }
     meta.remove_pin(pin, change);
     Ok(MetaOutcome::Done)

@@ -3,7 +3,7 @@
 use lentic_types::{PinId, Version};
 
 use super::outcome::{MetaOutcome, MetaRefusal};
-use super::pins::{Pin, end_of_lease};
+use super::pins::{Pin, PinKind, end_of_lease};
 use super::state::{Change, Meta};
 
 /// Renews the lease of a pin from `now` on, or keeps it until it is released if `lease_ms` is 0. It never gets shorter, so
@@ -21,6 +21,9 @@ pub(super) fn apply(
     let end = end_of_lease(now, lease_ms)?;
     // Expired, it is gone, even if nobody has swept yet: a shard may be told so at any moment.
     let old = meta.pins.get(pin).filter(|old| !old.is_expired(now)).ok_or(MetaRefusal::NoSuchPin { pin })?;
+    if old.kind == PinKind::Branch {
+        return Err(MetaRefusal::PinOfBranch { name: old.owner.clone() });
+    }
     let expires = end.map(|end| old.expires.map_or(end, |before| before.max(end)));
     let told = MetaOutcome::Pinned { pin, version: old.version };
     if expires != old.expires {

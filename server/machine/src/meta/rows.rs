@@ -22,7 +22,7 @@ use lentic_engine::{Batch, Family};
 use lentic_types::codec::{DecodeError, Reader, put_bytes, put_varint};
 use lentic_types::{ClusterId, Epoch, NodeId, PinId, ShardId, TableId, Version};
 
-use super::catalog::{Node, ShardPlace, Table};
+use super::catalog::{Node, Origin, ShardPlace, Table};
 use super::name::canonical_name;
 use super::options::TableOptions;
 use super::pins::Pin;
@@ -40,6 +40,7 @@ pub(super) enum Row {
     Table(Table),
     Shard(ShardPlace),
     Pin(Pin),
+    Branch { branch: TableId, origin: Origin },
 }
 
 impl Row {
@@ -82,6 +83,10 @@ impl Row {
                 pin.encode(&mut value);
                 pin_key(pin.pin)
             }
+            Self::Branch { branch, origin } => {
+                origin.encode(&mut value);
+                branch_key(*branch)
+            }
         };
         batch.put(Family::Sys, &key, &value);
     }
@@ -111,6 +116,10 @@ impl Row {
                 given: reader.varint("pins given")?,
             },
             0x13 => Self::Pin(pin_row(Pin::decode(PinId(name.u64_be("pin")?), &mut reader)?)?),
+            0x15 => Self::Branch {
+                branch: TableId(u32::from_be_bytes(name.take(4, "branch")?.try_into().expect("took 4 bytes"))),
+                origin: Origin::decode(&mut reader)?,
+            },
             tag => return Err(DecodeError::UnknownTag { field: "meta row", tag }),
         };
         name.finish("key of meta row")?;
@@ -126,6 +135,10 @@ pub(super) fn cluster_key() -> Vec<u8> {
 
 pub(super) fn table_key(table: TableId) -> Vec<u8> {
     key(0x11, &table.0.to_be_bytes())
+}
+
+pub(super) fn branch_key(branch: TableId) -> Vec<u8> {
+    key(0x15, &branch.0.to_be_bytes())
 }
 
 pub(super) fn shard_key(shard: ShardId) -> Vec<u8> {
@@ -178,6 +191,19 @@ impl Table {
             return Err(DecodeError::Invalid { field: "table options" });
         }
         Ok(Self { table, name, options })
+    }
+}
+
+impl Origin {
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        put_varint(out, u64::from(self.table.0));
+        put_varint(out, self.version.0);
+        put_varint(out, self.pin.0);
+    }
+
+    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let (table, version) = (TableId(narrow(reader, "parent")?), Version(reader.varint("version of branch")?));
+        Ok(Self { table, version, pin: PinId(reader.varint("pin of branch")?) })
     }
 }
 

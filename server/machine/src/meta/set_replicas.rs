@@ -9,7 +9,7 @@ use super::catalog::ShardPlace;
 use super::outcome::{MetaOutcome, MetaRefusal};
 use super::state::{Change, Meta};
 
-/// Puts `replicas` in place of the shard's.
+/// Puts `replicas` in place of the shard's, and of those that ride in its group.
 pub(super) fn apply(
     meta: &mut Meta,
     shard: ShardId,
@@ -23,12 +23,17 @@ pub(super) fn apply(
     if place.epoch != epoch {
         return Err(MetaRefusal::WrongEpoch { epoch: place.epoch });
     }
+    if meta.catalog.home_of(place) != Some(shard) {
+        return Err(MetaRefusal::Invalid("a branch's shard is where its parent's is; move that one".into()));
+    }
     meta.catalog.check_replicas(replicas)?;
     if place.replicas == replicas {
         return Ok(MetaOutcome::Done);
     }
-    let place = ShardPlace { replicas: replicas.to_vec(), ..place.clone() };
-    meta.catalog.check_room_for_shard(&place)?;
-    meta.put_shard(place, change);
+    let riders = meta.catalog.riders_of(shard);
+    let moved = |place: &ShardPlace| ShardPlace { replicas: replicas.to_vec(), ..place.clone() };
+    let places: Vec<ShardPlace> = std::iter::once(place).chain(riders).map(moved).collect();
+    meta.catalog.check_room_for_shards(&places)?;
+    places.into_iter().for_each(|place| meta.put_shard(place, change));
     Ok(MetaOutcome::Done)
 }

@@ -10,7 +10,7 @@ use lentic_engine::keys::sys::{self, SysKind};
 use lentic_engine::{Batch, Family, StoreError, View};
 use lentic_types::{ClusterId, GroupId, Index, NodeId, PinId, ShardId, TableId, Version};
 
-use super::catalog::{Catalog, Node, ShardPlace, Table};
+use super::catalog::{Catalog, Node, Origin, ShardPlace, Table};
 use super::pins::{Pin, Pins};
 use super::rows::{self, Row};
 use crate::shard::load_all;
@@ -85,6 +85,7 @@ impl Meta {
                     (pins.revision, pins.floor, pins.given) = (revision, floor, given);
                 }
                 Row::Pin(pin) => pins.put(pin),
+                Row::Branch { branch, origin } => catalog.put_origin(branch, origin),
             }
         }
         let (Some(head), Some(counters), Some(window_end)) = (head, counters, window) else {
@@ -155,7 +156,16 @@ impl Meta {
         self.change_catalog(change).put_table(table);
     }
 
+    pub(super) fn put_origin(&mut self, branch: TableId, origin: Origin, change: &mut Change) {
+        Row::Branch { branch, origin }.put(&mut change.batch);
+        self.change_catalog(change).put_origin(branch, origin);
+    }
+
+    /// Removes a table and, if it is a branch, what says so. Order: its shards first.
     pub(super) fn remove_table(&mut self, table: TableId, change: &mut Change) {
+        if self.catalog.branches.contains_key(&table) {
+            change.batch.delete(Family::Sys, &rows::branch_key(table));
+        }
         change.batch.delete(Family::Sys, &rows::table_key(table));
         self.change_catalog(change).remove_table(table);
     }

@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use lentic_engine::gc::GcRules;
 use lentic_engine::{Batch, ReadError, ReadStats, StoreError, View};
-use lentic_types::{Index, KeyRange, Limits, TxnId, Version};
+use lentic_types::{Index, KeyRange, Limits, ShardId, TxnId, Version};
 
 use super::answers::RequestKey;
 use super::command::{Action, Command, Request, TxnRef};
 use super::outcome::{Outcome, Refusal};
+use super::riders::RiderChanges;
 use super::state::Shard;
 use super::write;
 use crate::invariants;
@@ -34,6 +35,10 @@ pub enum Event {
     GcRulesChanged(GcRules),
     /// Locks that keep readers waiting have come and gone.
     LocksChanged(LockChanges),
+    /// A branch's shard rides in the group.
+    RiderCame(ShardId),
+    /// A branch's shard rides in the group no more. What it kept is still in the store.
+    RiderLeft(ShardId),
 }
 
 /// What an entry changed of transactions and of the locks of those that change what they lock.
@@ -79,6 +84,14 @@ pub enum Fatal {
     Invariant(&'static str),
 }
 
+impl Applied {
+    /// An entry of a shard that rides here no more.
+    fn of_nobody(command: &Command) -> Self {
+        let replies = command.requests.iter().map(|_| Refusal::OutOfRange.into()).collect();
+        Self { replies, stats: Stats { refused: command.requests.len() as u64, ..Stats::default() }, ..Self::default() }
+    }
+}
+
 impl From<ReadError> for Fatal {
     fn from(ReadError::Store(error): ReadError) -> Self {
         Self::Store(error)
@@ -93,6 +106,7 @@ pub(super) struct Context<'a, 'v, V> {
     /// Whether GC has new rules: told once an entry, for the rules carry all masks.
     pub(super) rules_changed: &'a mut bool,
     pub(super) locks: &'a mut LockChanges,
+    pub(super) riders: &'a mut RiderChanges,
     pub(super) stats: &'a mut Stats,
 }
 
@@ -106,11 +120,42 @@ impl Shard {
     /// # Errors
     /// [`Fatal`] ends the group; the shard must not be used again, and nothing of the entry may be written.
     pub fn apply<V: View>(&mut self, index: Index, command: &Command, view: &V) -> Result<Applied, Fatal> {
+        self.apply_for(None, index, command, view)
+    }
+
+    /// The same for an entry of the group, which may be one of a shard that rides in it.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub fn apply_for<V: View>(
+        &mut self,
+        rider: Option<ShardId>,
+        index: Index,
+        command: &Command,
+        view: &V,
+    ) -> Result<Applied, Fatal> {
         if !invariants::entry_is_next(self.applied, index) {
             return Err(Fatal::Invariant("entries are applied in the order of the log, each once"));
         }
+        let (mut applied, changes) = match rider {
+            None => self.apply_requests(index, command, view)?,
+            Some(rider) => match self.riders.get_mut(&rider) {
+                Some(rider) => rider.apply_requests(index, command, view)?,
+                None => (Applied::of_nobody(command), RiderChanges::default()),
+            },
+        };
+        self.ride(index, rider.is_some(), changes, &mut applied)?;
+        Ok(applied)
+    }
+
+    fn apply_requests<V: View>(
+        &mut self,
+        index: Index,
+        command: &Command,
+        view: &V,
+    ) -> Result<(Applied, RiderChanges), Fatal> {
         let (mut overlay, mut scratch, mut rules_changed) = (Overlay::new(view), Batch::new(), false);
-        let mut locks = LockChanges::default();
+        let (mut locks, mut riders) = (LockChanges::default(), RiderChanges::default());
         let mut applied = Applied { replies: Vec::with_capacity(command.requests.len()), ..Applied::default() };
         let (changes, bytes) = command.room();
         overlay.batch().reserve(changes, bytes);
@@ -122,7 +167,8 @@ impl Shard {
             let stats = &mut applied.stats;
             let outcome = if command.epoch == self.descriptor.epoch {
                 let (overlay, scratch, rules_changed) = (&mut overlay, &mut scratch, &mut rules_changed);
-                let context = &mut Context { overlay, scratch, rules_changed, locks: &mut locks, stats };
+                let (locks, riders) = (&mut locks, &mut riders);
+                let context = &mut Context { overlay, scratch, rules_changed, locks, riders, stats };
                 self.judge(index, request, context)?
             } else {
                 stats.refused += 1;
@@ -142,7 +188,7 @@ impl Shard {
         self.put_answers(overlay.batch(), index);
         self.put_progress(overlay.batch());
         applied.batch = overlay.into_batch();
-        Ok(applied)
+        Ok((applied, riders))
     }
 
     /// One request: answered before, or judged now and, if it can be sent again, remembered.
@@ -197,6 +243,8 @@ impl Shard {
             Action::Take(take) => Ok(super::take::apply(self, version, take, context)),
             Action::Release(release) => Ok(super::release::apply(self, release, context)),
             Action::RaiseWatermark(raise) => Ok(super::watermark::apply(self, version, raise, context)),
+            Action::Branch(branch) => super::branch::apply(self, index, version, branch, context),
+            Action::DropBranch(shard) => super::drop_branch::apply(self, index, version, *shard, context),
             Action::Decline(refusal) => Ok(refusal.clone().into()),
             Action::Prepare(prepare) => super::prepare::apply(self, request, prepare, context),
             Action::Decide(decide) => super::decide::apply(self, index, version, decide, context),

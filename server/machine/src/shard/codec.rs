@@ -1,7 +1,8 @@
 //! The bytes of commands, in the log, and of outcomes, in the kept answers.
 //!
 //! ```text
-//! command    01 epoch n request*
+//! command    01 epoch n request*         of the group's own shard
+//!            02 shard epoch n request*   of a branch's, which rides in the group
 //! request    version key action
 //! key        00 | 01 client sequence acked-below issued
 //! action     01 fence n condition* n operation*          write
@@ -14,6 +15,8 @@
 //!            0b txn                                      status
 //!            0c refusal                                  decline; a refusal as in outcomes
 //!            0f version revision n pin*                  raise watermark; 05 was the same without pins
+//!            10 shard table version revision             branch
+//!            11 shard                                    drop branch
 //!            16 token range                              release; 03 was the same of all that the token owned
 //! part       fence n condition* n range-read* n operation*
 //! range-read range version
@@ -44,11 +47,11 @@
 use bytes::Bytes;
 use lentic_engine::MergeOperator;
 use lentic_types::codec::{DecodeError, Reader, put_bytes, put_varint};
-use lentic_types::{ClientId, Epoch, Expiry, KeyRange, Version};
+use lentic_types::{ClientId, Epoch, Expiry, KeyRange, ShardId, TableId, Version};
 
 use super::answers::RequestKey;
 use super::command::{
-    Action, Back, Command, Condition, Decide, Expected, Operation, Prepare, RaiseWatermark, RangeRead, Release,
+    Action, Back, Branch, Command, Condition, Decide, Expected, Operation, Prepare, RaiseWatermark, RangeRead, Release,
     Request, Resolve, Take, Write,
 };
 use super::fences::Token;
@@ -61,31 +64,54 @@ use super::pins::{decode_rising, encode_rising};
 mod steps;
 
 const FORMAT: u8 = 0x01;
+const FORMAT_OF_RIDER: u8 = 0x02;
 
 impl Command {
-    /// The entry's bytes.
+    /// The bytes of an entry of the group's own shard.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
+        self.encode_for(None)
+    }
+
+    /// The bytes of an entry of the group's own shard, or of one that rides there.
+    #[must_use]
+    pub fn encode_for(&self, rider: Option<ShardId>) -> Vec<u8> {
         // At once: growing would copy what is there, and of a large entry more than once.
         let mut out = Vec::with_capacity(self.room().1);
-        out.push(FORMAT);
+        match rider {
+            None => out.push(FORMAT),
+            Some(rider) => {
+                out.push(FORMAT_OF_RIDER);
+                put_varint(&mut out, rider.0);
+            }
+        }
         put_varint(&mut out, self.epoch.0);
         put_varint(&mut out, self.requests.len() as u64);
         self.requests.iter().for_each(|request| request.encode(&mut out));
         out
     }
 
-    /// Decodes an entry's bytes. An error means damage, or an entry of a newer release: stop the group.
+    /// Decodes the bytes of an entry of the group's own shard. An error means damage, or an entry of a newer release: stop the
+    /// group.
     pub fn decode(input: &Bytes) -> Result<Self, DecodeError> {
-        let mut decoder = Decoder::new(input);
-        match decoder.reader.u8("command format")? {
-            FORMAT => {}
-            tag => return Err(DecodeError::UnknownTag { field: "command format", tag }),
+        match Self::decode_for(input)? {
+            (None, command) => Ok(command),
+            (Some(_), _) => Err(DecodeError::Invalid { field: "entry of the group's own shard" }),
         }
+    }
+
+    /// Decodes the bytes of an entry, and of which rider it is. Errors are as those of [`Self::decode`].
+    pub fn decode_for(input: &Bytes) -> Result<(Option<ShardId>, Self), DecodeError> {
+        let mut decoder = Decoder::new(input);
+        let rider = match decoder.reader.u8("command format")? {
+            FORMAT => None,
+            FORMAT_OF_RIDER => Some(ShardId(decoder.reader.varint("rider")?)),
+            tag => return Err(DecodeError::UnknownTag { field: "command format", tag }),
+        };
         let epoch = Epoch(decoder.reader.varint("epoch")?);
         let requests = decoder.list(3, "requests", Decoder::request)?;
         decoder.reader.finish("command")?;
-        Ok(Self { epoch, requests })
+        Ok((rider, Self { epoch, requests }))
     }
 }
 
@@ -122,6 +148,14 @@ impl Action {
                 put_varint(out, to.0);
                 put_varint(out, *revision);
                 encode_rising(out, pins);
+            }
+            Self::Branch(Branch { shard, table, version, revision }) => {
+                out.push(0x10);
+                [shard.0, u64::from(table.0), version.0, *revision].into_iter().for_each(|it| put_varint(out, it));
+            }
+            Self::DropBranch(shard) => {
+                out.push(0x11);
+                put_varint(out, shard.0);
             }
             Self::Decline(refusal) => {
                 out.push(0x0c);
@@ -250,14 +284,14 @@ impl Operation {
 }
 
 /// Appends a range.
-pub(crate) fn encode_range(out: &mut Vec<u8>, range: &KeyRange) {
+pub fn encode_range(out: &mut Vec<u8>, range: &KeyRange) {
     out.push(u8::from(range.end().is_some()));
     put_bytes(out, range.start());
     range.end().into_iter().for_each(|end| put_bytes(out, end));
 }
 
 /// Reads a range, copying its keys.
-pub(crate) fn decode_range(reader: &mut Reader<'_>) -> Result<KeyRange, DecodeError> {
+pub fn decode_range(reader: &mut Reader<'_>) -> Result<KeyRange, DecodeError> {
     let has_end = reader.bool("range")?;
     let start = Bytes::copy_from_slice(reader.bytes("start of range")?);
     let end = if has_end { Some(Bytes::copy_from_slice(reader.bytes("end of range")?)) } else { None };
@@ -360,6 +394,16 @@ impl<'a> Decoder<'a> {
                 revision: self.reader.varint("revision of pins")?,
                 pins: decode_rising(&mut self.reader)?,
             }),
+            0x10 => Action::Branch(Branch {
+                shard: ShardId(self.reader.varint("shard of branch")?),
+                table: TableId(
+                    u32::try_from(self.reader.varint("table of branch")?)
+                        .map_err(|_| DecodeError::Invalid { field: "table of branch" })?,
+                ),
+                version: self.version("version of branch")?,
+                revision: self.reader.varint("revision of catalog")?,
+            }),
+            0x11 => Action::DropBranch(ShardId(self.reader.varint("shard of branch")?)),
             0x16 => {
                 let token = Token(self.version("token")?);
                 Action::Release(Release { range: decode_range(&mut self.reader)?, token })

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use lentic_engine::MergeOperator;
-use lentic_types::{Epoch, Expiry, KeyRange, Limits, TableId, TxnId, Version, limits};
+use lentic_types::{Epoch, Expiry, KeyRange, Limits, ShardId, TableId, TxnId, Version, limits};
 
 use super::answers::RequestKey;
 use super::fences::Token;
@@ -44,6 +44,10 @@ pub enum Action {
     Release(Release),
     /// Let go of versions below one, but for those at pins.
     RaiseWatermark(RaiseWatermark),
+    /// Let a branch of the shard ride in its group.
+    Branch(Branch),
+    /// Let go of a branch. It is asked of the group's own shard.
+    DropBranch(ShardId),
     /// Do nothing: the request was refused elsewhere, for a reason that this shard's replicas cannot judge alike. Unless a
     /// copy of it was answered before, or is a transaction that may yet commit, the refusal is the answer to it for good.
     Decline(Refusal),
@@ -75,6 +79,19 @@ pub struct RaiseWatermark {
     pub revision: u64,
     /// The versions of all pins that concern a key of the shard, strictly rising.
     pub pins: Vec<Version>,
+}
+
+/// Makes a branch of the shard: another one, of the same range, whose history up to a version is this one's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Branch {
+    /// The branch's shard.
+    pub shard: ShardId,
+    /// Its table.
+    pub table: TableId,
+    /// The newest version that it has from this shard.
+    pub version: Version,
+    /// The revision of a catalog that the branch is in: if it is in none of a later one, it was dropped.
+    pub revision: u64,
 }
 
 /// Conditions and operations that take effect together or not at all.
@@ -352,7 +369,7 @@ impl Request {
             Action::Prepare(prepare) => prepare.check(node, self.version),
             Action::RaiseWatermark(raise) => raise.check(),
             Action::Release(release) => check_range(&release.range, node),
-            Action::Decline(_) => Ok(()),
+            Action::Decline(_) | Action::Branch(_) | Action::DropBranch(_) => Ok(()),
             Action::Decide(Decide { txn, .. }) | Action::Resolve(Resolve { txn, .. }) | Action::Status(txn) => {
                 txn.check(self.version)
             }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use lentic_engine::gc::GcRules;
 use lentic_engine::keys::sys::{self, SysKind};
-use lentic_engine::{Batch, Cursor, Family, Mask, MaskSet, ReadAt, StoreError, View};
+use lentic_engine::{Batch, Cursor, Family, Layer, Mask, MaskSet, ReadAt, StoreError, View};
 use lentic_types::codec::{DecodeError, Reader, put_bytes, put_varint};
 use lentic_types::{Epoch, Expiry, GroupId, Index, KeyRange, TableId, Version};
 
@@ -18,7 +18,9 @@ use super::fences::{Fence, Fences, Token};
 use super::heads::{Heads, HeadsOptions};
 use super::locks::Locks;
 use super::open_txns;
+use super::origin::Origin;
 use super::pins::Pins;
+use super::riders::Riders;
 
 /// What a shard is and how far its history goes back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +50,8 @@ impl Descriptor {
 #[derive(Debug)]
 pub struct Shard {
     pub(super) group: GroupId,
+    /// The group whose log it has: its own, unless it is a branch's.
+    pub(super) home: GroupId,
     pub(super) descriptor: Descriptor,
     pub(super) fences: Fences,
     pub(super) masks: MaskSet,
@@ -55,6 +59,9 @@ pub struct Shard {
     pub(super) heads: Heads,
     pub(super) locks: Locks,
     pub(super) pins: Pins,
+    /// Whose history it continues, if it is a branch's.
+    pub(super) origin: Option<Origin>,
+    pub(super) riders: Riders,
     /// The newest stamp seen, of any request.
     pub(super) newest: Version,
     pub(super) applied: Index,
@@ -68,6 +75,17 @@ impl Shard {
 
     /// The shard of `group` as `view` has it; `None` if there is none.
     pub fn load(view: &impl View, group: GroupId, heads: &HeadsOptions) -> Result<Option<Self>, StoreError> {
+        let Some(mut shard) = Self::load_alone(view, (group, group), heads)? else { return Ok(None) };
+        shard.riders = Riders::load(view, group, heads)?;
+        Ok(Some(shard))
+    }
+
+    /// The shard with the state of `group` that has the log of `home`, without what rides in that group.
+    pub(super) fn load_alone(
+        view: &impl View,
+        (group, home): (GroupId, GroupId),
+        heads: &HeadsOptions,
+    ) -> Result<Option<Self>, StoreError> {
         let key = sys::key(group, SysKind::Descriptor, &[]);
         let Some(value) = view.get(Family::Sys, &key)? else { return Ok(None) };
         let descriptor = decode_descriptor(&value).map_err(|reason| StoreError::damaged(Family::Sys, &key, reason))?;
@@ -79,6 +97,7 @@ impl Shard {
         let locks = open_txns::load(view, group, &descriptor)?;
         Ok(Some(Self {
             group,
+            home,
             descriptor,
             locks,
             fences: match lentic_types::mutant!("fences-not-loaded") {
@@ -89,15 +108,50 @@ impl Shard {
             answers,
             heads: Heads::new(heads),
             pins: Pins::load(view, group)?,
+            origin: Origin::load(view, group)?,
+            riders: if group == home { Riders::new(*heads) } else { Riders::beside(*heads) },
             newest,
             applied: sys::applied(view, group)?,
         }))
     }
 
-    /// The group that replicates the shard.
+    /// The branch of `parent` that the entry at `index` makes with the stamp `version`.
+    pub(super) fn branch(
+        parent: &Self,
+        (index, version): (Index, Version),
+        group: GroupId,
+        descriptor: Descriptor,
+        origin: Origin,
+    ) -> Self {
+        let heads = *parent.riders.heads();
+        Self {
+            group,
+            home: parent.home,
+            descriptor,
+            fences: Fences::default(),
+            masks: MaskSet::new(),
+            answers: Answers::empty(Version::ZERO, 0),
+            heads: Heads::new(&heads),
+            locks: Locks::default(),
+            pins: Pins::default(),
+            origin: Some(origin),
+            riders: Riders::beside(heads),
+            newest: version,
+            applied: index,
+        }
+    }
+
+    /// The group of the shard's number. Its state lies there, and it is also the group that replicates it, unless the shard
+    /// is a branch's: that [rides](Self::home) in another.
     #[must_use]
     pub const fn group(&self) -> GroupId {
         self.group
+    }
+
+    /// The group that replicates the shard.
+    #[must_use]
+    pub const fn home(&self) -> GroupId {
+        self.home
     }
 
     /// What the shard is.
@@ -146,7 +200,16 @@ impl Shard {
     /// pins.
     #[must_use]
     pub const fn read_at(&self, version: Version) -> ReadAt<'_> {
-        ReadAt { table: self.descriptor.table, version, masks: &self.masks }
+        ReadAt { table: self.descriptor.table, version, masks: &self.masks, layers: self.layers() }
+    }
+
+    /// What the shard reads through to: none, unless it is a branch's.
+    #[must_use]
+    pub const fn layers(&self) -> &[Layer] {
+        match &self.origin {
+            Some(origin) => origin.layers.as_slice(),
+            None => &[],
+        }
     }
 
     /// What GC must know.
@@ -154,19 +217,21 @@ impl Shard {
     pub fn gc_rules(&self) -> GcRules {
         let Descriptor { table, range, watermark, .. } = self.descriptor.clone();
         let pins = if lentic_types::mutant!("gc-above-pin") { Vec::new() } else { self.pins.versions().to_vec() };
-        GcRules { table, range, watermark, pins, masks: self.masks.clone() }
+        GcRules { table, range, watermark, pins, masks: self.masks.clone(), is_branch: self.origin.is_some() }
     }
 
     /// Whether two images of one shard agree; the memo of heads is no part of the state.
     #[must_use]
     pub fn is_same_state(&self, other: &Self) -> bool {
-        self.group == other.group
+        (self.group, self.home) == (other.group, other.home)
             && self.descriptor == other.descriptor
             && self.fences == other.fences
             && self.masks == other.masks
             && self.answers == other.answers
             && self.locks == other.locks
             && self.pins == other.pins
+            && self.origin == other.origin
+            && self.riders.is_same_state(&other.riders)
             && (self.newest, self.applied) == (other.newest, other.applied)
     }
 
@@ -235,7 +300,7 @@ impl Shard {
     }
 }
 
-fn put_descriptor(batch: &mut Batch, group: GroupId, descriptor: &Descriptor) {
+pub(super) fn put_descriptor(batch: &mut Batch, group: GroupId, descriptor: &Descriptor) {
     let mut value = Vec::new();
     put_varint(&mut value, u64::from(descriptor.table.0));
     put_varint(&mut value, descriptor.epoch.0);
@@ -247,7 +312,7 @@ fn put_descriptor(batch: &mut Batch, group: GroupId, descriptor: &Descriptor) {
     batch.put(Family::Sys, &sys::key(group, SysKind::Descriptor, &[]), &value);
 }
 
-fn decode_descriptor(value: &[u8]) -> Result<Descriptor, DecodeError> {
+pub(super) fn decode_descriptor(value: &[u8]) -> Result<Descriptor, DecodeError> {
     let mut reader = Reader::new(value);
     let table = u32::try_from(reader.varint("table")?).map_err(|_| DecodeError::Invalid { field: "table" })?;
     let epoch = Epoch(reader.varint("epoch")?);
@@ -305,7 +370,7 @@ pub(super) fn decode_fence(suffix: &[u8], value: &[u8]) -> Result<Fence, DecodeE
     Ok(Fence { range, owner, token })
 }
 
-fn decode_mask(suffix: &[u8], value: &[u8]) -> Result<Mask, DecodeError> {
+pub(super) fn decode_mask(suffix: &[u8], value: &[u8]) -> Result<Mask, DecodeError> {
     let mut reader = Reader::new(suffix);
     let end = Version(reader.u64_be("end of mask")?);
     let start = reader.rest();

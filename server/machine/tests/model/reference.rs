@@ -224,6 +224,7 @@ impl Reference {
                 told
             }
             Action::Status(name) => Ok(self.txns.status(version, name)),
+            Action::Branch(_) | Action::DropBranch(_) => unreachable!("histories of one shard have no branches"),
         }
     }
 

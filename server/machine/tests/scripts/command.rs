@@ -40,6 +40,9 @@ pub(crate) enum Command {
     /// Gets cells: `get a@5 b`.
     Get {
         cells: Vec<Cell>,
+        /// The branch's shard, by its number.
+        #[arg(key)]
+        of: Option<u64>,
         #[arg(key = "as", optional)]
         kind: Kind,
     },
@@ -49,6 +52,8 @@ pub(crate) enum Command {
         range: Option<Range>,
         #[arg(key)]
         at: Option<At>,
+        #[arg(key)]
+        of: Option<u64>,
         #[arg(key = "as", optional)]
         kind: Kind,
     },

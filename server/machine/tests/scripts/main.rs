@@ -51,13 +51,14 @@ macro_rules! scripts {
 
 scripts! {
     answers { acked age attempts commands declined issued kept_refusal refusal_not_kept refusals retry }
+    branch { drop gc merges reads_through rollback transactions }
     conditions { exists_absent ranges unchanged_since value version }
     decide { anchor first_wins forgotten without_prepare }
     delete_range { live_keys owned too_large }
     errors { fatal limits shape txns }
     merge { after_rollback fold too_large wrong_kind }
     meta {
-        create_table create_table_refused drop_table entries extend_window issue_clients pins pins_refused register_node
+        branches branches_refused create_table create_table_refused drop_table entries extend_window issue_clients pins pins_refused register_node
         set_cluster set_replicas
     }
     oracle { clocks first garbage idle leaders stopped window }

@@ -71,6 +71,18 @@ pub(crate) enum Command {
         avoid: Option<Nodes>,
     },
 
+    /// Creates a branch of a table; the name is the nonce if there is none.
+    Branch {
+        name: String,
+        of: String,
+        #[arg(key)]
+        at: Time,
+        #[arg(key)]
+        now: Option<Time>,
+        #[arg(key)]
+        nonce: Option<String>,
+    },
+
     /// Drops a table.
     Drop { name: String },
 
@@ -343,6 +355,14 @@ impl goldenscript::Runner for MetaRunner {
                 let avoid = avoid.as_ref().map_or_else(Vec::new, |avoid| avoid.0.clone());
                 self.propose(&MetaCommand::CreateTable { name: filled(name), options, avoid })
             }
+            Command::Branch { name, of, at, now, nonce } => {
+                let (name, mut padded) = (filled(name), [0; 16]);
+                let own = nonce.as_ref().unwrap_or(&name).as_bytes();
+                let length = own.len().min(16);
+                padded[..length].copy_from_slice(&own[..length]);
+                let (version, now) = (at.tick(), now.unwrap_or(*at).tick());
+                self.propose(&MetaCommand::CreateBranch { name, of: of.clone(), version, now, nonce: padded })
+            }
             Command::Drop { name } => self.propose(&MetaCommand::DropTable { name: name.clone() }),
             Command::Extend { until } => self.propose(&MetaCommand::ExtendWindow { until: until.tick() }),
             Command::Clients { count } => self.propose(&MetaCommand::IssueClients { count: *count }),
@@ -459,9 +479,14 @@ fn catalog(catalog: &Catalog) -> String {
         let points: Vec<_> = split_points.iter().map(|point| text(point)).collect();
         let options = format!("{shards} shards [{}], {retention_ms} ms, {replicas} replicas", points.join(" "));
         let options = options + &lives(*ttl_ms);
-        lines.push(format!("{} {}: {options}", table.table, table.name));
+        let of = catalog.branches.get(&table.table);
+        let of =
+            of.map_or_else(String::new, |of| format!(", of {} at {} by {}", of.table, version(of.version), of.pin));
+        lines.push(format!("{} {}: {options}{of}", table.table, table.name));
         lines.extend(catalog.shards_of(table.table).map(|place| {
-            format!("  {} {} {} on {}", place.shard, range(&place.range), place.epoch, list(&place.replicas))
+            let home = catalog.home_of(place).filter(|home| *home != place.shard);
+            let home = home.map_or_else(String::new, |home| format!(" with {home}"));
+            format!("  {} {} {} on {}{home}", place.shard, range(&place.range), place.epoch, list(&place.replicas))
         }));
     }
     lines.join("\n") + "\n"
@@ -474,6 +499,7 @@ fn pins(pins: &Pins) -> String {
         let kind = match pin.kind {
             PinKind::Snapshot => "snapshot",
             PinKind::Checkpoint => "checkpoint",
+            PinKind::Branch => "branch",
         };
         let owner = if pin.owner.is_empty() { String::new() } else { format!(" of {}", pin.owner) };
         let spans: Vec<_> = pin.spans.iter().map(|span| format!("{} {}", span.table, range(&span.range))).collect();
@@ -554,6 +580,11 @@ fn row(key: &[u8], value: &[u8]) -> Result<String, DecodeError> {
             let nodes = (0..value.varint("nodes")?).map(|_| value.varint("node").map(|node| format!(" n{node}")));
             let nodes = nodes.collect::<Result<Vec<_>, _>>()?.concat();
             format!("shard {shard}: t{table} e{epoch} {start}..{end} on{nodes}")
+        }
+        0x15 => {
+            let (table, of) = (name.u32_be("branch")?, value.varint("parent")?);
+            let at = version(Version(value.varint("version")?));
+            format!("branch t{table}: of t{of} at {at} by p{}", value.varint("pin")?)
         }
         tag => return Err(DecodeError::UnknownTag { field: "row", tag }),
     };

@@ -11,6 +11,7 @@ use lentic_types::{GroupId, Version};
 
 use crate::notation::{self, Kind, range, text, version};
 use crate::print_txn;
+use crate::runner::TABLE;
 
 /// Prints a token.
 fn token(token: Token) -> String {
@@ -61,6 +62,8 @@ pub(crate) fn event(event: &Event) -> String {
     let GcRules { range: keys, watermark, pins, masks, .. } = match event {
         Event::GcRulesChanged(rules) => rules,
         Event::LocksChanged(changes) => return print_txn::lock_changes(changes),
+        Event::RiderCame(shard) => return format!("event: {shard} rides here"),
+        Event::RiderLeft(shard) => return format!("event: {shard} has left"),
     };
     let pins: Vec<_> = pins.iter().copied().map(version).collect();
     let masks: Vec<_> = masks.masks().iter().map(mask).collect();
@@ -116,6 +119,13 @@ pub(crate) fn state(shard: &Shard) -> String {
         lines.push(format!("pins {}, as of revision {}", versions.join(" "), pins.revision()));
     }
     lines.extend(print_txn::locks(shard.locks()));
+    lines.extend(shard.riders().map(|(rider, revision)| {
+        let layers: Vec<_> =
+            rider.layers().iter().map(|layer| format!("{} at {}", layer.table, version(layer.version))).collect();
+        let (group, table) = (rider.group(), rider.descriptor().table);
+        format!("rider {group} {table} of revision {revision}, continues {}", layers.join(", then "))
+    }));
+    lines.extend(shard.gone_riders().map(|(id, gone)| format!("rider {id} {} gone at {}", gone.table, gone.index)));
     lines.join("\n") + "\n"
 }
 
@@ -128,8 +138,9 @@ pub(crate) fn found(kind: Kind, found: Option<Found>) -> String {
 /// Prints a record of family data.
 pub(crate) fn data_entry(kind: Kind, key: &[u8], value: &[u8]) -> Result<String, DecodeError> {
     let (prefix, at) = data::split(key)?;
-    let (_, user_key) = data::decode_prefix(prefix)?;
-    Ok(format!("{}{} = {}", text(&user_key), version(at), notation::record(kind, &Record::decode(value)?)))
+    let (table, user_key) = data::decode_prefix(prefix)?;
+    let of = if table == TABLE { String::new() } else { format!("{table} ") };
+    Ok(format!("{of}{}{} = {}", text(&user_key), version(at), notation::record(kind, &Record::decode(value)?)))
 }
 
 /// Prints an entry of family sys, decoded as the formats are documented and not by the machine's own code.
@@ -137,7 +148,8 @@ pub(crate) fn sys_entry(group: GroupId, key: &[u8], value: &[u8]) -> Result<Stri
     let mut name = Reader::new(key);
     let mut value = Reader::new(value);
     let reader = &mut value;
-    assert_eq!(GroupId(name.u64_be("group")?), group, "the store holds one group");
+    let found = GroupId(name.u64_be("group")?);
+    let of = if found == group { String::new() } else { format!("{found}: ") };
     let line = match name.u8("kind")? {
         0x01 => format!("applied i{}", reader.varint("applied")?),
         0x02 => {
@@ -171,6 +183,19 @@ pub(crate) fn sys_entry(group: GroupId, key: &[u8], value: &[u8]) -> Result<Stri
             }
             line
         }
+        0x0f => {
+            let (shard, here) = (name.u64_be("rider")?, reader.u8("rider")? == 0x00);
+            let revision = reader.varint("revision")?;
+            match here {
+                true => format!("rider s{shard} of revision {revision}"),
+                false => {
+                    let (index, table) = (reader.varint("index")?, reader.varint("table")?);
+                    format!("rider s{shard} of revision {revision}, gone at i{index}: t{table}, {}", key_range(reader)?)
+                }
+            }
+        }
+        0x10 => format!("base g{} at {}", reader.varint("parent")?, at(reader)?),
+        0x11 => format!("riders changed at i{}", reader.u64_be("index")?),
         0x0d => format!("horizon of transactions {}", at(reader)?),
         0x0a => {
             let mut line = format!("answers i{}", name.u64_be("entry")?);
@@ -184,7 +209,7 @@ pub(crate) fn sys_entry(group: GroupId, key: &[u8], value: &[u8]) -> Result<Stri
         }
         tag => return Err(DecodeError::UnknownTag { field: "kind", tag }),
     };
-    value.finish("value").map(|()| line)
+    value.finish("value").map(|()| of + &line)
 }
 
 pub(crate) fn at(reader: &mut Reader<'_>) -> Result<String, DecodeError> {

@@ -7,7 +7,7 @@ use lentic_engine::store::Change;
 use lentic_engine::{Batch, Family, MemStore, Store};
 use lentic_machine::shard::{Action, Applied, Descriptor, HeadsOptions};
 use lentic_machine::{Command, Fatal, Outcome, Shard, invariants};
-use lentic_types::{GroupId, Index, Version};
+use lentic_types::{Epoch, GroupId, Index, ShardId, Version};
 
 /// The group that every script's shard belongs to.
 pub(crate) const GROUP: GroupId = GroupId(3);
@@ -47,15 +47,26 @@ impl Replica {
         &self.shard
     }
 
+    /// The same of a branch's shard that rides in the group.
+    pub(crate) fn shard_of(&self, rider: Option<u64>) -> Result<&Shard, Box<dyn Error>> {
+        let rider = rider.map(|rider| self.shard.rider(ShardId(rider)).ok_or("there is no such rider"));
+        Ok(rider.transpose()?.unwrap_or(&self.shard))
+    }
+
     /// The entry with a request stamped `version`, or the last one.
-    pub(crate) fn entry(&self, version: Option<Version>) -> Result<Command, Box<dyn Error>> {
+    pub(crate) fn entry(&self, version: Option<Version>) -> Result<(Option<ShardId>, Command), Box<dyn Error>> {
         for (bytes, _) in self.log.iter().rev() {
-            let command = Command::decode(bytes)?;
+            let (rider, command) = Command::decode_for(bytes)?;
             if version.is_none_or(|version| command.requests.iter().any(|request| request.version == version)) {
-                return Ok(command);
+                return Ok((rider, command));
             }
         }
         Err("there is no such entry".into())
+    }
+
+    /// The epoch of the shard, or of a rider; 1 if there is none.
+    pub(crate) fn epoch_of(&self, rider: Option<ShardId>) -> Epoch {
+        self.shard_of(rider.map(|rider| rider.0)).map_or(Epoch(1), |shard| shard.descriptor().epoch)
     }
 
     /// How many entries there are.
@@ -66,10 +77,11 @@ impl Replica {
     /// Logs an entry and applies it. It is not logged if it ends the group.
     pub(crate) fn apply(
         &mut self,
+        rider: Option<ShardId>,
         index: Option<Index>,
         command: &Command,
     ) -> Result<Result<Applied, Fatal>, Box<dyn Error>> {
-        let bytes = Bytes::from(command.encode());
+        let bytes = Bytes::from(command.encode_for(rider));
         let index = index.unwrap_or(self.shard.applied().next());
         let applied = self.apply_bytes(index, &bytes)?;
         if let Ok(applied) = &applied {
@@ -79,9 +91,9 @@ impl Replica {
     }
 
     fn apply_bytes(&mut self, index: Index, bytes: &Bytes) -> Result<Result<Applied, Fatal>, Box<dyn Error>> {
-        let command = Command::decode(bytes)?;
-        let applied = self.shard.apply(index, &command, &self.store);
-        let plain = self.plain.apply(index, &command, &self.store);
+        let (rider, command) = Command::decode_for(bytes)?;
+        let applied = self.shard.apply_for(rider, index, &command, &self.store);
+        let plain = self.plain.apply_for(rider, index, &command, &self.store);
         let (applied, plain) = match (applied, plain) {
             (Ok(applied), Ok(plain)) => (applied, plain),
             (Err(fatal), Err(other)) if fatal == other => return Ok(Err(fatal)),

@@ -7,6 +7,8 @@
 //! release 5 [a..c] token=4
 //! raise 5 to=3 pins=1/2 revision=1
 //! decline 5 conflict
+//! branch 5 12 at=3 [revision=1]
+//! drop-branch 5 12
 //! prepare 5 x1 anchor=k by=100 with=a..m with=t9/.. put=k/v and fence=4 put=m/v
 //! prepare 5 x1 take=a..c owner=job back=a..b@3 [force]
 //! decide 5 x1 anchor=k commit=4
@@ -17,7 +19,7 @@
 //! The first argument is the request's stamp. Operations and conditions are done in the order in which they stand, and
 //! `until` says when the value of the operation before it ends. `put-many=100/v` puts 100 keys, `absent-many=100` expects
 //! them not to be there. Every request may have `key=client/sequence/acked-below/issued`, and `epoch=` and `index=`
-//! of its entry. Where a key stands, `fill.k.300` is a key of 300 bytes.
+//! of its entry; with `of=12` the entry is one of the shard 12 of a branch, whose table is t112. Where a key stands, `fill.k.300` is a key of 300 bytes.
 //!
 //! `x1` is the transaction that began at @1, `x1.2` the attempt 2 of the same age. A prepare's arguments are those of a
 //! write, and `and` begins another part. `anchor=` names a key of the shard where it is decided: `k` is one of this table,
@@ -28,11 +30,11 @@
 use bytes::Bytes;
 use goldenscript::{Argument, Context};
 use lentic_machine::shard::{
-    Action, Anchor, Back, Condition, Decide, Decision, Expected, Operation, Participant, Prepare, RaiseWatermark,
-    RangeRead, Release, RequestKey, Resolve, Take, Token, TxnRef, Write,
+    Action, Anchor, Back, Branch, Condition, Decide, Decision, Expected, Operation, Participant, Prepare,
+    RaiseWatermark, RangeRead, Release, RequestKey, Resolve, Take, Token, TxnRef, Write,
 };
 use lentic_machine::{Refusal, Request};
-use lentic_types::{ClientId, Epoch, Expiry, Index, KeyRange, NodeId, TableId, TxnId, Version};
+use lentic_types::{ClientId, Epoch, Expiry, Index, KeyRange, NodeId, ShardId, TableId, TxnId, Version};
 
 use crate::notation::{At, Cell, Key, Operator, Value};
 use crate::runner::TABLE;
@@ -45,6 +47,7 @@ pub(crate) struct Line {
     pub(crate) request: Request,
     pub(crate) epoch: Option<Epoch>,
     pub(crate) index: Option<Index>,
+    pub(crate) rider: Option<ShardId>,
 }
 
 type Parsed<T> = Result<T, Box<dyn std::error::Error>>;
@@ -65,6 +68,8 @@ struct Fields {
     pins: Vec<Version>,
     revision: u64,
     token: Version,
+    at: Version,
+    rider: Option<ShardId>,
     epoch: Option<Epoch>,
     index: Option<Index>,
 }
@@ -90,8 +95,8 @@ pub(crate) fn parse(command: &goldenscript::Command, context: &Context) -> Parse
         }
     }
     let force = context.tags.contains("force");
-    let Fields { positional, parts, write, txn, key, take, back, owner, to, pins, revision, token, epoch, index } =
-        fields;
+    let Fields { positional, parts, write, txn, key, take, back, owner, to, pins, revision, token, .. } = fields;
+    let Fields { at, rider, epoch, index, .. } = fields;
     let version = positional.first().ok_or("expected the request's stamp")?.parse::<At>()?.0;
     let range = || range(positional.get(1).ok_or("expected a range")?);
     let second = || positional.get(1).map(String::as_str);
@@ -103,6 +108,11 @@ pub(crate) fn parse(command: &goldenscript::Command, context: &Context) -> Parse
             Action::Release(Release { range, token: Token(token) })
         }
         "raise" => Action::RaiseWatermark(RaiseWatermark { to, revision, pins }),
+        "branch" => {
+            let shard = shard(second())?;
+            Action::Branch(Branch { shard, table: table_of(shard), version: at, revision })
+        }
+        "drop-branch" => Action::DropBranch(shard(second())?),
         "decline" => Action::Decline(refusal(second())?),
         "prepare" => {
             let (name, participants) = (txn.name(second(), elsewhere())?, txn.participants());
@@ -115,7 +125,16 @@ pub(crate) fn parse(command: &goldenscript::Command, context: &Context) -> Parse
         "status" => Action::Status(txn.name(second(), elsewhere())?),
         name => return Err(format!("there is no command {name}").into()),
     };
-    Ok(Line { request: Request { version, key, action }, epoch, index })
+    Ok(Line { request: Request { version, key, action }, epoch, index, rider })
+}
+
+fn shard(number: Option<&str>) -> Parsed<ShardId> {
+    Ok(ShardId(number.ok_or("expected the number of a branch's shard")?.parse()?))
+}
+
+/// The table of a branch's shard.
+pub(crate) fn table_of(shard: ShardId) -> TableId {
+    TableId(100 + u32::try_from(shard.0).expect("a small number"))
 }
 
 /// What is declined, and why: an operation that is too large, unless another reason is given.
@@ -172,6 +191,8 @@ impl Fields {
                 self.pins = value.split('/').map(|pin| pin.parse::<At>().map(|at| at.0)).collect::<Result<_, _>>()?;
             }
             "revision" => self.revision = value.parse()?,
+            "at" => self.at = value.parse::<At>()?.0,
+            "of" => self.rider = Some(ShardId(value.parse()?)),
             "token" => self.token = value.parse::<At>()?.0,
             "epoch" => self.epoch = Some(Epoch(value.parse()?)),
             "index" => self.index = Some(Index(value.parse()?)),

@@ -10,7 +10,7 @@ use lentic_engine::{Direction, Family, ReadStats, ScanLimits, Store as _};
 use lentic_machine::Request;
 use lentic_machine::shard::{Action, Descriptor, Write};
 use lentic_types::limits::FEED_WINDOW_BYTES_MAX;
-use lentic_types::{Epoch, Index, KeyRange, Position, TableId, Version};
+use lentic_types::{Epoch, Index, KeyRange, Position, ShardId, TableId, Version};
 
 use crate::command::Command;
 use crate::notation::{self, Cell, Kind};
@@ -41,14 +41,20 @@ impl Runner {
     }
 
     /// Applies an entry, and prints what came of it.
-    fn apply(&mut self, epoch: Option<Epoch>, index: Option<Index>, requests: Vec<Request>) -> Output {
+    fn apply(
+        &mut self,
+        rider: Option<ShardId>,
+        epoch: Option<Epoch>,
+        index: Option<Index>,
+        requests: Vec<Request>,
+    ) -> Output {
         if self.has_ended {
             return Err("the group has ended; reload it".into());
         }
         let replica = self.replica()?;
-        let epoch = epoch.unwrap_or(replica.shard().descriptor().epoch);
+        let epoch = epoch.unwrap_or_else(|| replica.epoch_of(rider));
         let command = lentic_machine::Command { epoch, requests };
-        let applied = match replica.apply(index, &command)? {
+        let applied = match replica.apply(rider, index, &command)? {
             Ok(applied) => applied,
             Err(fatal) => {
                 self.has_ended = true;
@@ -67,7 +73,7 @@ impl Runner {
     fn request(&mut self, command: &goldenscript::Command, context: &Context) -> Output {
         let line = request::parse(command, context)?;
         match &mut self.gathered {
-            None => self.apply(line.epoch, line.index, vec![line.request]),
+            None => self.apply(line.rider, line.epoch, line.index, vec![line.request]),
             Some((_, requests)) => {
                 requests.push(line.request);
                 Ok(String::new())
@@ -76,11 +82,11 @@ impl Runner {
     }
 
     fn retry(&mut self, first: Version, of: Option<Version>) -> Output {
-        let mut entry = self.replica()?.entry(of)?;
+        let (rider, mut entry) = self.replica()?.entry(of)?;
         for (stamp, request) in (first.0..).zip(&mut entry.requests) {
             request.version = Version(stamp);
         }
-        self.apply(Some(entry.epoch), None, entry.requests)
+        self.apply(rider, Some(entry.epoch), None, entry.requests)
     }
 
     fn busy(&mut self, from: Version, to: Version) -> Output {
@@ -90,21 +96,21 @@ impl Runner {
         };
         let requests = (from.ms()..=to.ms()).step_by(1_000).map(nothing).collect::<Result<Vec<_>, String>>()?;
         let count = requests.len();
-        self.apply(None, None, requests)?;
+        self.apply(None, None, None, requests)?;
         Ok(format!("{count} writes of nothing\n"))
     }
 
-    fn get(&mut self, cell: &Cell, kind: Kind) -> Output {
+    fn get(&mut self, cell: &Cell, of: Option<u64>, kind: Kind) -> Output {
         let replica = self.replica()?;
-        let at = replica.shard().read_at(cell.version);
+        let at = replica.shard_of(of)?.read_at(cell.version);
         let found = at.get(&replica.store, &cell.key, &mut ReadStats::default())?;
         let name = notation::text(&cell.key) + &notation::version(cell.version);
         Ok(format!("{name} → {}\n", print::found(kind, found)))
     }
 
-    fn scan(&mut self, range: &KeyRange, at: Version, kind: Kind) -> Output {
+    fn scan(&mut self, range: &KeyRange, at: Version, of: Option<u64>, kind: Kind) -> Output {
         let replica = self.replica()?;
-        let (at, limits) = (replica.shard().read_at(at), ScanLimits::default());
+        let (at, limits) = (replica.shard_of(of)?.read_at(at), ScanLimits::default());
         let page = at.scan(&replica.store, range, Direction::Forward, &limits, &mut ReadStats::default())?;
         let row = |(key, found): (&[u8], _)| format!("{} → {}\n", notation::text(key), print::found(kind, Some(found)));
         let rows: String = page.rows.iter().map(|one| row((&one.key, one.found.clone()))).collect();
@@ -172,15 +178,15 @@ impl goldenscript::Runner for Runner {
             }
             Command::Commit => {
                 let (epoch, requests) = self.gathered.take().ok_or("there is no begin before commit")?;
-                self.apply(epoch, None, requests)
+                self.apply(None, epoch, None, requests)
             }
             Command::Busy { from, to } => self.busy(from.0, to.0),
             Command::Retry { version, of } => self.retry(version.0, of.map(|at| at.0)),
-            Command::Get { cells, kind } => cells.iter().map(|cell| self.get(cell, *kind)).collect(),
+            Command::Get { cells, of, kind } => cells.iter().map(|cell| self.get(cell, *of, *kind)).collect(),
             Command::Feed { range, after, until } => self.feed(&range.0, after.0, until.0),
-            Command::Scan { range, at, kind } => {
+            Command::Scan { range, at, of, kind } => {
                 let range = range.as_ref().map_or_else(KeyRange::all, |range| range.0.clone());
-                self.scan(&range, at.map_or(Version::MAX, |at| at.0), *kind)
+                self.scan(&range, at.map_or(Version::MAX, |at| at.0), *of, *kind)
             }
             Command::Heads(switch) => {
                 self.replica()?.is_memo_shown = match switch.as_str() {
@@ -203,9 +209,11 @@ impl goldenscript::Runner for Runner {
                 let replica = self.replica()?;
                 replica.store.flush()?;
                 let (gc, shard) = (GcHandle::new(), replica.shard());
-                gc.stage(GROUP, shard.applied(), Some(shard.gc_rules()));
+                for shard in shard.riders().map(|(rider, _)| rider).chain([shard]) {
+                    gc.stage(shard.group(), shard.applied(), Some(shard.gc_rules()));
+                }
                 gc.promote(|_| Ok::<_, Box<dyn Error>>(shard.applied()))?;
-                replica.store.compact(TABLE, &shard.descriptor().range, &gc);
+                gc.ranges().iter().for_each(|(table, range)| replica.store.compact(*table, range, &gc));
                 Ok(String::new())
             }
             Command::Crash { keep } => {

@@ -101,7 +101,7 @@ fn ms(sync: Option<Duration>) -> u64 {
 
 /// Hands over all that can be. `tells`: says so too if nobody can take anything.
 async fn hand_over_all<S: Portable>(gateway: &Gateway<S>, tells: bool) {
-    let (node, meta, shards) = (gateway.meta.node, &gateway.meta, gateway.shards.all());
+    let (node, meta, shards) = (gateway.meta.node, &gateway.meta, gateway.shards.groups());
     let led = |status: Status| Some(status).filter(|status| status.is_leader);
     let meta_status = led(meta.group.status());
     let shards: Vec<_> = shards.iter().filter_map(|shard| Some((shard, led(shard.status())?))).collect();

@@ -4,10 +4,13 @@ use bytes::Bytes;
 use lentic_engine::Portable;
 use lentic_machine::meta::{Catalog, MetaCommand, MetaOutcome, Table, TableOptions};
 use lentic_proto::v1::{self, Failure};
-use lentic_types::NodeId;
+use lentic_types::{NodeId, Version};
 
 use super::Gateway;
 use crate::failure;
+
+/// How often a branch of now is tried.
+const ATTEMPTS_MAX: u32 = 4;
 
 impl<S: Portable> Gateway<S> {
     /// A table and its shards, as this node knows them.
@@ -17,12 +20,13 @@ impl<S: Portable> Gateway<S> {
     ) -> Result<v1::DescribeTableResponse, Failure> {
         let catalog = self.meta.catalog();
         let table = catalog.table_named(&request.name).ok_or_else(|| no_table(&request.name))?;
-        Ok(v1::DescribeTableResponse { table: Some(message(table)), shards: self.shards_of(&catalog, table) })
+        Ok(v1::DescribeTableResponse { table: Some(message(&catalog, table)), shards: self.shards_of(&catalog, table) })
     }
 
     /// All tables; this node has confirmed that it leads the meta group.
     pub(crate) fn list_tables(&self) -> v1::ListTablesResponse {
-        v1::ListTablesResponse { tables: self.meta.catalog().tables.values().map(message).collect() }
+        let catalog = self.meta.catalog();
+        v1::ListTablesResponse { tables: catalog.tables.values().map(|table| message(&catalog, table)).collect() }
     }
 
     /// Makes a table; this node leads the meta group.
@@ -46,7 +50,30 @@ impl<S: Portable> Gateway<S> {
         };
         let catalog = self.meta.catalog_after_apply();
         let table = catalog.tables.get(&table).ok_or_else(|| no_table(&request.name))?;
-        Ok(v1::CreateTableResponse { table: Some(message(table)), shards: self.shards_of(&catalog, table) })
+        Ok(v1::CreateTableResponse { table: Some(message(&catalog, table)), shards: self.shards_of(&catalog, table) })
+    }
+
+    /// Makes a branch of a table; this node leads the meta group.
+    pub(crate) async fn create_branch(&self, request: v1::BranchRequest) -> Result<v1::BranchResponse, Failure> {
+        let nonce = <[u8; 16]>::try_from(&request.nonce[..]).map_err(|_| failure::invalid("a nonce has 16 bytes"))?;
+        let v1::BranchRequest { name, of, at, .. } = request;
+        let mut attempt = 0;
+        let table = loop {
+            attempt += 1;
+            let now = Version(self.now().await?.version);
+            let (name, of, version) = (name.clone(), of.clone(), at.map_or(now, Version));
+            match self.meta.propose(&MetaCommand::CreateBranch { name, of, version, now, nonce }).await {
+                Ok(MetaOutcome::Table { table, .. }) => break table,
+                Ok(_) => return Err(failure::internal("the meta group answered something else")),
+                // It took longer than the grace: the floor has passed the tick.
+                Err(failure) if at.is_none() && attempt < ATTEMPTS_MAX && is_too_old(&failure) => {}
+                Err(failure) => return Err(failure),
+            }
+        };
+        let catalog = self.meta.catalog_after_apply();
+        let table = catalog.tables.get(&table).ok_or_else(|| no_table(&name))?;
+        let (shards, table) = (self.shards_of(&catalog, table), message(&catalog, table));
+        Ok(v1::BranchResponse { table: Some(table), shards })
     }
 
     /// Removes a table; this node leads the meta group.
@@ -60,7 +87,16 @@ impl<S: Portable> Gateway<S> {
     }
 }
 
-fn message(table: &Table) -> v1::Table {
+fn is_too_old(failure: &Failure) -> bool {
+    failure.kind() == v1::ErrorKind::VersionTooOld
+}
+
+fn message(catalog: &Catalog, table: &Table) -> v1::Table {
+    let origin = catalog.branches.get(&table.table);
+    let branch_of = origin.and_then(|origin| {
+        let name = catalog.tables.get(&origin.table)?.name.clone();
+        Some(v1::BranchOf { name, version: origin.version.0 })
+    });
     let options = &table.options;
     let split_points: Vec<Bytes> = options.split_points.clone();
     v1::Table {
@@ -73,6 +109,7 @@ fn message(table: &Table) -> v1::Table {
             replicas: options.replicas,
             ttl_ms: options.ttl_ms,
         }),
+        branch_of,
     }
 }
 

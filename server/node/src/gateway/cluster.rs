@@ -143,6 +143,7 @@ impl<S: Portable> Gateway<S> {
     async fn answer_as_meta(&self, request: Request) -> Result<Response, Failure> {
         Ok(match request {
             Request::CreateTable(request) => Response::CreateTable(self.create_table(request).await?),
+            Request::Branch(request) => Response::Branch(self.create_branch(request).await?),
             Request::DescribeTable(request) => {
                 self.meta.confirm().await?;
                 Response::DescribeTable(self.describe_table(&request)?)

@@ -213,6 +213,7 @@ fn message(catalog: &Catalog, pin: &Pin) -> v1::Pin {
     let kind = match pin.kind {
         PinKind::Snapshot => v1::PinKind::Snapshot,
         PinKind::Checkpoint => v1::PinKind::Checkpoint,
+        PinKind::Branch => v1::PinKind::Branch,
     };
     v1::Pin {
         pin: pin.pin.0,

@@ -193,6 +193,12 @@ impl<S: Portable> Gateway<S> {
                 }
                 self.ask_meta(Request::CreateSnapshot(request), caller, deadline).await?
             }
+            Request::Branch(mut request) => {
+                if request.nonce.is_empty() {
+                    request.nonce = new_nonce();
+                }
+                self.ask_meta(Request::Branch(request), caller, deadline).await?
+            }
             Request::History(request) => Response::History(self.history(request, caller, deadline).await?),
             Request::ListPins(_)
             | Request::ShowSnapshot(_)

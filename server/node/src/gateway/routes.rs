@@ -20,7 +20,9 @@ pub(crate) struct Routes<S: Portable> {
 impl<S: Portable> Routes<S> {
     /// Who leads a shard, as far as this node knows; or who may know that, if it does not.
     pub(crate) fn leader(&self, place: &ShardPlace) -> Option<NodeId> {
-        let status = self.shards.get(place.shard).map(|replica| replica.status());
+        // A branch's shard may be about to come into its group.
+        let home = || self.shards.get(self.meta.catalog().home_of(place)?);
+        let status = self.shards.get(place.shard).or_else(home).map(|replica| replica.status());
         match status {
             Some(status) if status.fault.is_none() => status.leader,
             // Nothing is known where there is no replica, or one that has stopped.

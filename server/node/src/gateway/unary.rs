@@ -158,6 +158,7 @@ macro_rules! ask_anyone {
 
 ask_anyone! { v1::tables_server::Tables:
     create(v1::CreateTableRequest) -> v1::CreateTableResponse as CreateTable;
+    branch(v1::BranchRequest) -> v1::BranchResponse as Branch;
     drop(v1::DropTableRequest) -> v1::DropTableResponse as DropTable;
     describe(v1::DescribeTableRequest) -> v1::DescribeTableResponse as DescribeTable;
     list(v1::ListTablesRequest) -> v1::ListTablesResponse as ListTables;

@@ -30,7 +30,7 @@ impl<S: Portable> Reader<S> {
         if !rules.descriptor.range.covers(&range) {
             return Err(failure::of_refusal(&Refusal::OutOfRange));
         }
-        let diff = Diff { table: rules.descriptor.table, from, to, masks: &rules.masks };
+        let diff = Diff { table: rules.descriptor.table, from, to, masks: &rules.masks, layers: &rules.layers };
         let page = blocking(|| diff.page(&*place.store, &range, &limits, &mut ReadStats::default()));
         let page = page.map_err(|error| place.failure.of_read(&error))?;
         place.rules(epoch, from)?;

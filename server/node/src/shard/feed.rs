@@ -183,7 +183,7 @@ impl<S: Portable> Place<S> {
         let table = self.feed_rules(epoch, poll)?.descriptor.table;
         let (range, after) = (poll.range.clone(), poll.after.clone());
         let begin = || Window::new(table, range, after, resolved, limits::FEED_WINDOW_BYTES_MAX);
-        let window = self.windows.find(self.group.id(), &poll.range, &poll.after, begin).ok_or_else(|| {
+        let window = self.windows.find(self.group_id, &poll.range, &poll.after, begin).ok_or_else(|| {
             failure::throttled("as many feeds as may catch up on this node; ask again", WINDOWS_PAUSE_MS)
         })?;
         let deadline = deadline.max(Instant::now() + WALK_MIN);

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use lentic_engine::feed::Recent;
 use lentic_engine::{Batch, StoreError};
 use lentic_types::limits::FEED_RECENT_BYTES_MAX;
-use lentic_types::{KeyRange, Position, Version};
+use lentic_types::{KeyRange, Position, TableId, Version};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::time::Instant;
@@ -25,6 +25,7 @@ const FOLLOWS_FOR: Duration = Duration::from_secs(10);
 /// The newest changes of a shard, as long as somebody follows them.
 #[derive(Debug)]
 pub(crate) struct Followed {
+    table: TableId,
     state: Mutex<State>,
     applied: Notify,
 }
@@ -38,10 +39,10 @@ struct State {
 }
 
 impl Followed {
-    /// Of a shard whose newest stamp this is.
-    pub(crate) fn new(newest: Version) -> Self {
+    /// Of a table's shard whose newest stamp this is.
+    pub(crate) fn new(table: TableId, newest: Version) -> Self {
         let state = State { newest, recent: None, asked: Instant::now() };
-        Self { state: Mutex::new(state), applied: Notify::new() }
+        Self { table, state: Mutex::new(state), applied: Notify::new() }
     }
 
     /// Begins anew: the shard was replaced by one whose newest stamp this is.
@@ -70,7 +71,7 @@ impl Followed {
         let mut state = self.lock();
         state.asked = Instant::now();
         let newest = state.newest;
-        state.recent.get_or_insert_with(|| Recent::new(newest, FEED_RECENT_BYTES_MAX));
+        state.recent.get_or_insert_with(|| Recent::new(self.table, newest, FEED_RECENT_BYTES_MAX));
     }
 
     /// Completes when more is applied than now, once it is enabled.
@@ -100,7 +101,6 @@ impl Followed {
 #[cfg(test)]
 mod tests {
     use lentic_engine::Record;
-    use lentic_types::TableId;
 
     use super::*;
 
@@ -118,7 +118,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn changes_are_noted_while_somebody_follows() {
-        let followed = Followed::new(Version(10));
+        let followed = Followed::new(TableId(1), Version(10));
         followed.note(&put(b"a", 11), Version(11)).unwrap();
         assert_eq!(all(&followed, 10, 20), None, "nobody followed");
         followed.follow();
@@ -138,7 +138,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_is_woken() {
-        let followed = Followed::new(Version(1));
+        let followed = Followed::new(TableId(1), Version(1));
         let applied = followed.applied();
         let mut applied = std::pin::pin!(applied);
         applied.as_mut().enable();

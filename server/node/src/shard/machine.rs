@@ -1,16 +1,18 @@
-//! A shard's state machine as replication sees it.
+//! A group's state machine as replication sees it: a shard, and those of its branches, which ride in the group.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use lentic_engine::gc::GcHandle;
+use lentic_engine::gc::{GcHandle, GcRules};
 use lentic_engine::keys::sys::{self, SysKind};
-use lentic_engine::{Batch, Family, MaskSet, Portable};
-use lentic_machine::shard::{Descriptor, HeadsOptions, Pins};
+use lentic_engine::{Batch, Family, Layer, MaskSet, Portable};
+use lentic_machine::shard::{Descriptor, Gone, HeadsOptions, LockChanges, Pins};
 use lentic_machine::{Command, Event, Fatal, Outcome, Overlay, Shard};
 use lentic_raft::{Committed, Fault, Machine, Transfer};
-use lentic_types::{GroupId, Index, Version};
+use lentic_types::{GroupId, Index, ShardId, Version};
+use tokio::sync::watch;
 
 use super::followed::Followed;
 use super::locked::Locked;
@@ -31,6 +33,23 @@ pub(crate) struct ShardMachine<S> {
     heads: HeadsOptions,
     shard: Shard,
     shown: Arc<Shown>,
+    riding: watch::Sender<Arc<Riding>>,
+}
+
+/// The shards of branches that ride in a group, as of an entry whose batch is written.
+#[derive(Debug, Default)]
+pub(crate) struct Riding {
+    /// Those that ride there, with the revision of a catalog that each is in.
+    pub(crate) here: BTreeMap<ShardId, (Arc<Shown>, u64)>,
+    /// Those that were dropped.
+    pub(crate) gone: BTreeMap<ShardId, Gone>,
+}
+
+/// What a run of entries changed of one shard.
+#[derive(Default)]
+struct Changed {
+    rules: Option<(Index, GcRules)>,
+    locks: Vec<LockChanges>,
 }
 
 /// What readers see of a shard: always as of an entry whose batch is written.
@@ -38,6 +57,7 @@ pub(crate) struct ShardMachine<S> {
 pub(crate) struct Shown {
     rules: Mutex<Arc<Rules>>,
     newest: AtomicU64,
+    left: watch::Sender<bool>,
     pub(crate) locked: Locked,
     pub(crate) followed: Followed,
     pub(crate) resolved: Resolved,
@@ -50,15 +70,42 @@ pub(crate) struct Rules {
     pub(crate) descriptor: Descriptor,
     pub(crate) masks: MaskSet,
     pub(crate) pins: Pins,
+    pub(crate) layers: Vec<Layer>,
 }
 
 impl Shown {
-    fn new(shard: &Shard) -> Self {
+    /// `whole` is the group's.
+    fn new(shard: &Shard, whole: Arc<Whole>) -> Self {
         let locked = Locked::default();
         locked.reset(shard);
         let (rules, newest) = (Mutex::new(Arc::new(Rules::of(shard))), shard.newest());
-        let (followed, resolved) = (Followed::new(newest), Resolved::new(shard.applied()));
-        Self { rules, newest: AtomicU64::new(newest.0), locked, followed, resolved, whole: Arc::default() }
+        let followed = Followed::new(shard.descriptor().table, newest);
+        let (resolved, left) = (Resolved::new(shard.applied()), watch::Sender::new(false));
+        Self { rules, newest: AtomicU64::new(newest.0), left, locked, followed, resolved, whole }
+    }
+
+    /// Begins anew with all that a shard has: it was replaced.
+    fn reset(&self, shard: &Shard) {
+        self.show_rules(shard);
+        self.followed.reset(shard.newest());
+        self.locked.reset(shard);
+        self.show_newest(shard);
+    }
+
+    /// Whether the shard is no more in its group, or the group no more on this node.
+    pub(crate) fn has_left(&self) -> bool {
+        *self.left.borrow()
+    }
+
+    /// Completes when it is no more.
+    pub(crate) async fn left(&self) {
+        // Who holds this holds the sender.
+        let _ = self.left.subscribe().wait_for(|left| *left).await;
+    }
+
+    /// Tells all who work for the shard here that it is no more.
+    pub(crate) fn leave(&self) {
+        self.left.send_replace(true);
     }
 
     /// The rules now.
@@ -99,7 +146,12 @@ impl Shown {
 
 impl Rules {
     fn of(shard: &Shard) -> Self {
-        Self { descriptor: shard.descriptor().clone(), masks: shard.masks().clone(), pins: shard.pins().clone() }
+        Self {
+            descriptor: shard.descriptor().clone(),
+            masks: shard.masks().clone(),
+            pins: shard.pins().clone(),
+            layers: shard.layers().to_vec(),
+        }
     }
 
     /// Whether all that a read at `at` sees is kept: from the watermark on, and at pins.
@@ -130,8 +182,62 @@ impl<S: Portable> ShardMachine<S> {
             }
         };
         gc.stage(group, shard.applied(), Some(shard.gc_rules()));
-        let shown = Arc::new(Shown::new(&shard));
-        Ok(Self { group, store, failure, gc, heads, shard, shown })
+        let shown = Arc::new(Shown::new(&shard, Arc::default()));
+        let machine =
+            Self { group, store, failure, gc, heads, shard, shown, riding: watch::Sender::new(Arc::default()) };
+        machine.show_riders(true);
+        Ok(machine)
+    }
+
+    /// What rides in the group.
+    pub(crate) fn riding(&self) -> watch::Receiver<Arc<Riding>> {
+        self.riding.subscribe()
+    }
+
+    /// Shows who rides in the group now: `anew`, if all of them were loaded.
+    fn show_riders(&self, anew: bool) {
+        let before = Arc::clone(&self.riding.borrow());
+        let mut now = Riding::default();
+        for (rider, revision) in self.shard.riders() {
+            let id = ShardId::from(rider.group());
+            let known = before.here.get(&id).map(|(shown, _)| Arc::clone(shown));
+            if anew || known.is_none() {
+                self.gc.stage(rider.group(), rider.applied(), Some(rider.gc_rules()));
+            }
+            let shown = match known {
+                Some(shown) if anew => {
+                    shown.reset(rider);
+                    shown
+                }
+                Some(shown) => shown,
+                None => Arc::new(Shown::new(rider, Arc::clone(&self.shown.whole))),
+            };
+            now.here.insert(id, (shown, revision));
+        }
+        now.gone.extend(self.shard.gone_riders().map(|(id, gone)| (id, gone.clone())));
+        for (id, (shown, _)) in before.here.iter().filter(|(id, _)| !now.here.contains_key(id)) {
+            shown.leave();
+            self.gc.stage(GroupId::from(*id), Index(0), None);
+        }
+        self.riding.send_replace(Arc::new(now));
+    }
+
+    /// What the group has applied is in the store, and readers see the rules of it, of what rides here too.
+    fn show_applied(&self) {
+        let applied = self.shard.applied();
+        self.shown.resolved.show_applied(applied);
+        self.riding.borrow().here.values().for_each(|(shown, _)| shown.resolved.show_applied(applied));
+    }
+
+    /// A shard of the group, with what readers see of it; `None` for the group's own.
+    fn shard_of(&self, rider: Option<ShardId>) -> Option<(&Shard, Arc<Shown>)> {
+        match rider {
+            None => Some((&self.shard, Arc::clone(&self.shown))),
+            Some(rider) => {
+                let riding = self.riding.borrow();
+                Some((self.shard.rider(rider)?, Arc::clone(&riding.here.get(&rider)?.0)))
+            }
+        }
     }
 
     pub(crate) fn shown(&self) -> Arc<Shown> {
@@ -141,13 +247,15 @@ impl<S: Portable> ShardMachine<S> {
     fn apply_all(&mut self, entries: &[Committed], replica: &[u8]) -> Result<Vec<Vec<Outcome>>, Fault> {
         let store = Arc::clone(&self.store);
         let mut overlay = Overlay::new(&*store);
-        let (mut replies, mut rules, mut locks) = (Vec::with_capacity(entries.len()), None, Vec::new());
+        let mut replies = Vec::with_capacity(entries.len());
+        let (mut changed, mut riders_changed) = (BTreeMap::<Option<ShardId>, Changed>::new(), false);
         for entry in entries {
-            let command = match &entry.command {
-                Some(bytes) => Command::decode(bytes).map_err(fault)?,
-                None => Command { epoch: self.shard.descriptor().epoch, requests: Vec::new() },
+            let (rider, command) = match &entry.command {
+                Some(bytes) => Command::decode_for(bytes).map_err(fault)?,
+                None => (None, Command { epoch: self.shard.descriptor().epoch, requests: Vec::new() }),
             };
-            let applied = self.shard.apply(entry.index, &command, &overlay).map_err(|fatal| {
+            let changed = changed.entry(rider).or_default();
+            let applied = self.shard.apply_for(rider, entry.index, &command, &overlay).map_err(|fatal| {
                 if let Fatal::Store(error) = &fatal {
                     self.failure.note(error);
                 }
@@ -159,8 +267,9 @@ impl<S: Portable> ShardMachine<S> {
             }
             for event in applied.events {
                 match event {
-                    Event::GcRulesChanged(changed) => rules = Some((entry.index, changed)),
-                    Event::LocksChanged(changes) => locks.push(changes),
+                    Event::GcRulesChanged(rules) => changed.rules = Some((entry.index, rules)),
+                    Event::LocksChanged(changes) => changed.locks.push(changes),
+                    Event::RiderCame(_) | Event::RiderLeft(_) => riders_changed = true,
                 }
             }
         }
@@ -170,17 +279,25 @@ impl<S: Portable> ShardMachine<S> {
         }
         batch.put(Family::Sys, &sys::key(self.group, SysKind::Replica, &[]), replica);
         self.store.write(&batch).map_err(|error| self.failure.fault(&error))?;
-        // Who waited for a range that goes back reads it by the new rules; and who finds a prepare's version finds its locks.
-        if rules.is_some() {
-            self.shown.show_rules(&self.shard);
+        if riders_changed {
+            self.show_riders(false);
         }
-        self.shown.resolved.show_applied(self.shard.applied());
-        self.shown.followed.note(&batch, self.shard.newest()).map_err(fault)?;
-        locks.into_iter().for_each(|changes| self.shown.locked.apply(changes));
-        self.shown.show_newest(&self.shard);
-        if let Some((index, rules)) = rules {
-            self.gc.stage(self.group, index, Some(rules));
+        for (rider, changed) in changed {
+            // Of one that came and left at once there is nothing to show.
+            let Some((shard, shown)) = self.shard_of(rider) else { continue };
+            // Who waited for a range that goes back reads it by the new rules; and who finds a prepare's version finds its
+            // locks.
+            if changed.rules.is_some() {
+                shown.show_rules(shard);
+            }
+            shown.followed.note(&batch, shard.newest()).map_err(fault)?;
+            changed.locks.into_iter().for_each(|changes| shown.locked.apply(changes));
+            shown.show_newest(shard);
+            if let Some((index, rules)) = changed.rules {
+                self.gc.stage(shard.group(), index, Some(rules));
+            }
         }
+        self.show_applied();
         Ok(replies)
     }
 }
@@ -219,11 +336,9 @@ impl<S: Portable> Machine for ShardMachine<S> {
             .map_err(fault)?
             .ok_or_else(|| Fault::new("the snapshot that was installed holds no shard"))?;
         self.gc.stage(self.group, self.shard.applied(), Some(self.shard.gc_rules()));
-        self.shown.show_rules(&self.shard);
-        self.shown.resolved.show_applied(self.shard.applied());
-        self.shown.followed.reset(self.shard.newest());
-        self.shown.locked.reset(&self.shard);
-        self.shown.show_newest(&self.shard);
+        self.shown.reset(&self.shard);
+        self.show_riders(true);
+        self.show_applied();
         self.shown.whole.mended();
         Ok(())
     }

@@ -13,6 +13,7 @@ pub(crate) mod queue;
 pub(crate) mod reader;
 pub(crate) mod replica;
 pub(crate) mod resolved;
+pub(crate) mod riders;
 pub(crate) mod stamps;
 pub(crate) mod weight;
 pub(crate) mod whole;

@@ -15,7 +15,7 @@ use lentic_engine::Portable;
 use lentic_machine::{Command, Outcome, Refusal};
 use lentic_raft::{Group, ProposeError};
 use lentic_runtime::{hesitate, spawn};
-use lentic_types::Epoch;
+use lentic_types::{Epoch, ShardId};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -32,6 +32,8 @@ const STAMPS_PER_TICK: usize = 256;
 /// What the proposer works with.
 pub(crate) struct Proposer<S: Portable> {
     pub(crate) group: Group<ShardMachine<S>>,
+    /// The shard's number, if it rides in the group.
+    pub(crate) rider: Option<ShardId>,
     pub(crate) shown: Arc<Shown>,
     pub(crate) queue: Arc<Queue>,
     pub(crate) stamps: Arc<Stamps>,
@@ -56,8 +58,18 @@ fn refuse(proposals: impl IntoIterator<Item = Proposal>) {
 }
 
 impl<S: Portable> Proposer<S> {
-    /// Proposes whenever this node leads, until the group stops.
+    /// Proposes whenever this node leads, until the group stops or the shard has left it.
     pub(crate) async fn run(self) {
+        let (shown, queue) = (Arc::clone(&self.shown), Arc::clone(&self.queue));
+        tokio::select! {
+            biased;
+            () = shown.left() => {}
+            () = self.run_while_here() => {}
+        }
+        refuse(queue.close());
+    }
+
+    async fn run_while_here(self) {
         let mut status = self.group.watch();
         loop {
             let Ok(leading) = status.wait_for(|status| status.is_leader).await.map(|status| status.term) else { break };
@@ -74,7 +86,6 @@ impl<S: Portable> Proposer<S> {
             // What is still in flight commits or not; a later term of this node reads only after it knows.
             self.stamps.abandon();
         }
-        refuse(self.queue.close());
     }
 
     /// Proposes in one term. It ends only with the node.
@@ -118,7 +129,7 @@ impl<S: Portable> Proposer<S> {
                 .map(|(proposal, version)| proposal.stamped(version))
                 .unzip();
             let command = Command { epoch, requests };
-            let entry = Bytes::from(command.encode());
+            let entry = Bytes::from(command.encode_for(self.rider));
             let submitted = self.group.submit(term, entry).await;
             let (stamps, queue) = (Arc::clone(&self.stamps), Arc::clone(&self.queue));
             let blocked = Arc::clone(&self.blocked);

@@ -295,6 +295,10 @@ impl<S: Portable> Place<S> {
     /// may have risen or a pin gone meanwhile, and then the answer may have holes.
     pub(super) fn rules(&self, epoch: Epoch, at: Version) -> Result<Arc<Rules>, Failure> {
         let rules = self.shown.rules();
+        // What a branch that was dropped kept is on its way out.
+        if self.shown.has_left() {
+            return Err(failure::of_refusal(&Refusal::OutOfRange));
+        }
         if rules.descriptor.epoch != epoch {
             return Err(failure::of_refusal(&Refusal::WrongEpoch { epoch: rules.descriptor.epoch }));
         }
@@ -314,7 +318,7 @@ impl<S: Portable> Place<S> {
         static NONE: MaskSet = MaskSet::new();
         let is_ignored = lentic_types::mutant!("mask-ignored") && keys < usize::MAX;
         let masks = if is_ignored { &NONE } else { &rules.masks };
-        let read_at = ReadAt { table: rules.descriptor.table, version: at, masks };
+        let read_at = ReadAt { table: rules.descriptor.table, version: at, masks, layers: &rules.layers };
         let mut stats = ReadStats::default();
         let found =
             if keys < BLOCKING_KEYS_MIN { read(&read_at, &mut stats) } else { blocking(|| read(&read_at, &mut stats)) };

@@ -1,4 +1,4 @@
-//! A replica of a shard on this node.
+//! A replica of a shard on this node: with a group of its own, or riding in another's.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use lentic_proto::v1::Failure;
 use lentic_raft::{Group, Host, Status};
 use lentic_runtime::spawn;
 use lentic_types::{GroupId, NodeId, ShardId, TableId, Version};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::blocked::Blocked;
 use super::locked::Locked;
-use super::machine::{ShardMachine, Shown};
+use super::machine::{Riding, ShardMachine, Shown};
 use super::proposer::Proposer;
 use super::queue::{Proposal, Queue, QueueLimits, Refused};
 use super::reader::{Place, Reader};
@@ -42,6 +42,7 @@ pub(crate) struct Replica<S: Portable> {
     pub(super) store: Arc<S>,
     pub(super) failure: StoreFailure,
     pub(super) shown: Arc<Shown>,
+    riding: Option<watch::Receiver<Arc<Riding>>>,
     queue: Arc<Queue>,
     limits: QueueLimits,
 }
@@ -96,15 +97,30 @@ impl<S: Portable> Replica<S> {
             heads,
         )
         .map_err(|fault| fault.to_string())?;
-        let shown = machine.shown();
-        shown.locked.tell(shared.wanted.clone());
+        let (shown, riding) = (machine.shown(), machine.riding());
         let group = shared.host.start(group, machine).await.map_err(|error| error.to_string())?;
         // One replica begins; the others hear from it. Were each to begin by itself, one that lost its disk would too.
         if place.replicas.first() == Some(&shared.node) {
             let members: BTreeSet<_> = place.replicas.iter().copied().collect();
             group.initialize(members).await.map_err(|error| error.to_string())?;
         }
-        let options = &shared.options;
+        Ok(Self::serve(shared, place.shard, group, shown, Some(riding)))
+    }
+
+    /// Starts the replica of a branch's shard, which rides in the group of `home`.
+    pub(crate) fn ride(shared: &Shared<S>, shard: ShardId, home: &Self, shown: Arc<Shown>) -> Self {
+        Self::serve(shared, shard, home.group.clone(), shown, None)
+    }
+
+    fn serve(
+        shared: &Shared<S>,
+        shard: ShardId,
+        group: Group<ShardMachine<S>>,
+        shown: Arc<Shown>,
+        riding: Option<watch::Receiver<Arc<Riding>>>,
+    ) -> Self {
+        shown.locked.tell(shared.wanted.clone());
+        let (options, store) = (&shared.options, Arc::clone(&shared.store));
         let limits = QueueLimits {
             waiting_bytes_max: options.queue_bytes_max,
             entry_bytes_max: options.entry_bytes_max,
@@ -114,6 +130,7 @@ impl<S: Portable> Replica<S> {
         let (queue, stamps) = (Arc::new(Queue::default()), Arc::new(Stamps::default()));
         let proposer = Proposer {
             group: group.clone(),
+            rider: riding.is_none().then_some(shard),
             shown: Arc::clone(&shown),
             queue: Arc::clone(&queue),
             stamps: Arc::clone(&stamps),
@@ -127,7 +144,7 @@ impl<S: Portable> Replica<S> {
             group: group.clone(),
             store: Arc::clone(&store),
             failure: shared.failure.clone(),
-            group_id: GroupId::from(place.shard),
+            group_id: GroupId::from(shard),
             shown: Arc::clone(&shown),
             queue: Arc::clone(&queue),
             stamps,
@@ -136,7 +153,22 @@ impl<S: Portable> Replica<S> {
             settled: tokio::sync::Mutex::default(),
         });
         let failure = shared.failure.clone();
-        Ok(Self { shard: place.shard, group, reader, store, failure, shown, queue, limits })
+        Self { shard, group, reader, store, failure, shown, riding, queue, limits }
+    }
+
+    /// What rides in its group; `None` for a replica that itself rides in another's.
+    pub(crate) fn riding(&self) -> Option<watch::Receiver<Arc<Riding>>> {
+        self.riding.clone()
+    }
+
+    /// Whether it rides in the group of another shard.
+    pub(crate) const fn is_rider(&self) -> bool {
+        self.riding.is_none()
+    }
+
+    /// What others on this node see of the shard.
+    pub(crate) const fn shown(&self) -> &Arc<Shown> {
+        &self.shown
     }
 
     /// Queues a request, or refuses it before any work is done.

@@ -55,7 +55,12 @@ impl<S: Portable> Replica<S> {
     /// There are too many.
     pub(crate) fn weigh_reads(&self, reads: &[RangeRead]) -> Result<usize, Heavy> {
         let rules = self.shown.rules();
-        let at = ReadAt { table: rules.descriptor.table, version: self.shown.newest(), masks: &rules.masks };
+        let at = ReadAt {
+            table: rules.descriptor.table,
+            version: self.shown.newest(),
+            masks: &rules.masks,
+            layers: &rules.layers,
+        };
         let mut stats = ReadStats::default();
         for read in reads {
             let mut rest = Some(read.range.clone());
@@ -76,7 +81,12 @@ impl<S: Portable> Replica<S> {
     /// Whether all records of the range can be looked at. That it has too many live keys is for apply to say, which sees
     /// the same of them everywhere.
     fn look(&self, rules: &Rules, range: &KeyRange, stats: &mut ReadStats) -> Result<bool, Failure> {
-        let at = ReadAt { table: rules.descriptor.table, version: self.shown.newest(), masks: &rules.masks };
+        let at = ReadAt {
+            table: rules.descriptor.table,
+            version: self.shown.newest(),
+            masks: &rules.masks,
+            layers: &rules.layers,
+        };
         let (mut rest, mut keys) = (Some(range.clone()), 0);
         while let Some(range) = rest {
             let left = limits::DELETE_RANGE_RECORDS_MAX.saturating_sub(stats.records);

@@ -27,6 +27,7 @@ fn stage(gc: &GcHandle, index: u64, watermark: u64) {
         watermark: Version(watermark),
         pins: vec![],
         masks: MaskSet::default(),
+        is_branch: false,
     };
     gc.stage(GROUP, Index(index), Some(rules));
 }

@@ -2,6 +2,7 @@
 
 use clap::Subcommand;
 
+use super::branch::BranchArgs;
 use super::create::CreateArgs;
 use super::drop::DropArgs;
 use super::list::ListArgs;
@@ -11,11 +12,13 @@ use super::show::ShowTableArgs;
 use super::take::TakeArgs;
 use crate::session::{Outcome, Session};
 
-/// Create, list, show and drop tables
+/// Create, branch, list, show and drop tables
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum TableCommand {
     /// Create a table; one that is there already, with the same options, is shown
     Create(CreateArgs),
+    /// Make a branch of a table: a table that shows what it held at a version, and then goes its own way
+    Branch(BranchArgs),
     /// List all tables
     List(ListArgs),
     /// Show a table's options and shards
@@ -34,6 +37,7 @@ impl TableCommand {
     pub(crate) async fn run(&self, session: &mut Session) -> Outcome {
         match self {
             Self::Create(args) => args.run(session).await,
+            Self::Branch(args) => args.run(session).await,
             Self::List(args) => args.run(session).await,
             Self::Show(args) => args.run(session).await,
             Self::Owners(args) => args.run(session).await,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use lentic_client::TableOptions;
+use lentic_client::{Client, TableDescription, TableOptions};
 use lentic_types::limits::{REPLICAS_MAX, SHARDS_PER_TABLE_MAX};
 use tokio::time::{Instant, sleep};
 
@@ -19,6 +19,16 @@ use crate::text::Span;
 const LEADERS_WITHIN: Duration = Duration::from_secs(5);
 /// How often it is asked who leads.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// A new table, once its shards have leaders, or as it is if that takes long.
+pub(super) async fn with_leaders(client: &Client, mut made: TableDescription) -> Result<TableDescription, Failure> {
+    let deadline = Instant::now() + LEADERS_WITHIN;
+    while made.shards.iter().any(|shard| shard.leader.is_none()) && Instant::now() < deadline {
+        sleep(LOOK_EVERY).await;
+        made = client.describe_table(&made.table.name).await?;
+    }
+    Ok(made)
+}
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct CreateArgs {
@@ -67,12 +77,8 @@ impl CreateArgs {
             ttl: self.ttl.map(Span::duration),
         };
         let client = session.client().await?;
-        let mut made = client.create_table(&self.name, options).await?;
-        let deadline = Instant::now() + LEADERS_WITHIN;
-        while made.shards.iter().any(|shard| shard.leader.is_none()) && Instant::now() < deadline {
-            sleep(LOOK_EVERY).await;
-            made = client.describe_table(&self.name).await?;
-        }
+        let made = client.create_table(&self.name, options).await?;
+        let made = with_leaders(&client, made).await?;
         session.printer.answer(&Described::new(&made))?;
         Ok(Ending::Done)
     }

@@ -20,6 +20,14 @@ pub(super) struct TableRow {
     replicas: Option<u32>,
     /// `None`: values live for ever.
     ttl_ms: Option<u64>,
+    branch_of: Option<BranchRow>,
+}
+
+/// What a branch continues.
+#[derive(Clone, Debug, Serialize)]
+struct BranchRow {
+    name: String,
+    version: u64,
 }
 
 impl TableRow {
@@ -31,6 +39,7 @@ impl TableRow {
             retention_ms: entry.options.retention.map(ms),
             replicas: (entry.options.replicas > 0).then_some(entry.options.replicas),
             ttl_ms: entry.options.ttl.map(ms),
+            branch_of: entry.branch_of.as_ref().map(|of| BranchRow { name: of.name.clone(), version: of.version.0 }),
         }
     }
 
@@ -44,10 +53,11 @@ impl TableRow {
             retention.unwrap_or_else(by_default),
             replicas.unwrap_or_else(by_default),
             self.ttl_ms.map_or_else(|| "none".to_owned(), |ms| Span::from_ms(ms).to_string()),
+            self.branch_of.as_ref().map(|of| format!("{} at v{}", of.name, of.version)).unwrap_or_default(),
         ]
     }
 
-    /// Name, number, retention in milliseconds, replicas, TTL in milliseconds.
+    /// Name, number, retention in milliseconds, replicas, TTL in milliseconds, and of a branch its parent and its version.
     pub(super) fn plain(&self) -> Vec<String> {
         let number = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
         vec![
@@ -56,6 +66,8 @@ impl TableRow {
             number(self.retention_ms),
             number(self.replicas.map(u64::from)),
             number(self.ttl_ms),
+            self.branch_of.as_ref().map(|of| Strict(of.name.as_bytes()).to_string()).unwrap_or_default(),
+            number(self.branch_of.as_ref().map(|of| of.version)),
         ]
     }
 }
@@ -147,10 +159,13 @@ impl<'a> Described<'a> {
 
 impl Answer for Described<'_> {
     fn human(&self) -> String {
-        let [name, table, retention, replicas, ttl] = <[String; 5]>::try_from(self.table.cells()).expect("five cells");
+        let [name, table, retention, replicas, ttl, of] =
+            <[String; 6]>::try_from(self.table.cells()).expect("six cells");
+        let of = if of.is_empty() { of } else { format!(", branch of {of}") };
         let shards = self.shards.len();
-        format!("table {name} ({table}), shards: {shards}, replicas: {replicas}, retention: {retention}, ttl: {ttl}\n")
-            + &shard_table(self.shards.iter().cloned())
+        format!(
+            "table {name} ({table}), shards: {shards}, replicas: {replicas}, retention: {retention}, ttl: {ttl}{of}\n"
+        ) + &shard_table(self.shards.iter().cloned())
     }
 
     fn plain(&self) -> Vec<Vec<String>> {
@@ -162,7 +177,7 @@ impl Answer for Described<'_> {
 mod tests {
     use super::*;
     use crate::output::shapes_of;
-    use lentic_client::{Address, Epoch, KeyRange, NodeId, ShardId, TableId, TableOptions};
+    use lentic_client::{Address, BranchOf, Epoch, KeyRange, NodeId, ShardId, TableId, TableOptions, Version};
 
     #[test]
     fn a_table_is_shown_with_its_shards() {
@@ -179,7 +194,18 @@ mod tests {
             shard(7, KeyRange::new("", Some(&b"m\xff"[..])).unwrap(), Some(2)),
             shard(8, KeyRange::new(&b"m\xff"[..], None::<&str>).unwrap(), None),
         ];
-        let table = TableEntry { table: TableId(4), name: "default.t".to_owned(), options: TableOptions::default() };
+        let table = TableEntry {
+            table: TableId(4),
+            name: "default.t".to_owned(),
+            options: TableOptions::default(),
+            branch_of: None,
+        };
+        let branch_of = Some(BranchOf { name: "default.a".to_owned(), version: Version(7) });
+        let branch = TableEntry { branch_of, ..table.clone() };
+        let [human, ..] = shapes_of(&Described::new(&TableDescription { table: branch, shards: Vec::new() }));
+        assert!(human.starts_with(
+            "table default.t (t4), shards: 0, replicas: default, retention: default, branch of default.a at v7\n"
+        ));
         let [human, plain, json] = shapes_of(&Described::new(&TableDescription { table, shards }));
         assert_eq!(
             human,
@@ -191,7 +217,8 @@ mod tests {
         assert_eq!(plain, "7\t1\t2\t1,2\t\tm\\xff\n8\t1\t\t1,2\tm\\xff\t\n");
         assert_eq!(
             json,
-            "{\"table\":4,\"name\":\"default.t\",\"retention_ms\":null,\"replicas\":null,\"ttl_ms\":null,\"shards\":[\
+            "{\"table\":4,\"name\":\"default.t\",\"retention_ms\":null,\"replicas\":null,\"ttl_ms\":null,\"branch_of\":null,\
+             \"shards\":[\
              {\"shard\":7,\"epoch\":1,\"start\":\"\",\"end_hex\":\"6dff\",\"replicas\":[1,2],\"leader\":2,\
              \"leader_address\":\"http://a:1\"},\
              {\"shard\":8,\"epoch\":1,\"start_hex\":\"6dff\",\"end\":null,\"replicas\":[1,2],\"leader\":null,\

@@ -29,7 +29,7 @@ impl Answer for Tables {
         if self.tables.is_empty() {
             return "there are no tables; create one with `lentic table create NAME`\n".to_owned();
         }
-        let columns = ["NAME", "TABLE", "RETENTION", "REPLICAS", "TTL"].map(|name| (name, Align::Left));
+        let columns = ["NAME", "TABLE", "RETENTION", "REPLICAS", "TTL", "BRANCH OF"].map(|name| (name, Align::Left));
         let mut table = Table::new(&columns);
         self.tables.iter().for_each(|row| table.push(row.cells()));
         table.rendered()
@@ -44,28 +44,44 @@ impl Answer for Tables {
 mod tests {
     use super::*;
     use crate::output::shapes_of;
-    use lentic_client::{TableEntry, TableId, TableOptions};
+    use lentic_client::{BranchOf, TableEntry, TableId, TableOptions, Version};
     use std::time::Duration;
 
     #[test]
     fn tables_are_listed_with_their_options() {
-        let plain = TableEntry { table: TableId(1), name: "default.a".to_owned(), options: TableOptions::default() };
+        let plain = TableEntry {
+            table: TableId(1),
+            name: "default.a".to_owned(),
+            options: TableOptions::default(),
+            branch_of: None,
+        };
         let retention = Some(Duration::from_secs(90_000));
         let options =
             TableOptions { retention, replicas: 5, ttl: Some(Duration::from_secs(90)), ..TableOptions::default() };
-        let kept = TableEntry { table: TableId(2), name: "jobs.clicks".to_owned(), options };
-        let [human, rows, json] = shapes_of(&Tables { tables: [plain, kept].iter().map(TableRow::new).collect() });
+        let kept = TableEntry { table: TableId(2), name: "jobs.clicks".to_owned(), options, branch_of: None };
+        let branch_of = Some(BranchOf { name: "default.a".to_owned(), version: Version(7) });
+        let branch = TableEntry { table: TableId(3), name: "default.b".to_owned(), branch_of, ..plain.clone() };
+        let [human, rows, json] =
+            shapes_of(&Tables { tables: [plain, kept, branch].iter().map(TableRow::new).collect() });
         assert_eq!(
             human,
-            "NAME         TABLE  RETENTION  REPLICAS  TTL\n\
+            "NAME         TABLE  RETENTION  REPLICAS  TTL    BRANCH OF\n\
              default.a    t1     default    default   none\n\
-             jobs.clicks  t2     1d1h       5         1m30s\n"
+             jobs.clicks  t2     1d1h       5         1m30s\n\
+             default.b    t3     default    default   none   default.a at v7\n"
         );
-        assert_eq!(rows, "default.a\t1\t\t\t\njobs.clicks\t2\t90000000\t5\t90000\n");
+        assert_eq!(
+            rows,
+            "default.a\t1\t\t\t\t\t\njobs.clicks\t2\t90000000\t5\t90000\t\t\ndefault.b\t3\t\t\t\tdefault.a\t7\n"
+        );
         assert_eq!(
             json,
-            "{\"tables\":[{\"table\":1,\"name\":\"default.a\",\"retention_ms\":null,\"replicas\":null,\"ttl_ms\":null},\
-             {\"table\":2,\"name\":\"jobs.clicks\",\"retention_ms\":90000000,\"replicas\":5,\"ttl_ms\":90000}]}\n"
+            "{\"tables\":[{\"table\":1,\"name\":\"default.a\",\"retention_ms\":null,\"replicas\":null,\"ttl_ms\":null,\
+             \"branch_of\":null},\
+             {\"table\":2,\"name\":\"jobs.clicks\",\"retention_ms\":90000000,\"replicas\":5,\"ttl_ms\":90000,\
+             \"branch_of\":null},\
+             {\"table\":3,\"name\":\"default.b\",\"retention_ms\":null,\"replicas\":null,\"ttl_ms\":null,\
+             \"branch_of\":{\"name\":\"default.a\",\"version\":7}}]}\n"
         );
         let [human, rows, json] = shapes_of(&Tables { tables: Vec::new() });
         assert_eq!((&*rows, &*json), ("", "{\"tables\":[]}\n"));

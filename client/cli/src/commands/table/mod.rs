@@ -1,5 +1,6 @@
 //! `lentic table`
 
+mod branch;
 mod command;
 mod create;
 mod described;

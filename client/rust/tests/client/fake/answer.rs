@@ -26,6 +26,7 @@ impl World {
                 Ok(Response::IssueClient(v1::IssueClientResponse { client, version }))
             }
             Asked::CreateTable(create) => self.create(create),
+            Asked::Branch(branch) => self.branch(branch),
             Asked::DropTable(drop) => self.drop_table(&drop.name),
             Asked::DescribeTable(describe) => self.describe(&describe.name),
             Asked::ListTables(_) => {
@@ -48,6 +49,11 @@ impl World {
                     |pin: &&v1::Pin| list.table.is_empty() || pin.spans.iter().any(|of| of.table == list.table);
                 let pins = self.pins.iter().map(|(_, pin)| pin).filter(is_asked).cloned().collect();
                 Ok(Response::ListPins(v1::ListPinsResponse { pins }))
+            }
+            Asked::DropPin(drop)
+                if self.pin_mut(&drop.name, drop.pin).is_ok_and(|pin| pin.kind() == v1::PinKind::Branch) =>
+            {
+                Err(Failure::new(ErrorKind::InUse, "the pin goes with its branch; drop the branch"))
             }
             Asked::DropPin(drop) => self.pin_mut(&drop.name, drop.pin).map(|pin| pin.pin).map(|gone| {
                 self.pins.retain(|(_, pin)| pin.pin != gone);
@@ -144,15 +150,62 @@ impl World {
                 return Err(Failure::invalid("split points are not in key order"));
             };
             let shards = ranges.into_iter().map(|range| self.make_shard(id, range, options.ttl_ms)).collect();
-            self.tables.insert(create.name.clone(), Table { id, options, shards });
+            self.tables.insert(create.name.clone(), Table { id, options, shards, branch_of: None });
         }
         let (table, shards) =
             (Some(table_message(&create.name, &self.tables[&create.name])), self.shard_messages(&create.name));
         Ok(Response::CreateTable(v1::CreateTableResponse { table, shards }))
     }
 
+    fn branch(&mut self, branch: v1::BranchRequest) -> Answer {
+        let answer = |world: &Self, name: &str| {
+            let (table, shards) = (Some(table_message(name, &world.tables[name])), world.shard_messages(name));
+            Ok(Response::Branch(v1::BranchResponse { table, shards }))
+        };
+        if self.branches.contains(&(branch.nonce.clone(), branch.name.clone())) {
+            return answer(self, &branch.name);
+        }
+        if self.tables.contains_key(&branch.name) {
+            return Err(Failure::new(ErrorKind::AlreadyExists, "there is a table of this name"));
+        }
+        let now = self.next_tick();
+        let at = branch.at.map_or(now, Version);
+        let parent = self.tables.get(&branch.of).cloned().ok_or_else(|| no_table(&branch.of))?;
+        let base =
+            parent.branch_of.as_ref().map_or(Version::tick(1_000, 0).expect("in range"), |of| Version(of.version));
+        if at > now || at < base {
+            let kind = if at > now { ErrorKind::VersionTooNew } else { ErrorKind::VersionTooOld };
+            return Err(Failure::new(kind, "there is no history of then; choose another version"));
+        }
+        let id = u32::try_from(self.next_id()).expect("few tables");
+        let shards = parent.shards.iter().map(|of| self.branch_shard(id, *of, at)).collect();
+        let parent_name = branch.of.clone();
+        let branch_of = Some(v1::BranchOf { name: branch.of, version: at.0 });
+        self.tables.insert(branch.name.clone(), Table { id, options: parent.options, shards, branch_of });
+        let told = answer(self, &branch.name);
+        let pin = v1::Pin {
+            pin: self.next_id(),
+            kind: v1::PinKind::Branch.into(),
+            name: format!("branch/{id}"),
+            owner: branch.name.clone(),
+            spans: vec![v1::PinSpan { table: parent_name, ..v1::PinSpan::default() }],
+            version: at.0,
+            created: now.0,
+            expires: None,
+        };
+        self.pins.push((branch.nonce.clone(), pin));
+        self.branches.push((branch.nonce, branch.name));
+        told
+    }
+
     fn drop_table(&mut self, name: &str) -> Answer {
+        let is_branch = |table: &&Table| table.branch_of.as_ref().is_some_and(|of| of.name == name);
+        if self.tables.values().any(|table| is_branch(&table)) {
+            return Err(Failure::new(ErrorKind::InUse, "the table has a branch; drop that first"));
+        }
         let table = self.tables.remove(name).ok_or_else(|| no_table(name))?;
+        self.pins.retain(|(_, pin)| pin.kind() != v1::PinKind::Branch || pin.owner != name);
+        self.branches.retain(|(_, branch)| branch != name);
         table.shards.iter().for_each(|id| drop(self.shards.remove(id)));
         Ok(Response::DropTable(v1::DropTableResponse {}))
     }
@@ -370,7 +423,8 @@ impl World {
         // A row a page, and sometimes none.
         let limits = ScanLimits { rows_max: 1, steps_max: 8, ..ScanLimits::default() };
         let (table, masks) = (place.machine.descriptor().table, place.machine.masks());
-        let page = Diff { table, from, to, masks }.page(&place.store, &range, &limits, &mut ReadStats::default());
+        let page =
+            Diff { table, from, to, masks, layers: &[] }.page(&place.store, &range, &limits, &mut ReadStats::default());
         let page = page.expect("a store in memory works");
         let rows = page.rows.into_iter().map(|row| v1::DiffRow {
             key: row.key,
@@ -458,7 +512,8 @@ fn value_message(found: Found) -> v1::Value {
 }
 
 fn table_message(name: &str, table: &Table) -> v1::Table {
-    v1::Table { table: table.id, name: name.to_owned(), options: Some(table.options.clone()) }
+    let (options, branch_of) = (Some(table.options.clone()), table.branch_of.clone());
+    v1::Table { table: table.id, name: name.to_owned(), options, branch_of }
 }
 
 pub(super) fn no_table(name: &str) -> Failure {

@@ -192,6 +192,7 @@ impl World {
             Request::Now(_) => "now",
             Request::IssueClient(_) => "issue",
             Request::CreateTable(_) => "create",
+            Request::Branch(_) => "branch",
             Request::DropTable(_) => "drop",
             Request::DescribeTable(_) => "describe",
             Request::ListTables(_) => "list",

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use lentic_engine::{Batch, MemStore, Store as _};
+use lentic_engine::record::Record;
+use lentic_engine::{Batch, Direction, MemStore, ReadStats, ScanLimits, Store as _, write};
 use lentic_machine::Shard;
 use lentic_machine::shard::{Descriptor, HeadsOptions};
 use lentic_net::Address;
@@ -34,6 +35,8 @@ pub(crate) struct World {
     pub(crate) pins: Vec<(Bytes, v1::Pin)>,
     /// Checkpoints of jobs, in the order in which they were made.
     pub(crate) checkpoints: Vec<super::owners::Made>,
+    /// Branches by the nonces of their requests.
+    pub(crate) branches: Vec<(Bytes, String)>,
     pub(crate) faults: Faults,
     /// What nodes were asked, in order, with the time in milliseconds.
     pub(crate) trace: Vec<String>,
@@ -55,6 +58,7 @@ pub(crate) struct Table {
     pub(crate) id: u32,
     pub(crate) options: v1::TableOptions,
     pub(crate) shards: Vec<u64>,
+    pub(crate) branch_of: Option<v1::BranchOf>,
 }
 
 /// A shard and its leader.
@@ -76,6 +80,7 @@ impl World {
             shards: BTreeMap::new(),
             pins: Vec::new(),
             checkpoints: Vec::new(),
+            branches: Vec::new(),
             faults: Faults::default(),
             trace: Vec::new(),
             clients: 0,
@@ -113,6 +118,27 @@ impl World {
         let id = self.next_id();
         let descriptor = Descriptor { table: TableId(table), range, epoch: Epoch(1), watermark: Version::ZERO, ttl_ms };
         let store = MemStore::new();
+        let machine = describe(&store, &descriptor);
+        let leader = Some(1 + id % self.nodes);
+        self.shards.insert(id, Place { machine, store, leader, committed: 0 });
+        id
+    }
+
+    /// Makes a shard that shows what another one does at a version: a copy, for here nobody counts bytes.
+    pub(crate) fn branch_shard(&mut self, table: u32, of: u64, at: Version) -> u64 {
+        let id = self.next_id();
+        let (parent, store, mut batch) = (&self.shards[&of], MemStore::new(), Batch::new());
+        let range = parent.range().clone();
+        let (table, ttl_ms) = (TableId(table), parent.machine.descriptor().ttl_ms);
+        let descriptor = Descriptor { table, range: range.clone(), epoch: Epoch(1), watermark: at, ttl_ms };
+        let limits = ScanLimits { rows_max: usize::MAX, bytes_max: usize::MAX, steps_max: u64::MAX };
+        let (reads, stats) = (parent.machine.read_at(at), &mut ReadStats::default());
+        let page = reads.scan(&parent.store, &range, Direction::Forward, &limits, stats).expect("a store in memory");
+        for row in page.rows {
+            let (value, expiry) = (&row.found.value[..], row.found.expiry);
+            write::record(&mut batch, table, &row.key, row.found.version, &Record::Put { value, expiry });
+        }
+        store.write(&batch).expect("a store in memory works");
         let machine = describe(&store, &descriptor);
         let leader = Some(1 + id % self.nodes);
         self.shards.insert(id, Place { machine, store, leader, committed: 0 });

@@ -11,9 +11,11 @@ use lentic_types::codec::{DecodeError, Reader, put_varint};
 use lentic_types::limits::{CATALOG_BYTES_MAX, NODES_MAX, SHARDS_MAX, TABLES_MAX};
 use lentic_types::{ClusterId, NodeId, ShardId, TableId};
 
-use super::{Catalog, Node, ShardPlace, Table};
+use super::{Catalog, Node, Origin, ShardPlace, Table};
 
 const FORMAT: u8 = 0x01;
+/// The same with branches behind it.
+const FORMAT_WITH_BRANCHES: u8 = 0x02;
 
 /// Most bytes of a catalog without its nodes, tables and shards.
 pub(super) const HEADER_BYTES_MAX: usize = 64;
@@ -23,7 +25,7 @@ impl Catalog {
     #[must_use]
     pub fn encode(&self) -> Bytes {
         let mut out = Vec::with_capacity(HEADER_BYTES_MAX + self.bytes);
-        out.push(FORMAT);
+        out.push(if self.branches.is_empty() { FORMAT } else { FORMAT_WITH_BRANCHES });
         out.extend_from_slice(&self.cluster.0);
         put_varint(&mut out, self.revision);
         put_varint(&mut out, u64::from(self.replicas));
@@ -42,6 +44,13 @@ impl Catalog {
             put_varint(&mut out, id.0);
             shard.encode(&mut out);
         }
+        if !self.branches.is_empty() {
+            put_varint(&mut out, self.branches.len() as u64);
+        }
+        for (branch, origin) in &self.branches {
+            put_varint(&mut out, u64::from(branch.0));
+            origin.encode(&mut out);
+        }
         out.into()
     }
 
@@ -51,10 +60,11 @@ impl Catalog {
             return Err(DecodeError::Invalid { field: "length of catalog" });
         }
         let mut reader = Reader::new(input);
-        match reader.u8("catalog format")? {
-            FORMAT => {}
+        let has_branches = match reader.u8("catalog format")? {
+            FORMAT => false,
+            FORMAT_WITH_BRANCHES => true,
             tag => return Err(DecodeError::UnknownTag { field: "catalog format", tag }),
-        }
+        };
         let cluster = reader.take(16, "cluster")?.try_into().expect("took 16 bytes");
         let mut catalog = Self::new(ClusterId(cluster));
         catalog.revision = reader.varint("revision")?;
@@ -72,6 +82,15 @@ impl Catalog {
             catalog.put_shard(ShardPlace::decode(ShardId(id), reader)?);
             Ok(())
         })?;
+        if has_branches {
+            if reader.rest().first() == Some(&0) {
+                return Err(DecodeError::Invalid { field: "branches" });
+            }
+            each(reader, 4, TABLES_MAX, "branches", |id, reader| {
+                catalog.put_origin(TableId(narrow(id, "branch")?), Origin::decode(reader)?);
+                Ok(())
+            })?;
+        }
         reader.finish("catalog")?;
         catalog.check().map_err(|field| DecodeError::Invalid { field })?;
         Ok(catalog)

@@ -50,7 +50,41 @@ fn golden_bytes() {
     ]
     .concat();
     assert_eq!(catalog.encode(), bytes);
-    assert_eq!(Catalog::decode(&bytes.into()), Ok(catalog));
+    assert_eq!(Catalog::decode(&bytes.clone().into()), Ok(catalog.clone()));
+    catalog.put_table(table(2, "default.b"));
+    catalog.put_shard(place(4, 2, "", Some("m"), &[1]));
+    catalog.put_shard(place(5, 2, "m", None, &[1]));
+    catalog.put_origin(TableId(2), Origin { table: TableId(1), version: Version(300), pin: PinId(7) });
+    let found = catalog.encode();
+    assert_eq!((found[0], &found[found.len() - 6..]), (0x02, &b"\x01\x02\x01\xac\x02\x07"[..]));
+    assert_eq!(Catalog::decode(&found), Ok(catalog));
+    // Each has one form: without branches it is the first.
+    let none = [&b"\x02"[..], &bytes[1..], b"\x00"].concat();
+    assert!(Catalog::decode(&none.into()).is_err());
+}
+
+#[test]
+fn shards_of_branches_ride_with_those_of_the_root() {
+    let mut catalog = catalog();
+    for (table_id, of, first) in [(21_u32, 1_u32, 100_u64), (22, 21, 200)] {
+        catalog.put_table(table(table_id, &format!("default.branch{table_id}")));
+        let shards: Vec<ShardPlace> = catalog.shards_of(TableId(of)).cloned().collect();
+        for (number, shard) in (first..).zip(shards) {
+            catalog.put_shard(ShardPlace { shard: ShardId(number), table: TableId(table_id), ..shard });
+        }
+        catalog.put_origin(TableId(table_id), Origin { table: TableId(of), version: Version(9), pin: PinId(1) });
+    }
+    assert_eq!(catalog.check(), Ok(()));
+    assert_eq!((catalog.root_of(TableId(22)), catalog.origins_of(TableId(22)).len()), (TableId(1), 2));
+    for (root, place) in catalog.shards_of(TableId(1)).zip(catalog.shards_of(TableId(22))) {
+        assert_eq!((catalog.home_of(place), catalog.home_of(root)), (Some(root.shard), Some(root.shard)));
+        assert_eq!(catalog.riders_of(root.shard).count(), 2);
+        assert_eq!(catalog.parent_of(place).map(|parent| parent.table), Some(TableId(21)));
+    }
+    assert!(catalog.branches_of(TableId(1)).eq([TableId(21)]));
+    let moved = catalog.shards_of(TableId(22)).next().cloned().expect("it has shards");
+    catalog.put_shard(ShardPlace { replicas: vec![NodeId(9)], ..moved });
+    assert!(catalog.check().is_err(), "a branch's shard is where its parent's is");
 }
 
 #[test]

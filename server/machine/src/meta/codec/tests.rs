@@ -75,6 +75,16 @@ fn golden_bytes_of_commands() {
         (MetaCommand::RenewPin { pin: PinId(1), now: Version(5), lease_ms: 300 }, b"\x01\x09\x01\x05\xac\x02"),
         (MetaCommand::ReleasePin { pin: PinId(300) }, b"\x01\x0a\xac\x02"),
         (MetaCommand::SweepPins { now: Version(300), floor: Version(5) }, b"\x01\x0b\xac\x02\x05"),
+        (
+            MetaCommand::CreateBranch {
+                name: "b".to_owned(),
+                of: "a.t".to_owned(),
+                version: Version(300),
+                now: Version(301),
+                nonce: *b"0123456789abcdef",
+            },
+            b"\x01\x10\x01b\x03a.t\xac\x02\xad\x020123456789abcdef",
+        ),
     ];
     for (command, bytes) in rows {
         assert_eq!(command.encode(), bytes, "{command:?}");
@@ -109,6 +119,8 @@ fn golden_bytes_of_outcomes() {
         (MetaRefusal::NoSuchPin { pin: PinId(300) }.into(), b"\x1c\xac\x02"),
         (MetaRefusal::PinTooOld { floor: Version(300) }.into(), b"\x1d\xac\x02"),
         (MetaRefusal::VersionAhead { newest: Version(300) }.into(), b"\x1e\xac\x02"),
+        (MetaRefusal::HasBranch { name: name(), branch: "b".to_owned() }.into(), b"\x22\x03a.t\x01b"),
+        (MetaRefusal::PinOfBranch { name: name() }.into(), b"\x23\x03a.t"),
     ];
     for (outcome, bytes) in rows {
         assert_eq!(outcome.encode(), bytes, "{outcome:?}");
@@ -123,7 +135,7 @@ fn what_no_encoder_writes_is_refused() {
         (b"\x02\x07\x05", "another format"),
         (b"\x01\x00", "no command"),
         (b"\x01\x0c\x05", "an unknown command"),
-        (b"\x01\x08\x03\x01s\x00fedcba9876543210\x01\x07\x00\x00\x05\x06\x00\x00", "an unknown kind of pin"),
+        (b"\x01\x08\x04\x01s\x00fedcba9876543210\x01\x07\x00\x00\x05\x06\x00\x00", "an unknown kind of pin"),
         (b"\x01\x08\x01\x01s\x00fedcba9876543210\xff\xff\x03\x07\x00\x00", "more spans than bytes"),
         (b"\x01\x07\x05\x00", "something left over"),
         (b"\x01\x07\x85\x00", "a number in a longer form"),
@@ -169,7 +181,7 @@ fn options() -> impl Strategy<Value = TableOptions> {
 }
 
 fn pin() -> impl Strategy<Value = Pin> {
-    let kind = prop_oneof![Just(PinKind::Snapshot), Just(PinKind::Checkpoint)];
+    let kind = prop_oneof![Just(PinKind::Snapshot), Just(PinKind::Checkpoint), Just(PinKind::Branch)];
     let range = prop_oneof![
         Just(KeyRange::all()),
         (0u8..5, 5u8..9).prop_map(|(start, end)| KeyRange::new(vec![start], Some(vec![end])).unwrap())
@@ -221,6 +233,9 @@ fn command() -> impl Strategy<Value = MetaCommand> {
         number().prop_map(|pin| MetaCommand::ReleasePin { pin: PinId(pin) }),
         (number(), number())
             .prop_map(|(now, floor)| MetaCommand::SweepPins { now: Version(now), floor: Version(floor) }),
+        (string(), string(), number(), number(), any::<[u8; 16]>()).prop_map(|(name, of, version, now, nonce)| {
+            MetaCommand::CreateBranch { name, of, version: Version(version), now: Version(now), nonce }
+        }),
     ]
 }
 
@@ -241,6 +256,8 @@ fn refusal() -> impl Strategy<Value = MetaRefusal> {
         number().prop_map(|pin| MetaRefusal::NoSuchPin { pin: PinId(pin) }),
         number().prop_map(|floor| MetaRefusal::PinTooOld { floor: Version(floor) }),
         number().prop_map(|newest| MetaRefusal::VersionAhead { newest: Version(newest) }),
+        (string(), string()).prop_map(|(name, branch)| MetaRefusal::HasBranch { name, branch }),
+        string().prop_map(|name| MetaRefusal::PinOfBranch { name }),
     ]
 }
 
@@ -280,7 +297,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_decoded_or_refused(mut input: Vec<u8>, tag in 0u8..0x20) {
+    fn any_bytes_are_decoded_or_refused(mut input: Vec<u8>, tag in 0u8..0x28) {
         decoded_or_refused(&input)?;
         // Past the first bytes, which most inputs have wrong.
         input.insert(0, tag);

@@ -5,7 +5,7 @@
 //! span      table range
 //! ```
 //!
-//! Kinds are one byte: 01 snapshot, 02 checkpoint. Names are byte strings, other numbers varints.
+//! Kinds are one byte: 01 snapshot, 02 checkpoint, 03 branch. Names are byte strings, other numbers varints.
 
 use lentic_types::codec::{DecodeError, Reader, put_bytes, put_varint};
 use lentic_types::limits::PIN_SPANS_MAX;
@@ -22,6 +22,7 @@ impl PinKind {
         match self {
             Self::Snapshot => 0x01,
             Self::Checkpoint => 0x02,
+            Self::Branch => 0x03,
         }
     }
 
@@ -29,6 +30,7 @@ impl PinKind {
         match tag {
             0x01 => Ok(Self::Snapshot),
             0x02 => Ok(Self::Checkpoint),
+            0x03 => Ok(Self::Branch),
             tag => Err(DecodeError::UnknownTag { field: "kind of pin", tag }),
         }
     }

@@ -48,6 +48,9 @@ fn golden_bytes_of_actions() {
     golden(raise(u64::MAX, 0, &[]), b"\x0f\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x00\x00");
     golden(raise(5, 300, &[3, 4, 304]), b"\x0f\x05\xac\x02\x03\x03\x01\xac\x02");
     golden(Action::Decline(Refusal::TooLarge { position: 300 }), b"\x0c\x14\xac\x02");
+    let branch = Branch { shard: ShardId(300), table: TableId(7), version: Version(128), revision: 9 };
+    golden(Action::Branch(branch), b"\x10\xac\x02\x07\x80\x01\x09");
+    golden(Action::DropBranch(ShardId(300)), b"\x11\xac\x02");
 }
 
 /// A transaction, and its bytes.
@@ -100,6 +103,10 @@ fn golden_bytes_of_an_entry() {
     assert_eq!(Command::decode(&Bytes::from_static(bytes)), Ok(command));
     let empty = Command { epoch: Epoch(0), requests: vec![] };
     assert_eq!(empty.encode(), b"\x01\x00\x00");
+    let of_rider = Bytes::from_static(b"\x02\xac\x02\x00\x00");
+    assert_eq!(empty.encode_for(Some(ShardId(300))), of_rider);
+    assert!(Command::decode(&of_rider).is_err(), "it is none of the group's own shard");
+    assert_eq!(Command::decode_for(&of_rider), Ok((Some(ShardId(300)), empty)));
 }
 
 #[test]
@@ -337,6 +344,10 @@ fn action() -> impl Strategy<Value = Action> {
         1 => (version(), any::<u64>(), proptest::collection::btree_set(version(), 0..4)).prop_map(|(to, revision, pins)| {
             Action::RaiseWatermark(RaiseWatermark { to, revision, pins: pins.into_iter().collect() })
         }),
+        1 => (any::<u64>(), any::<u32>(), version(), any::<u64>()).prop_map(|(shard, table, version, revision)| {
+            Action::Branch(Branch { shard: ShardId(shard), table: TableId(table), version, revision })
+        }),
+        1 => any::<u64>().prop_map(|shard| Action::DropBranch(ShardId(shard))),
         1 => any::<u32>().prop_map(|position| Action::Decline(Refusal::TooLarge { position })),
         2 => (txn(), participants(), proptest::collection::vec(write(), 0..3))
             .prop_map(|(txn, participants, parts)| Action::Prepare(Prepare { txn, participants, parts, take: None })),
@@ -389,7 +400,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 /// the input, and no two inputs are one command. Lists have no more room than their lengths, which have been read, ask
 /// for.
 fn decoded_or_refused(input: Vec<u8>) -> Result<(), TestCaseError> {
-    if let Ok(command) = Command::decode(&Bytes::from(input.clone())) {
+    if let Ok((rider, command)) = Command::decode_for(&Bytes::from(input.clone())) {
         prop_assert!(command.requests.capacity() <= 2 * command.requests.len());
         for request in &command.requests {
             let parts = match &request.action {
@@ -403,15 +414,15 @@ fn decoded_or_refused(input: Vec<u8>) -> Result<(), TestCaseError> {
                 prop_assert!(operations.capacity() <= 2 * operations.len());
             }
         }
-        prop_assert_eq!(command.encode(), input);
+        prop_assert_eq!(command.encode_for(rider), input);
     }
     Ok(())
 }
 
 proptest! {
     #[test]
-    fn commands_come_back(command in command()) {
-        prop_assert_eq!(Command::decode(&command.encode().into()), Ok(command));
+    fn commands_come_back(command in command(), rider in proptest::option::of(any::<u64>().prop_map(ShardId))) {
+        prop_assert_eq!(Command::decode_for(&command.encode_for(rider).into()), Ok((rider, command)));
     }
 
     #[test]
@@ -419,6 +430,8 @@ proptest! {
         decoded_or_refused(input.clone())?;
         // Past the first byte, which most inputs have wrong.
         input.insert(0, FORMAT);
+        decoded_or_refused(input.clone())?;
+        input[0] = FORMAT_OF_RIDER;
         decoded_or_refused(input)?;
     }
 
