@@ -54,7 +54,8 @@ pub(crate) async fn any(core: &Arc<Core>, request: Request, mut progress: Progre
     any_with(core, request, &mut progress).await
 }
 
-/// The patience with a change of the catalog: it takes rounds of consensus, and asking again elsewhere only adds to them.
+/// The patience with a change of the catalog, and with a question for which all shards of a table are asked: it takes
+/// rounds of consensus, and asking again elsewhere only adds to them.
 const CHANGE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The same; `progress` tells afterwards how it went.
@@ -68,10 +69,8 @@ pub(crate) async fn any_with(core: &Arc<Core>, request: Request, progress: &mut 
 }
 
 async fn ask_any(core: &Arc<Core>, request: &mut PipeRequest, progress: &mut Progress) -> Result<Response, Error> {
-    let patience = match progress.effect() {
-        Effect::Reads => core.options.patience,
-        Effect::Writes => core.options.patience.max(CHANGE_PATIENCE),
-    };
+    let is_long = progress.effect() == Effect::Writes || matches!(request.request, Some(Request::LastCheckpoint(_)));
+    let patience = if is_long { core.options.patience.max(CHANGE_PATIENCE) } else { core.options.patience };
     let (mut misses, mut hint) = (0usize, None);
     loop {
         let address = hint.take().unwrap_or_else(|| core.nodes.chosen());

@@ -1,6 +1,6 @@
 //! What is read differently at two versions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use lentic_types::{ErrorKind, KeyRange, Version};
@@ -53,23 +53,25 @@ pub(super) async fn differences_are_what_two_readers_see(client: Client) {
     ok(table.take(Take::new(part.clone(), "job").restore_version(&part, to)).await);
     versions.push(ok(client.now().await));
     let middle = KeyRange::new("b", Some("q")).expect("in order");
+    let any = table.clone().read_from(ReadFrom::Any);
     for range in [KeyRange::all(), middle] {
-        for from in versions.iter().copied() {
-            let before = all(&table, &range, from).await;
-            for to in versions.iter().copied() {
-                let after = all(&table, &range, to).await;
-                let mut keys: Vec<Bytes> = before.keys().chain(after.keys()).cloned().collect();
-                keys.sort();
-                keys.dedup();
-                let row =
-                    |key: Bytes| Difference { from: before.get(&key).cloned(), to: after.get(&key).cloned(), key };
-                let text = |value: &Option<Value>| value.as_ref().map(|value| value.value.clone());
-                let expected: Vec<_> =
-                    keys.into_iter().map(row).filter(|row| text(&row.from) != text(&row.to)).collect();
-                assert_eq!(diff(&table, &range, from, to).await, expected, "{range} from {from} to {to}");
-                let any = table.clone().read_from(ReadFrom::Any);
-                assert_eq!(diff(&any, &range, from, to).await, expected, "{range} from {from} to {to}, anywhere");
-            }
+        let mut seen = Vec::new();
+        for version in &versions {
+            seen.push(all(&table, &range, *version).await);
+        }
+        for (from, to) in [(0, 1), (1, 2), (2, 3), (3, 4), (1, 4), (4, 0), (3, 1), (2, 2)] {
+            let row = |key: &Bytes| Difference {
+                key: key.clone(),
+                from: seen[from].get(key).cloned(),
+                to: seen[to].get(key).cloned(),
+            };
+            let keys: BTreeSet<_> = seen[from].keys().chain(seen[to].keys()).collect();
+            let text = |value: &Option<Value>| value.as_ref().map(|value| value.value.clone());
+            let rows = keys.into_iter().map(row);
+            let expected: Vec<_> = rows.filter(|row| text(&row.from) != text(&row.to)).collect();
+            let reader = if usize::is_multiple_of(from + to, 2) { &any } else { &table };
+            let found = diff(reader, &range, versions[from], versions[to]).await;
+            assert_eq!(found, expected, "{range} from version {from} to {to}");
         }
     }
     let undone = diff(&table, &part, versions[1], versions[4]).await;

@@ -25,7 +25,7 @@ pub(super) async fn any_replica_has_the_same_bytes(client: Client) {
     let any = leader.clone().read_from(ReadFrom::Any);
     let keys = ["a", "b", "h", "q", "r"];
     let mut versions = Vec::new();
-    for round in 0..12_u8 {
+    for round in 0..4_u8 {
         for (place, key) in keys.into_iter().enumerate() {
             let version = match (usize::from(round) + place) % 4 {
                 0 => ok(leader.put(key, vec![round]).await),
@@ -37,7 +37,7 @@ pub(super) async fn any_replica_has_the_same_bytes(client: Client) {
         }
         // The newest ones too: a replica that has not heard of them leaves them to the leader.
         versions.push(ok(client.now().await));
-        for at in versions.iter().rev().take(8).copied() {
+        for at in versions.iter().rev().step_by(3).take(2).copied() {
             for key in keys {
                 assert_eq!(ok(any.get_at(key, at).await), ok(leader.get_at(key, at).await), "{key} at {at}");
             }
