@@ -29,12 +29,14 @@
 //! | `scans.rs` | a version reads the same for everybody, later too |
 //! | `owners.rs` | who was replaced writes no more, and checkpoints are found again in all shards at once |
 //! | `published.rs` | a snapshot reads the same for as long as it is kept, however short history is |
+//! | `branch.rs` | a branch shows what its parent held, and then both go their own ways |
 //! | `world.rs`, `world/` | what workloads share: clients, keys, choices, and how an operation is judged |
 //! | `pace.rs` | how fast all of it is |
 //! | `recorder.rs`, `tally.rs`, `outage.rs` | what is kept of it: a history, counts, times |
 //! | `tasks.rs` | tasks that end together |
 
 mod bank;
+mod branch;
 mod causal;
 mod feed;
 mod fork;
@@ -108,6 +110,7 @@ pub const WORKLOADS: &[Workload] = &[
     workload!(owners::owners, NAME, "who was replaced writes no more, and checkpoints are found again"),
     workload!(feed::feed, NAME, "a feed tells every commit once, in order, and what it has told is what is there"),
     workload!(published::published, NAME, "a snapshot reads the same for as long as it is kept"),
+    workload!(branch::branch, NAME, "a branch shows what its parent held, and then both go their own ways"),
 ];
 
 /// The workload of a name.

@@ -113,11 +113,10 @@ impl Watch {
 
     /// Writes a batch to the store of a host.
     pub(super) fn write<S: Store>(&self, host: usize, store: &S, batch: &Batch) -> Result<(), StoreError> {
-        let effect = States::effect(store, batch);
+        let effects = States::effects(store, batch);
         store.write(batch)?;
-        let wrote = effect.and_then(|effect| match effect {
-            Some(effect) => self.lock().states.wrote(host, effect, store),
-            None => Ok(()),
+        let wrote = effects.and_then(|effects| {
+            effects.into_iter().try_for_each(|effect| self.lock().states.wrote(host, effect, store))
         });
         assert_holds(wrote);
         Ok(())

@@ -8,7 +8,7 @@
 //!
 //! Records at or below a shard's watermark are no part of it: each store collects them when it likes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hasher as _};
 
 use lentic_engine::keys::data;
@@ -17,7 +17,7 @@ use lentic_engine::store::Change;
 use lentic_engine::{Batch, Bounds, Cursor as _, Family, Span, View};
 use lentic_machine::invariants;
 use lentic_machine::meta::{self, Meta};
-use lentic_machine::shard::{Descriptor, HeadsOptions, spans};
+use lentic_machine::shard::{Descriptor, HeadsOptions, riders_in, spans};
 use lentic_machine::{Shard, meta::Catalog};
 use lentic_types::codec::Reader;
 use lentic_types::{GroupId, Index, Version};
@@ -60,7 +60,7 @@ enum Newest {
     Meta(Box<Meta>),
 }
 
-/// What a batch does to the digest of the one group that it is of.
+/// What a batch does to the digest of a group that it is of.
 #[derive(Debug)]
 pub(super) struct Effect {
     group: GroupId,
@@ -68,46 +68,46 @@ pub(super) struct Effect {
     applied: Option<Index>,
     /// Records of transactions that come, and that go.
     txns: Vec<(Vec<u8>, bool)>,
+    /// Shards of branches that ride there no more.
+    gone: Vec<GroupId>,
     /// The watermark rises: what is counted is another part of the state.
     raises: bool,
 }
 
 impl States {
-    /// What `batch` will do to the state of its group, by what `view` holds before. None of a batch without a group.
-    pub(super) fn effect(view: &impl View, batch: &Batch) -> Result<Option<Effect>, String> {
+    /// What `batch` will do to the state of its group, and to that of each shard that rides there, by what `view` holds
+    /// before. Nothing, if it is of no group.
+    pub(super) fn effects(view: &impl View, batch: &Batch) -> Result<Vec<Effect>, String> {
         // The last change of a key wins.
-        let mut changes: BTreeMap<(Family, &[u8]), Option<&[u8]>> = BTreeMap::new();
+        let mut changes: Changes<'_> = BTreeMap::new();
         for change in batch.iter() {
             match change {
                 Change::Put(family, key, value) => changes.insert((family, key), Some(value)),
                 Change::Delete(family, key) => changes.insert((family, key), None),
             };
         }
-        let group = |(family, key): &(Family, &[u8])| (*family == Family::Sys).then(|| group_of(key)).flatten();
-        let Some(group) = changes.keys().find_map(group) else { return Ok(None) };
-        let watermark = watermark_of(view, group)?;
-        let mut effect = Effect { group, change: 0, applied: None, txns: Vec::new(), raises: false };
-        for ((family, key), value) in changes {
-            if family == Family::Sys {
-                effect.see(key, value)?;
+        let of_sys = changes.keys().filter(|(family, _)| *family == Family::Sys);
+        let groups: BTreeSet<GroupId> = of_sys.filter_map(|(_, key)| group_of(key)).collect();
+        // A rider has a higher number than the shard in whose group it rides.
+        let Some(home) = groups.first().copied() else { return Ok(Vec::new()) };
+        let mut effects = Vec::new();
+        // The group's own is the last: it says who is gone.
+        for group in groups.iter().rev() {
+            if *group != home && !rides(view, &changes, home, *group)? {
+                return Err(format!("a batch is of {home} and of {group}"));
             }
-            if let (true, Some(value)) = (family == Family::Sys && *key == descriptor_key(group), value) {
-                effect.raises |= watermark_in(value)? != watermark;
-            }
-            if !is_state(family, key, watermark) {
-                continue;
-            }
-            let old = view.get(family, key).map_err(|error| error.to_string())?;
-            let minus = old.map_or(0, |old| entry_digest(family, key, &old));
-            let plus = value.map_or(0, |new| entry_digest(family, key, new));
-            effect.change = effect.change.wrapping_sub(minus).wrapping_add(plus);
+            let descriptor = row(view, &changes, &descriptor_key(*group))?;
+            let table = if groups.len() == 1 { None } else { descriptor.as_deref().map(table_in).transpose()? };
+            effects.push(Effect::of(view, &changes, *group, table)?);
         }
-        Ok(Some(effect))
+        Ok(effects)
     }
 
     /// A batch with this effect was written on a host.
     pub(super) fn wrote(&mut self, host: usize, effect: Effect, view: &impl View) -> Verdict {
-        let Effect { group, change, applied, txns, raises } = effect;
+        let Effect { group, change, applied, txns, gone, raises } = effect;
+        // What they held is let go of when that is durable.
+        gone.iter().for_each(|rider| drop(self.replicas.remove(&(host, *rider))));
         let replica = self.replicas.entry((host, group)).or_default();
         replica.digest = if raises { scan(view, group)?.digest } else { replica.digest.wrapping_add(change) };
         replica.writes += 1;
@@ -130,13 +130,24 @@ impl States {
         if looks { self.look(group, view) } else { Ok(()) }
     }
 
-    /// The store of a host is another one now, or a group's state in it was replaced: it is looked at anew.
+    /// The store of a host is another one now, or a group's state in it was replaced, and all that rides there: it is
+    /// looked at anew.
     pub(super) fn found(&mut self, host: usize, group: GroupId, view: &impl View) -> Verdict {
-        self.replicas.remove(&(host, group));
         let words = |error: lentic_engine::StoreError| error.to_string();
+        self.replicas.remove(&(host, group));
         if sys::is_installing(view, group).map_err(words)? {
             return Ok(());
         }
+        if group != meta::GROUP {
+            for (rider, _) in riders_in(view, group).map_err(words)? {
+                self.found_alone(host, rider, view)?;
+            }
+        }
+        self.found_alone(host, group, view)
+    }
+
+    fn found_alone(&mut self, host: usize, group: GroupId, view: &impl View) -> Verdict {
+        self.replicas.remove(&(host, group));
         if spans_of(view, group)?.is_none() {
             return Ok(());
         }
@@ -177,17 +188,59 @@ impl States {
     }
 }
 
+/// What a batch changes, in the order of a store.
+type Changes<'a> = BTreeMap<(Family, &'a [u8]), Option<&'a [u8]>>;
+
+/// A row of family sys after a batch.
+fn row(view: &impl View, changes: &Changes<'_>, key: &[u8]) -> Result<Option<Vec<u8>>, String> {
+    match changes.get(&(Family::Sys, key)) {
+        Some(value) => Ok(value.map(<[u8]>::to_vec)),
+        None => view.get(Family::Sys, key).map_err(|error| error.to_string()),
+    }
+}
+
+/// Whether a branch's shard rides in a group, or did.
+fn rides(view: &impl View, changes: &Changes<'_>, home: GroupId, rider: GroupId) -> Result<bool, String> {
+    let key = sys::key(home, SysKind::Rider, &rider.0.to_be_bytes());
+    Ok(row(view, changes, &key)?.is_some())
+}
+
 impl Effect {
-    fn see(&mut self, key: &[u8], value: Option<&[u8]>) -> Verdict {
-        let found = group_of(key);
-        if found != Some(self.group) {
-            return Err(format!("a batch is of {} and of {found:?}", self.group));
+    /// The effect of changes on the state of one group, or of one rider: of records and locks those of `table` are its own,
+    /// or all.
+    fn of(view: &impl View, changes: &Changes<'_>, group: GroupId, table: Option<u32>) -> Result<Self, String> {
+        let watermark = watermark_of(view, group)?;
+        let mut effect = Self { group, change: 0, applied: None, txns: Vec::new(), gone: Vec::new(), raises: false };
+        let is_own = |family: Family, key: &[u8]| match family {
+            Family::Sys => group_of(key) == Some(group),
+            Family::Data | Family::Lock => table.is_none_or(|table| key.starts_with(&table.to_be_bytes())),
+        };
+        for ((family, key), value) in changes.iter().filter(|((family, key), _)| is_own(*family, key)) {
+            if *family == Family::Sys {
+                effect.see(key, *value)?;
+            }
+            if let (true, Some(value)) = (*family == Family::Sys && *key == descriptor_key(group), value) {
+                effect.raises |= watermark_in(value)? != watermark;
+            }
+            if !is_state(*family, key, watermark) {
+                continue;
+            }
+            let old = view.get(*family, key).map_err(|error| error.to_string())?;
+            let minus = old.map_or(0, |old| entry_digest(*family, key, &old));
+            let plus = value.map_or(0, |new| entry_digest(*family, key, new));
+            effect.change = effect.change.wrapping_sub(minus).wrapping_add(plus);
         }
+        Ok(effect)
+    }
+
+    fn see(&mut self, key: &[u8], value: Option<&[u8]>) -> Verdict {
         match (kind_of(key), value) {
             (Some(SysKind::Applied), Some(value)) => {
                 self.applied = Some(sys::decode_applied(value).map_err(|error| error.to_string())?);
             }
             (Some(SysKind::Txn), value) => self.txns.push((key.to_vec(), value.is_some())),
+            // The row of one that was dropped: see docs/formats.md.
+            (Some(SysKind::Rider), Some([0x01, ..])) => self.gone.extend(key.get(9..).and_then(group_of)),
             _ => {}
         }
         Ok(())
@@ -289,6 +342,12 @@ fn watermark_in(value: &[u8]) -> Result<Version, String> {
     next().and_then(|_table| next()).and_then(|_epoch| next()).map(Version).map_err(|error| error.to_string())
 }
 
+/// The table in a shard's descriptor.
+fn table_in(value: &[u8]) -> Result<u32, String> {
+    let table = Reader::new(value).varint("descriptor").map_err(|error| error.to_string())?;
+    u32::try_from(table).map_err(|error| error.to_string())
+}
+
 fn of(group: GroupId) -> impl Fn(String) -> String {
     move |words| format!("{group}: {words}")
 }
@@ -308,7 +367,7 @@ fn group_of(key: &[u8]) -> Option<GroupId> {
 
 /// The kind of a sys key, of those that are looked at.
 fn kind_of(key: &[u8]) -> Option<SysKind> {
-    let kinds = [SysKind::Applied, SysKind::Replica, SysKind::Txn, SysKind::Installing];
+    let kinds = [SysKind::Applied, SysKind::Replica, SysKind::Txn, SysKind::Installing, SysKind::Rider];
     kinds.into_iter().find(|kind| key.get(8) == Some(&(*kind as u8)))
 }
 
@@ -372,9 +431,10 @@ mod tests {
     }
 
     fn write(states: &mut States, host: usize, store: &MemStore, batch: &Batch) -> Verdict {
-        let effect = States::effect(store, batch)?.expect("it is of a group");
+        let effects = States::effects(store, batch)?;
+        assert!(!effects.is_empty(), "it is of a group");
         store.write(batch).expect("a store in memory does not fail");
-        states.wrote(host, effect, store)
+        effects.into_iter().try_for_each(|effect| states.wrote(host, effect, store))
     }
 
     fn store(states: &mut States, host: usize) -> MemStore {
@@ -432,7 +492,7 @@ mod tests {
     fn a_batch_of_two_groups_is_found() {
         let mut two = batch(1, "a");
         sys::put_applied(&mut two, GroupId(6), Index(1));
-        assert!(States::effect(&MemStore::new(), &two).is_err());
+        assert!(States::effects(&MemStore::new(), &two).is_err());
     }
 
     #[test]
