@@ -33,6 +33,8 @@ use crate::shards::Shards;
 
 /// How soon it is looked again where something is still to be done.
 const AGAIN: Duration = Duration::from_millis(100);
+/// How soon it is looked again whether a drop is durable.
+const CLEAR_AGAIN: Duration = Duration::from_secs(2);
 /// How long a step waits for its entry.
 const STEP_WITHIN: Duration = Duration::from_secs(2);
 /// What a step weighs in an entry.
@@ -56,14 +58,14 @@ pub(crate) async fn keep<S: Portable>(
             debug!(shard = home.shard.0, reason = failure.message, "a branch is not where it belongs yet");
         }
         let is_clear = clear(&shards, &home, &found, &mut cleared);
-        let is_done =
-            is_clear && missing(&home, &wanted, &found).next().is_none() && left_over(&wanted, &found).is_none();
+        let is_settled = missing(&home, &wanted, &found).next().is_none() && left_over(&wanted, &found).is_none();
+        let pause = if is_settled { CLEAR_AGAIN } else { AGAIN };
         tokio::select! {
             biased;
             () = home.shown().left() => return,
             changed = catalog.changed() => if changed.is_err() { return },
             changed = riding.changed() => if changed.is_err() { return },
-            () = sleep(AGAIN), if !is_done => {}
+            () = sleep(pause), if !is_settled || !is_clear => {}
         }
     }
 }
