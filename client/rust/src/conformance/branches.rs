@@ -10,9 +10,9 @@ use crate::history::{PinKind, SnapshotOptions};
 use crate::merge::MergeOperator;
 use crate::table::Table;
 
-/// A new branch.
+/// A new branch. Each parent has one, for its name is made of the parent's: cases run at the same time.
 async fn branch(client: &Client, of: &Table, at: Option<Version>) -> Table {
-    let name = unique(client, "branch").await;
+    let name = format!("{}_branch", of.name());
     let made = ok(client.branch(&name, of.name(), at).await);
     assert!(made.table.branch_of.is_some_and(|from| from.name.ends_with(of.name())));
     client.table(&name)
