@@ -23,7 +23,7 @@
 use std::collections::BTreeMap;
 
 use lentic_engine::keys::sys::{self, SysKind};
-use lentic_engine::{Batch, Family, StoreError, View};
+use lentic_engine::{Batch, Family, Mask, StoreError, View};
 use lentic_types::codec::{DecodeError, Reader, put_varint};
 use lentic_types::limits::GONE_BRANCHES_MAX;
 use lentic_types::{GroupId, Index, KeyRange, ShardId, TableId};
@@ -69,6 +69,8 @@ pub(super) struct RiderChanges {
     pub(super) came: Vec<(Shard, u64)>,
     /// Those that were dropped.
     pub(super) left: Vec<(ShardId, Gone)>,
+    /// Masks that went, of a table that others may read through to.
+    pub(super) unmasked: Option<(TableId, Vec<Mask>)>,
 }
 
 /// A row of a rider.
@@ -120,6 +122,11 @@ impl Shard {
             self.riders.here.remove(&id);
             self.riders.gone.insert(id, gone);
             applied.events.push(Event::RiderLeft(id));
+        }
+        if let Some((table, gone)) = changes.unmasked {
+            let origins = self.riders.here.values_mut().filter_map(|rider| rider.shard.origin.as_mut());
+            let layers = origins.flat_map(|origin| &mut origin.layers).filter(|layer| layer.table == table);
+            layers.for_each(|layer| layer.masks.remove(&gone));
         }
         while self.riders.gone.len() > GONE_BRANCHES_MAX
             && let Some((oldest, _)) = self.riders.gone.pop_first()

@@ -44,6 +44,8 @@ pub(super) fn apply<V: lentic_engine::View>(
     if *context.rules_changed {
         let unused = shard.masks.unused(shard.descriptor.watermark, shard.pins.versions());
         shard.remove_masks(context.overlay.batch(), &unused);
+        let gone = &mut context.riders.unmasked.get_or_insert_with(|| (shard.descriptor.table, Vec::new())).1;
+        gone.extend(unused);
     }
     Outcome::Raised { watermark: shard.descriptor.watermark }
 }
