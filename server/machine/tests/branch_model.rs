@@ -316,6 +316,18 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// A rollback that undoes another: the first one's mask goes from the table, and from what a branch of it reads through.
+#[test]
+fn masks_that_go_in_a_parent_go_in_its_branches() {
+    let mut world = World::new();
+    let write = |key| Step::Put(0, key, 7);
+    let history = [write(0), write(1), Step::Rollback(0, 1), write(2), Step::Rollback(0, 3), Step::Branch(0, 0)];
+    for step in history.into_iter().chain([Step::Raise(0, 0), Step::Put(1, 3, 5), Step::Reload, Step::Collect]) {
+        world.step(&step);
+        world.compare();
+    }
+}
+
 proptest! {
     #[test]
     fn branches_agree_with_the_model(history in proptest::collection::vec(step(), 1..40)) {
