@@ -204,7 +204,7 @@ mod tests {
         let branch = TableEntry { branch_of, ..table.clone() };
         let [human, ..] = shapes_of(&Described::new(&TableDescription { table: branch, shards: Vec::new() }));
         assert!(human.starts_with(
-            "table default.t (t4), shards: 0, replicas: default, retention: default, branch of default.a at v7\n"
+            "table default.t (t4), shards: 0, replicas: default, retention: default, ttl: none, branch of default.a at v7\n"
         ));
         let [human, plain, json] = shapes_of(&Described::new(&TableDescription { table, shards }));
         assert_eq!(
