@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn kinds_of_later_releases_ask_for_the_same() {
-        for number in [0, 18, 255, 256 + 1, -1, i32::MAX, i32::MIN] {
+        for number in [0, 19, 255, 256 + 1, -1, i32::MAX, i32::MIN] {
             for (retry, kind) in [
                 (v1::Retry::Safe, ErrorKind::Throttled),
                 (v1::Retry::WithSameKey, ErrorKind::Unknown),

@@ -249,7 +249,7 @@ impl<S: Portable> Place<S> {
             let seen = self.shown.whole.see();
             match seen.filter(|_| at <= self.shown.resolved_here() && self.group.status().fault.is_none()) {
                 Some(seen) => {
-                    if !leads {
+                    if from == ReadFrom::Any {
                         self.shown.resolved.serve();
                     }
                     hesitate().await;

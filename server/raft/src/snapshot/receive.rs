@@ -100,8 +100,8 @@ impl Receiver {
         if offer.files.len() > FILES_MAX {
             return Err(format!("the snapshot has {} files, expected at most {FILES_MAX}", offer.files.len()));
         }
-        if let Some(vote) = not_needed(core, &vote, &replica)? {
-            return Ok(Reply::Installed(vote_to_wire(&vote)));
+        if let Some(reply) = not_needed(core, &vote, &replica)? {
+            return Ok(reply);
         }
         let key = Key { group: core.id, from, snapshot: offer.snapshot };
         if let Some(position) = self.resume(key) {
@@ -215,24 +215,28 @@ impl Drop for Claim<'_> {
     }
 }
 
-/// The vote to answer with if the snapshot is of no use: its entries are here, or a newer leader is known.
-fn not_needed(core: &Core, vote: &Vote, replica: &Replica) -> Result<Option<Vote>, String> {
+/// What to answer if the snapshot is of no use: its entries are here, or a newer leader is known.
+fn not_needed(core: &Core, vote: &Vote, replica: &Replica) -> Result<Option<Reply>, String> {
     let metrics = core.raft.metrics();
     let metrics = metrics.borrow_watched();
     if metrics.current_term > vote.leader_id.term {
         // The newer vote may not be durable yet. An older one would say that the snapshot is installed.
         return match metrics.vote > *vote {
-            true => Ok(Some(metrics.vote)),
+            true => Ok(Some(Reply::Installed(vote_to_wire(&metrics.vote)))),
             false => Err(format!("a leader of term {} is known here", metrics.current_term)),
         };
     }
-    let is_committed = metrics.local_committed.is_some_and(|committed| committed >= replica.applied);
     // What is on disk under this leader agrees with its log, and so does all before it. A leader that has started again in its
     // own term does not know how far its followers are, and openraft 0.10.0-alpha.37 expects nobody to be ahead of a snapshot
     // that it installs (`IOProgress::submit`).
     let flushed = core.raft.watch_log_progress().get();
-    let is_flushed = flushed.is_some_and(|at| at.vote == *vote && at.last_log_id >= Some(replica.applied));
-    Ok((is_committed || is_flushed).then_some(metrics.vote))
+    if flushed.is_some_and(|at| at.vote == *vote && at.last_log_id >= Some(replica.applied)) {
+        return Ok(Some(Reply::Installed(vote_to_wire(&metrics.vote))));
+    }
+    // Entries that are here but not on disk yet: an answer that they are would count them, and a crash may take them. The
+    // leader asks again.
+    let is_committed = metrics.local_committed.is_some_and(|committed| committed >= replica.applied);
+    Ok(is_committed.then_some(Reply::Busy(true)))
 }
 
 impl Receiving {
@@ -274,8 +278,8 @@ async fn install(shared: &Shared, core: &Core, receiving: Receiving) -> Outcome 
         return Err(format!("expected {name} from {} on before the end; offer the snapshot again", missing.offset));
     }
     // It took its time.
-    if let Some(vote) = not_needed(core, &vote, &replica)? {
-        return Ok(Reply::Installed(vote_to_wire(&vote)));
+    if let Some(reply) = not_needed(core, &vote, &replica)? {
+        return Ok(reply);
     }
     let meta = SnapshotMeta { last_log_id: Some(replica.applied), last_membership: replica.membership };
     let snapshot = Snapshot { meta, snapshot: SnapshotData::Incoming { import, files } };

@@ -1,8 +1,8 @@
-//! A job's state grows from a tenth of a gigabyte to ten; at each size it is named, gone back to and restored.
+//! A job's state grows from a tenth of a gigabyte to ten; at each size it is named, gone back to, restored and branched.
 
 use std::time::{Duration, Instant};
 
-use lentic_client::{Checkpoint, Fence, KeyRange, Table, Take, WriteBatch};
+use lentic_client::{Checkpoint, Client, Fence, KeyRange, Table, Take, WriteBatch};
 
 use super::fill::{Fill, SHARDS, fill, key};
 use crate::Size;
@@ -31,6 +31,7 @@ pub(crate) async fn run(size: Size, figures: &mut Figures) {
         job.grow(mb * 1_000_000 / VALUE_BYTES as u64).await;
         cluster.processes.settle().await;
         let gone = Gone::take(size, &mut job, &cluster).await;
+        let (branch, first_write) = branches(size, &client).await;
         let named = |figure: &str| format!("{figure}_{mb}_mb");
         figures.add(&named("checkpoint_p99"), &[percentile(&gone.quiet, 99)], "ms", Target::AtMost(20.0));
         figures.add(&named("checkpoint_p50"), &[median(&gone.quiet)], "ms", Target::Stated);
@@ -39,6 +40,8 @@ pub(crate) async fn run(size: Size, figures: &mut Figures) {
         figures.add(&named("checkpoints_disk_growth"), &[gone.growth_bytes], "bytes", Target::AtMost(0.0));
         figures.add(&named("rollback"), &gone.rollback, "ms", Target::AtMost(50.0));
         figures.add(&named("restore_to_first_read"), &gone.restore, "ms", Target::AtMost(200.0));
+        figures.add(&named("branch"), &branch, "ms", Target::AtMost(20.0));
+        figures.add(&named("branch_to_first_write"), &first_write, "ms", Target::Stated);
         p99s.push(percentile(&gone.quiet, 99));
     }
     let ratio = p99s[p99s.len() - 1] / p99s[0];
@@ -119,6 +122,23 @@ impl Gone {
         }
         Self { quiet, beside_writes, growth_bytes, rollback, restore }
     }
+}
+
+/// Branches of the whole table, one after the other: until they are made, and until they have taken a first write.
+async fn branches(size: Size, client: &Client) -> (Vec<f64>, Vec<f64>) {
+    const BRANCH: &str = "branch";
+    let (mut made, mut written) = (Vec::new(), Vec::new());
+    for _ in 0..size.pick(20, 5) {
+        let began = Instant::now();
+        client.branch(BRANCH, TABLE, None).await.expect("the table can be branched");
+        made.push(ms(began));
+        client.table(BRANCH).put(key(0), "mine").await.expect("the branch takes writes");
+        written.push(ms(began));
+        let shown = client.table(BRANCH).get(key(1)).await.expect("the cluster answers");
+        assert!(shown.is_some_and(|shown| shown.value.len() == VALUE_BYTES), "the parent's value shows");
+        client.drop_table(BRANCH).await.expect("the branch is there");
+    }
+    (made, written)
 }
 
 async fn checkpoints(job: &mut Job, count: usize) -> Vec<f64> {
