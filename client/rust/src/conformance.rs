@@ -1,7 +1,7 @@
 //! What every client must do, whatever is behind it: a node in this process, one node, or three.
 //!
 //! Each [`Case`] makes tables of its own, so cases can run in any order, at the same time, and again on the same
-//! cluster. A case panics where something is not as promised.
+//! cluster; [`run`] drops those that are left of others. A case panics where something is not as promised.
 
 mod branches;
 mod conditions;
