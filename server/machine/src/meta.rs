@@ -43,7 +43,7 @@ mod state;
 mod sweep_pins;
 
 pub use apply::MetaApplied;
-pub use catalog::{Catalog, Node, Origin, ShardPlace, Table};
+pub use catalog::{Catalog, Node, NodeState, Origin, Shape, ShardPlace, Splitting, Table};
 pub use command::MetaCommand;
 pub use name::canonical_name;
 pub use options::TableOptions;

@@ -75,7 +75,7 @@ impl Directory for Addresses {
 
 #[cfg(test)]
 mod tests {
-    use lentic_machine::meta::Node;
+    use lentic_machine::meta::{Node, NodeState};
     use lentic_types::ClusterId;
 
     use super::*;
@@ -84,7 +84,8 @@ mod tests {
         let mut catalog = Catalog::new(ClusterId([7; 16]));
         for (node, address) in rows {
             let (node, address) = (NodeId(*node), (*address).to_owned());
-            let row = Node { node, address, http_address: String::new(), incarnation: [0; 16] };
+            let (http_address, state) = (String::new(), NodeState::Active);
+            let row = Node { node, address, http_address, incarnation: [0; 16], state };
             catalog.nodes.insert(node, row);
         }
         Arc::new(catalog)

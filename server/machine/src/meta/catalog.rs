@@ -4,6 +4,7 @@
 //! and asks for a newer one when a shard's leader says that it is stale.
 
 mod codec;
+mod shape;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -12,6 +13,8 @@ use bytes::Bytes;
 use lentic_types::codec::put_varint;
 use lentic_types::limits::{CATALOG_BYTES_MAX, NODES_MAX, REPLICAS_MAX, SHARDS_MAX, TABLES_MAX};
 use lentic_types::{ClusterId, Epoch, KeyRange, NodeId, PinId, ShardId, TableId, Version};
+
+pub use shape::{NodeState, Shape, Splitting};
 
 use super::name::canonical_name;
 use super::options::TableOptions;
@@ -59,6 +62,8 @@ pub struct Node {
     pub http_address: String,
     /// Made once with the data directory.
     pub incarnation: [u8; 16],
+    /// What it is used for.
+    pub state: NodeState,
 }
 
 /// A table.
@@ -94,8 +99,17 @@ pub struct ShardPlace {
     pub range: KeyRange,
     /// Counts the changes of shape, from 1.
     pub epoch: Epoch,
-    /// The nodes: at least one, each once, the preferred leader first.
+    /// The nodes that shall hold it: at least one, each once, the preferred leader first.
     pub replicas: Vec<NodeId>,
+    /// What is under way with it.
+    pub shape: Shape,
+}
+
+impl ShardPlace {
+    /// The nodes that hold a replica, or are about to.
+    pub fn holders(&self) -> impl Iterator<Item = NodeId> {
+        self.replicas.iter().chain(&self.shape.leaving).copied()
+    }
 }
 
 impl Catalog {
@@ -138,7 +152,7 @@ impl Catalog {
         self.shards.get(shard).filter(|shard| shard.range.contains(key))
     }
 
-    /// The shards with a replica on `node`, by id.
+    /// The shards with a replica on `node`, by id; those among them that are leaving it.
     pub fn shards_on(&self, node: NodeId) -> impl Iterator<Item = &ShardPlace> {
         self.residents.get(&node).into_iter().flatten().filter_map(|shard| self.shards.get(shard))
     }
@@ -190,6 +204,13 @@ impl Catalog {
         }
         if !self.shards.values().all(|shard| self.check_replicas(&shard.replicas).is_ok()) {
             return Err("each shard has replicas, on different nodes of the cluster");
+        }
+        if !self.shards.values().all(|shard| shard.shape.fits(shard)) {
+            return Err("what is under way with a shard fits it");
+        }
+        let is_known = |node: &NodeId| self.nodes.contains_key(node);
+        if !self.shards.values().flat_map(|shard| &shard.shape.leaving).all(is_known) {
+            return Err("replicas leave nodes of the cluster");
         }
         Ok(())
     }
@@ -287,8 +308,8 @@ impl Catalog {
         self.remove_shard(place.shard);
         self.bytes += shard_bytes(&place);
         self.starts.entry(place.table).or_default().insert(place.range.start().clone(), place.shard);
-        for node in &place.replicas {
-            self.residents.entry(*node).or_default().insert(place.shard);
+        for node in place.holders() {
+            self.residents.entry(node).or_default().insert(place.shard);
         }
         self.shards.insert(place.shard, place);
     }
@@ -303,11 +324,11 @@ impl Catalog {
                 self.starts.remove(&old.table);
             }
         }
-        for node in &old.replicas {
-            if let Some(residents) = self.residents.get_mut(node) {
+        for node in old.holders() {
+            if let Some(residents) = self.residents.get_mut(&node) {
                 residents.remove(&shard);
                 if residents.is_empty() {
-                    self.residents.remove(node);
+                    self.residents.remove(&node);
                 }
             }
         }
@@ -319,7 +340,7 @@ fn check_count(count: usize, of: &'static str, most: usize) -> Result<(), MetaRe
 }
 
 fn node_bytes(node: &Node) -> usize {
-    bytes_of(node.node.0, |out| node.encode(out))
+    bytes_of(node.node.0, |out| node.encode(out)) + shape::state_bytes(node)
 }
 
 fn table_bytes(table: &Table) -> usize {
@@ -327,7 +348,7 @@ fn table_bytes(table: &Table) -> usize {
 }
 
 fn shard_bytes(shard: &ShardPlace) -> usize {
-    bytes_of(shard.shard.0, |out| shard.encode(out))
+    bytes_of(shard.shard.0, |out| shard.encode(out)) + shape::shape_bytes(shard)
 }
 
 fn origin_bytes(branch: TableId, origin: &Origin) -> usize {

@@ -6,7 +6,7 @@
 use lentic_types::limits::{BRANCH_DEPTH_MAX, BRANCHES_MAX};
 use lentic_types::{Epoch, KeyRange, PinId, TableId, Version};
 
-use super::catalog::{Origin, ShardPlace, Table};
+use super::catalog::{Origin, Shape, ShardPlace, Table};
 use super::name::canonical_name;
 use super::outcome::{MetaOutcome, MetaRefusal};
 use super::pins::{Pin, PinKind, PinSpan};
@@ -56,7 +56,10 @@ pub(super) fn apply(
     let table = counters.take_table();
     let shards: Vec<_> = catalog
         .shards_of(parent.table)
-        .map(|place| ShardPlace { shard: counters.take_shard(), table, epoch: Epoch(1), ..place.clone() })
+        .map(|place| {
+            let shape = Shape { leaving: place.shape.leaving.clone(), ..Shape::default() };
+            ShardPlace { shard: counters.take_shard(), table, epoch: Epoch(1), shape, ..place.clone() }
+        })
         .collect();
     let row = Table { table, name, options };
     catalog.check_room_for_branch(&row, &origin, &shards)?;

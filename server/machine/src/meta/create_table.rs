@@ -6,7 +6,7 @@
 use lentic_types::limits::NODES_MAX;
 use lentic_types::{Epoch, NodeId};
 
-use super::catalog::{ShardPlace, Table};
+use super::catalog::{Shape, ShardPlace, Table};
 use super::name::canonical_name;
 use super::options::TableOptions;
 use super::outcome::{MetaOutcome, MetaRefusal};
@@ -47,7 +47,10 @@ pub(super) fn apply(
         .ranges()
         .into_iter()
         .zip(places)
-        .map(|(range, replicas)| ShardPlace { shard: counters.take_shard(), table, range, epoch: Epoch(1), replicas })
+        .map(|(range, replicas)| {
+            let (shard, shape) = (counters.take_shard(), Shape::default());
+            ShardPlace { shard, table, range, epoch: Epoch(1), replicas, shape }
+        })
         .collect();
     let row = Table { table, name, options };
     catalog.check_room_for_table(&row, &shards)?;

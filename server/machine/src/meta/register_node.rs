@@ -7,7 +7,7 @@
 use lentic_types::NodeId;
 use lentic_types::limits::ADDRESS_BYTES_MAX;
 
-use super::catalog::Node;
+use super::catalog::{Node, NodeState};
 use super::outcome::{MetaOutcome, MetaRefusal};
 use super::state::{Change, Meta};
 
@@ -39,7 +39,8 @@ pub(super) fn apply(
     let (address, http_address) = (address.to_owned(), http_address.to_owned());
     let mut counters = meta.counters;
     let id = known.unwrap_or_else(|| counters.take_node());
-    let node = Node { node: id, address, http_address, incarnation };
+    let state = meta.catalog.nodes.get(&id).map_or(NodeState::Active, |known| known.state);
+    let node = Node { node: id, address, http_address, incarnation, state };
     if meta.catalog.nodes.get(&id) == Some(&node) {
         return Ok(MetaOutcome::Node(id));
     }

@@ -10,6 +10,9 @@
 //! 11 table (u32)                  name options
 //! 12 shard (u64)                  table epoch range n node*
 //! 13 pin (u64)                    a pin: see pins/codec.rs
+//! 15 branch (u32)                 parent (table) version pin
+//! 16 shard (u64)                  born n leaving* 00 | 01 split-key child       its shape, if it has one
+//! 17 node (u64)                   01 draining | 02 removed                      its state, if it is not active
 //!
 //! options                         shards n split-point* retention-ms replicas ttl-ms
 //! ```
@@ -22,7 +25,7 @@ use lentic_engine::{Batch, Family};
 use lentic_types::codec::{DecodeError, Reader, put_bytes, put_varint};
 use lentic_types::{ClusterId, Epoch, NodeId, PinId, ShardId, TableId, Version};
 
-use super::catalog::{Node, Origin, ShardPlace, Table};
+use super::catalog::{Node, NodeState, Origin, Shape, ShardPlace, Table};
 use super::name::canonical_name;
 use super::options::TableOptions;
 use super::pins::Pin;
@@ -41,6 +44,8 @@ pub(super) enum Row {
     Shard(ShardPlace),
     Pin(Pin),
     Branch { branch: TableId, origin: Origin },
+    Shape { shard: ShardId, shape: Shape },
+    State { node: NodeId, state: NodeState },
 }
 
 impl Row {
@@ -87,6 +92,14 @@ impl Row {
                 origin.encode(&mut value);
                 branch_key(*branch)
             }
+            Self::Shape { shard, shape } => {
+                shape.encode(&mut value);
+                shape_key(*shard)
+            }
+            Self::State { node, state } => {
+                value.push(state.number());
+                state_key(*node)
+            }
         };
         batch.put(Family::Sys, &key, &value);
     }
@@ -120,6 +133,8 @@ impl Row {
                 branch: TableId(u32::from_be_bytes(name.take(4, "branch")?.try_into().expect("took 4 bytes"))),
                 origin: Origin::decode(&mut reader)?,
             },
+            0x16 => Self::Shape { shard: ShardId(name.u64_be("shard")?), shape: Shape::decode(&mut reader)? },
+            0x17 => Self::State { node: NodeId(name.u64_be("node")?), state: NodeState::decode(&mut reader)? },
             tag => return Err(DecodeError::UnknownTag { field: "meta row", tag }),
         };
         name.finish("key of meta row")?;
@@ -143,6 +158,14 @@ pub(super) fn branch_key(branch: TableId) -> Vec<u8> {
 
 pub(super) fn shard_key(shard: ShardId) -> Vec<u8> {
     key(0x12, &shard.0.to_be_bytes())
+}
+
+pub(super) fn shape_key(shard: ShardId) -> Vec<u8> {
+    key(0x16, &shard.0.to_be_bytes())
+}
+
+pub(super) fn state_key(node: NodeId) -> Vec<u8> {
+    key(0x17, &node.0.to_be_bytes())
 }
 
 pub(super) fn pin_key(pin: PinId) -> Vec<u8> {
@@ -171,6 +194,7 @@ impl Node {
             address: text(reader, "address")?,
             http_address: text(reader, "http address")?,
             incarnation: reader.take(16, "incarnation")?.try_into().expect("took 16 bytes"),
+            state: NodeState::Active,
         })
     }
 }
@@ -217,7 +241,8 @@ impl ShardPlace {
 
     pub(super) fn decode(shard: ShardId, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let (table, epoch) = (TableId(narrow(reader, "table")?), Epoch(reader.varint("epoch")?));
-        Ok(Self { shard, table, epoch, range: decode_range(reader)?, replicas: decode_nodes(reader)? })
+        let (range, replicas) = (decode_range(reader)?, decode_nodes(reader)?);
+        Ok(Self { shard, table, epoch, range, replicas, shape: Shape::default() })
     }
 }
 

@@ -86,6 +86,15 @@ impl Meta {
                 }
                 Row::Pin(pin) => pins.put(pin),
                 Row::Branch { branch, origin } => catalog.put_origin(branch, origin),
+                // Their keys are above those of what they are of.
+                Row::Shape { shard, shape } => match catalog.shards.get(&shard).cloned() {
+                    Some(place) => catalog.put_shard(ShardPlace { shape, ..place }),
+                    None => return Err(damaged("a shape is of no shard")),
+                },
+                Row::State { node, state } => match catalog.nodes.get(&node).cloned() {
+                    Some(node) => catalog.put_node(Node { state, ..node }),
+                    None => return Err(damaged("a state is of no node")),
+                },
             }
         }
         let (Some(head), Some(counters), Some(window_end)) = (head, counters, window) else {
@@ -148,6 +157,12 @@ impl Meta {
 
     pub(super) fn put_node(&mut self, node: Node, change: &mut Change) {
         Row::Node(node.clone()).put(&mut change.batch);
+        let was_active = self.catalog.nodes.get(&node.node).is_none_or(|old| old.state.is_active());
+        match node.state.is_active() {
+            true if was_active => {}
+            true => change.batch.delete(Family::Sys, &rows::state_key(node.node)),
+            false => Row::State { node: node.node, state: node.state }.put(&mut change.batch),
+        }
         self.change_catalog(change).put_node(node);
     }
 
@@ -172,11 +187,20 @@ impl Meta {
 
     pub(super) fn put_shard(&mut self, place: ShardPlace, change: &mut Change) {
         Row::Shard(place.clone()).put(&mut change.batch);
+        let was_plain = self.catalog.shards.get(&place.shard).is_none_or(|old| old.shape.is_plain());
+        match place.shape.is_plain() {
+            true if was_plain => {}
+            true => change.batch.delete(Family::Sys, &rows::shape_key(place.shard)),
+            false => Row::Shape { shard: place.shard, shape: place.shape.clone() }.put(&mut change.batch),
+        }
         self.change_catalog(change).put_shard(place);
     }
 
     pub(super) fn remove_shard(&mut self, shard: ShardId, change: &mut Change) {
         change.batch.delete(Family::Sys, &rows::shard_key(shard));
+        if self.catalog.shards.get(&shard).is_some_and(|place| !place.shape.is_plain()) {
+            change.batch.delete(Family::Sys, &rows::shape_key(shard));
+        }
         self.change_catalog(change).remove_shard(shard);
     }
 

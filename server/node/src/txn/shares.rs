@@ -235,6 +235,8 @@ pub(super) const fn keys(write: &Write) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use lentic_machine::meta::Shape;
+
     use super::*;
     use lentic_machine::shard::{Condition, Expected};
     use lentic_types::{Epoch, Version};
@@ -252,6 +254,7 @@ mod tests {
                 range: KeyRange::new(start, end).unwrap(),
                 epoch: Epoch(1),
                 replicas: Vec::new(),
+                shape: Shape::default(),
             };
             catalog.put_shard(place);
         }

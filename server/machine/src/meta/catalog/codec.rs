@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! catalog   01 cluster (16 bytes) revision replicas n (node row)* n (table row)* n (shard row)*
+//!           02 … n (branch row)*                                   01, with branches behind it
+//!           03 … n (shape row)* n (state of node)*                 02, with what is under way behind it
 //! ```
 //!
 //! Ids and counts are varints, and ids rise. The rows are those of the store: [`rows`](crate::meta::rows).
@@ -11,11 +13,13 @@ use lentic_types::codec::{DecodeError, Reader, put_varint};
 use lentic_types::limits::{CATALOG_BYTES_MAX, NODES_MAX, SHARDS_MAX, TABLES_MAX};
 use lentic_types::{ClusterId, NodeId, ShardId, TableId};
 
-use super::{Catalog, Node, Origin, ShardPlace, Table};
+use super::{Catalog, Node, NodeState, Origin, Shape, ShardPlace, Table};
 
 const FORMAT: u8 = 0x01;
 /// The same with branches behind it.
 const FORMAT_WITH_BRANCHES: u8 = 0x02;
+/// The same with shapes of shards and states of nodes behind them.
+const FORMAT_WITH_SHAPES: u8 = 0x03;
 
 /// Most bytes of a catalog without its nodes, tables and shards.
 pub(super) const HEADER_BYTES_MAX: usize = 64;
@@ -25,7 +29,14 @@ impl Catalog {
     #[must_use]
     pub fn encode(&self) -> Bytes {
         let mut out = Vec::with_capacity(HEADER_BYTES_MAX + self.bytes);
-        out.push(if self.branches.is_empty() { FORMAT } else { FORMAT_WITH_BRANCHES });
+        let shapes: Vec<_> = self.shards.values().filter(|place| !place.shape.is_plain()).collect();
+        let states: Vec<_> = self.nodes.values().filter(|node| !node.state.is_active()).collect();
+        let has_shapes = !shapes.is_empty() || !states.is_empty();
+        out.push(match (has_shapes, self.branches.is_empty()) {
+            (true, _) => FORMAT_WITH_SHAPES,
+            (false, true) => FORMAT,
+            (false, false) => FORMAT_WITH_BRANCHES,
+        });
         out.extend_from_slice(&self.cluster.0);
         put_varint(&mut out, self.revision);
         put_varint(&mut out, u64::from(self.replicas));
@@ -44,12 +55,24 @@ impl Catalog {
             put_varint(&mut out, id.0);
             shard.encode(&mut out);
         }
-        if !self.branches.is_empty() {
+        if has_shapes || !self.branches.is_empty() {
             put_varint(&mut out, self.branches.len() as u64);
         }
         for (branch, origin) in &self.branches {
             put_varint(&mut out, u64::from(branch.0));
             origin.encode(&mut out);
+        }
+        if has_shapes {
+            put_varint(&mut out, shapes.len() as u64);
+            for place in shapes {
+                put_varint(&mut out, place.shard.0);
+                place.shape.encode(&mut out);
+            }
+            put_varint(&mut out, states.len() as u64);
+            for node in states {
+                put_varint(&mut out, node.node.0);
+                out.push(node.state.number());
+            }
         }
         out.into()
     }
@@ -60,9 +83,8 @@ impl Catalog {
             return Err(DecodeError::Invalid { field: "length of catalog" });
         }
         let mut reader = Reader::new(input);
-        let has_branches = match reader.u8("catalog format")? {
-            FORMAT => false,
-            FORMAT_WITH_BRANCHES => true,
+        let format = match reader.u8("catalog format")? {
+            format @ (FORMAT | FORMAT_WITH_BRANCHES | FORMAT_WITH_SHAPES) => format,
             tag => return Err(DecodeError::UnknownTag { field: "catalog format", tag }),
         };
         let cluster = reader.take(16, "cluster")?.try_into().expect("took 16 bytes");
@@ -82,12 +104,31 @@ impl Catalog {
             catalog.put_shard(ShardPlace::decode(ShardId(id), reader)?);
             Ok(())
         })?;
-        if has_branches {
-            if reader.rest().first() == Some(&0) {
+        if format != FORMAT {
+            // One form: what there is none of is not written.
+            if format == FORMAT_WITH_BRANCHES && reader.rest().first() == Some(&0) {
                 return Err(DecodeError::Invalid { field: "branches" });
             }
             each(reader, 4, TABLES_MAX, "branches", |id, reader| {
                 catalog.put_origin(TableId(narrow(id, "branch")?), Origin::decode(reader)?);
+                Ok(())
+            })?;
+        }
+        if format == FORMAT_WITH_SHAPES {
+            if reader.rest().starts_with(&[0, 0]) {
+                return Err(DecodeError::Invalid { field: "shapes" });
+            }
+            each(reader, 4, SHARDS_MAX, "shapes", |id, reader| {
+                let place =
+                    catalog.shards.get(&ShardId(id)).ok_or(DecodeError::Invalid { field: "shape of no shard" })?;
+                let place = ShardPlace { shape: Shape::decode(reader)?, ..place.clone() };
+                catalog.put_shard(place);
+                Ok(())
+            })?;
+            each(reader, 2, NODES_MAX, "states of nodes", |id, reader| {
+                let node = catalog.nodes.get(&NodeId(id)).ok_or(DecodeError::Invalid { field: "state of no node" })?;
+                let node = Node { state: NodeState::decode(reader)?, ..node.clone() };
+                catalog.put_node(node);
                 Ok(())
             })?;
         }

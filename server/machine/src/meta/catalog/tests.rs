@@ -1,3 +1,4 @@
+use lentic_types::Index;
 use proptest::prelude::*;
 
 use super::*;
@@ -6,7 +7,13 @@ use crate::placement;
 fn node(id: u64) -> Node {
     let mut incarnation = [0; 16];
     incarnation[15] = u8::try_from(id).unwrap();
-    Node { node: NodeId(id), address: format!("n{id}:1"), http_address: String::new(), incarnation }
+    Node {
+        node: NodeId(id),
+        address: format!("n{id}:1"),
+        http_address: String::new(),
+        incarnation,
+        state: NodeState::Active,
+    }
 }
 
 fn table(id: u32, name: &str) -> Table {
@@ -18,7 +25,14 @@ fn place(shard: u64, table: u32, start: &str, end: Option<&str>, replicas: &[u64
     let bytes = |key: &str| Bytes::copy_from_slice(key.as_bytes());
     let range = KeyRange::new(bytes(start), end.map(bytes)).unwrap();
     let replicas = replicas.iter().copied().map(NodeId).collect();
-    ShardPlace { shard: ShardId(shard), table: TableId(table), range, epoch: Epoch(1), replicas }
+    ShardPlace {
+        shard: ShardId(shard),
+        table: TableId(table),
+        range,
+        epoch: Epoch(1),
+        replicas,
+        shape: Shape::default(),
+    }
 }
 
 /// Three nodes; table 1 in two shards; table 3 in one. The shards' ids are not in the order of their keys.
@@ -31,6 +45,13 @@ fn catalog() -> Catalog {
     catalog.put_shard(place(4, 1, "", Some("m"), &[1, 2]));
     catalog.put_shard(place(9, 3, "", None, &[3]));
     catalog
+}
+
+/// The shard of table 3 with something under way.
+fn shaped(leaving: &[u64], split: Option<(&'static str, u64)>) -> ShardPlace {
+    let leaving = leaving.iter().map(|node| NodeId(*node)).collect();
+    let splitting = split.map(|(at, child)| Splitting { at: at.into(), child: ShardId(child) });
+    ShardPlace { shape: Shape { leaving, splitting, ..Shape::default() }, ..place(9, 3, "", None, &[3]) }
 }
 
 #[test]
@@ -61,6 +82,28 @@ fn golden_bytes() {
     // Each has one form: without branches it is the first.
     let none = [&b"\x02"[..], &bytes[1..], b"\x00"].concat();
     assert!(Catalog::decode(&none.into()).is_err());
+    let none = [&b"\x03"[..], &bytes[1..], b"\x00\x00\x00"].concat();
+    assert!(Catalog::decode(&none.into()).is_err());
+}
+
+#[test]
+fn golden_bytes_of_what_is_under_way() {
+    let mut catalog = catalog();
+    let plain = catalog.encode();
+    let splitting = Some(Splitting { at: "g".into(), child: ShardId(300) });
+    let shape = Shape { born: Index(300), leaving: vec![NodeId(3)], splitting };
+    catalog.put_shard(ShardPlace { shape, ..place(4, 1, "", Some("m"), &[1, 2]) });
+    catalog.put_node(Node { state: NodeState::Draining, ..node(2) });
+    catalog.put_node(Node { state: NodeState::Removed, ..node(3) });
+    let found = catalog.encode();
+    let tail = b"\x00\x01\x04\xac\x02\x01\x03\x01\x01g\xac\x02\x02\x02\x01\x03\x02";
+    assert_eq!(found, [&b"\x03"[..], &plain[1..], tail].concat());
+    assert_eq!(Catalog::decode(&found), Ok(catalog.clone()));
+    assert!(catalog.shards_on(NodeId(3)).map(|place| place.shard.0).eq([2, 4, 9]), "those that leave it, too");
+    catalog.put_shard(place(4, 1, "", Some("m"), &[1, 2]));
+    (2..=3).for_each(|id| catalog.put_node(node(id)));
+    assert_eq!(catalog.encode(), plain);
+    assert_eq!(catalog.bytes, Catalog::decode(&plain).unwrap().bytes);
 }
 
 #[test]
@@ -111,7 +154,7 @@ fn lookups() {
 #[test]
 fn what_does_not_fit_together_is_refused() {
     type Damage = fn(&mut Catalog);
-    let rows: [(&str, Damage); 10] = [
+    let rows: [(&str, Damage); 15] = [
         ("a hole at the start", |catalog| catalog.put_shard(place(4, 1, "a", Some("m"), &[1]))),
         ("a hole in the middle", |catalog| catalog.put_shard(place(4, 1, "", Some("l"), &[1]))),
         ("an overlap", |catalog| catalog.put_shard(place(4, 1, "", Some("n"), &[1]))),
@@ -122,6 +165,11 @@ fn what_does_not_fit_together_is_refused() {
         ("no replica", |catalog| catalog.put_shard(place(9, 3, "", None, &[]))),
         ("two replicas on one node", |catalog| catalog.put_shard(place(9, 3, "", None, &[1, 1]))),
         ("a replica on no node", |catalog| catalog.put_shard(place(9, 3, "", None, &[4]))),
+        ("one leaves that stays", |catalog| catalog.put_shard(shaped(&[3], None))),
+        ("one leaves that is no node", |catalog| catalog.put_shard(shaped(&[4], None))),
+        ("two leave in no order", |catalog| catalog.put_shard(shaped(&[2, 1], None))),
+        ("a split at the first key", |catalog| catalog.put_shard(shaped(&[], Some(("", 10))))),
+        ("a split off an older shard", |catalog| catalog.put_shard(shaped(&[], Some(("a", 8))))),
     ];
     for (name, damage) in rows {
         let mut catalog = catalog();
@@ -232,6 +280,8 @@ enum Step {
     Table { starts: BTreeSet<u8>, replicas: Vec<u8> },
     Drop(prop::sample::Index),
     Replicas(prop::sample::Index, Vec<u8>),
+    Shape(prop::sample::Index, Vec<u8>, u64),
+    State(u8, u8),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -242,6 +292,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(starts, replicas)| Step::Table { starts, replicas }),
         1 => any::<prop::sample::Index>().prop_map(Step::Drop),
         2 => (any::<prop::sample::Index>(), replicas()).prop_map(|(which, replicas)| Step::Replicas(which, replicas)),
+        2 => (any::<prop::sample::Index>(), replicas(), 0u64..3)
+            .prop_map(|(which, leaving, born)| Step::Shape(which, leaving, born)),
+        1 => (1u8..9, 0u8..3).prop_map(|(node, state)| Step::State(node, state)),
     ];
     proptest::collection::vec(step, 0..20)
 }
@@ -267,7 +320,8 @@ fn build(steps: &[Step]) -> Catalog {
                 for range in options.ranges() {
                     let replicas = some_nodes(&catalog, replicas);
                     let (shard, table) = (ShardId(next_shard), TableId(next_table));
-                    catalog.put_shard(ShardPlace { shard, table, range, epoch: Epoch(next_shard), replicas });
+                    let (epoch, shape) = (Epoch(next_shard), Shape::default());
+                    catalog.put_shard(ShardPlace { shard, table, range, epoch, replicas, shape });
                     next_shard += 1;
                 }
                 catalog.put_table(Table { options, ..table(next_table, &format!("a.t{next_table}")) });
@@ -282,9 +336,27 @@ fn build(steps: &[Step]) -> Catalog {
             Step::Replicas(which, choice) if !catalog.shards.is_empty() => {
                 let shards: Vec<_> = catalog.shards.values().cloned().collect();
                 let replicas = some_nodes(&catalog, choice);
-                catalog.put_shard(ShardPlace { replicas, ..which.get(&shards).clone() });
+                catalog.put_shard(ShardPlace { replicas, shape: Shape::default(), ..which.get(&shards).clone() });
             }
-            Step::Drop(_) | Step::Replicas(..) => {}
+            Step::Shape(which, leaving, born) if !catalog.shards.is_empty() => {
+                let shards: Vec<_> = catalog.shards.values().cloned().collect();
+                let place = which.get(&shards);
+                let mut leaving = some_nodes(&catalog, leaving);
+                leaving.retain(|node| !place.replicas.contains(node));
+                leaving.sort_unstable();
+                let at = Bytes::from([&place.range.start()[..], &[0]].concat());
+                let child = ShardId(place.shard.0 + 1);
+                let splitting = (place.range.contains(&at) && *born > 1).then_some(Splitting { at, child });
+                let shape = Shape { born: Index(*born), leaving, splitting };
+                catalog.put_shard(ShardPlace { shape, ..place.clone() });
+            }
+            Step::State(id, state) => {
+                let state = [NodeState::Active, NodeState::Draining, NodeState::Removed][usize::from(*state)];
+                if let Some(node) = catalog.nodes.get(&NodeId(u64::from(*id))).cloned() {
+                    catalog.put_node(Node { state, ..node });
+                }
+            }
+            Step::Drop(_) | Step::Replicas(..) | Step::Shape(..) => {}
         }
         catalog.revision += 1;
     }
@@ -317,7 +389,7 @@ proptest! {
             prop_assert_eq!(catalog.table_named(&name), catalog.tables.values().find(|table| table.name == name));
         }
         for node in 0..10 {
-            let on_node = catalog.shards.values().filter(|shard| shard.replicas.contains(&NodeId(node)));
+            let on_node = catalog.shards.values().filter(|shard| shard.holders().any(|held| held == NodeId(node)));
             prop_assert_eq!(catalog.shards_on(NodeId(node)).collect::<Vec<_>>(), on_node.collect::<Vec<_>>());
         }
         // A key that ends where a shard does, too.
