@@ -22,7 +22,7 @@ use tokio::time::sleep;
 
 use crate::tally::Style;
 use crate::tasks::Tasks;
-use crate::world::{Done, Step, World};
+use crate::world::{Step, World};
 
 pub(crate) const NAME: &str = "branch";
 
@@ -109,32 +109,15 @@ pub(crate) async fn branch(world: World) {
 async fn open(world: &World) -> Option<Version> {
     let points = (1..ACCOUNTS).step_by(3).map(|account| Bytes::from(vec![b'a' + letter(account)])).collect();
     let options = TableOptions { split_points: points, retention: Some(RETENTION), ..TableOptions::default() };
-    let note = WriteBatch::new().put(NOTE, "a note");
-    let accounts = (0..ACCOUNTS).fold(note, |batch, account| {
-        let (key, value) = (key(account), OPENED.to_be_bytes().to_vec());
-        batch.if_absent(key.clone()).put(key, value)
-    });
-    let (mut is_made, mut is_open) = (false, false);
+    let accounts = (0..ACCOUNTS).map(|account| (key(account), OPENED.to_be_bytes().to_vec()));
+    let rows = accounts.chain([(Bytes::from(NOTE), b"a note".to_vec())]).collect();
+    if !world.make(NAME, &options).await || !world.open_in(NAME, NAME, rows).await {
+        return None;
+    }
     while !world.is_over() {
         let client = world.client();
-        if is_open {
-            let now = world.run(Step::read(NAME, "now"), client.now(), |now| now.0.into()).await.ok();
-            if now.is_some() {
-                return now;
-            }
-        } else if !is_made {
-            let work = async { client.create_table(NAME, options.clone()).await };
-            is_made =
-                world.run(Step::new(NAME, Style::OneShot, "create", NAME), work, |_| NAME.into()).await.ok().is_some();
-        } else {
-            let step = Step::new(NAME, Style::Conditional, "open", NAME);
-            let open = Transaction::new().with(NAME, accounts.clone());
-            match world.write(step, client.commit(open)).await {
-                Done::Ok(_) => is_open = true,
-                // An earlier sending, of which nobody knew.
-                Done::Refused(error) if error.kind() == ErrorKind::ConditionFailed => is_open = true,
-                Done::Refused(_) | Done::Unknown => {}
-            }
+        if let Some(now) = world.run(Step::read(NAME, "now"), client.now(), |now| now.0.into()).await.ok() {
+            return Some(now);
         }
         world.pause().await;
     }

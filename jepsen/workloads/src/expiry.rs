@@ -97,16 +97,7 @@ async fn open(world: &World) -> bool {
         ttl: Some(TTL),
         ..TableOptions::default()
     };
-    while !world.is_over() {
-        let client = world.client();
-        let work = async { client.create_table(NAME, options.clone()).await };
-        let step = Step::new(NAME, Style::OneShot, "create", NAME);
-        if world.run(step, work, |_| NAME.into()).await.ok().is_some() {
-            return true;
-        }
-        world.pause().await;
-    }
-    false
+    world.make(NAME, &options).await
 }
 
 /// Writes keys, one after the other, and looks at each until it has ended.

@@ -23,7 +23,7 @@ use tokio::time::sleep;
 
 use crate::tally::Style;
 use crate::tasks::Tasks;
-use crate::world::{Done, Step, World};
+use crate::world::{Step, World};
 
 pub(crate) const NAME: &str = "published";
 
@@ -111,30 +111,8 @@ pub(crate) async fn published(world: World) {
 async fn open(world: &World) -> bool {
     let points = (1..ACCOUNTS).step_by(3).map(|account| Bytes::from(vec![b'a' + letter(account)])).collect();
     let options = TableOptions { split_points: points, retention: Some(RETENTION), ..TableOptions::default() };
-    let accounts = (0..ACCOUNTS).fold(WriteBatch::new(), |batch, account| {
-        let (key, value) = (key(account), OPENED.to_be_bytes().to_vec());
-        batch.if_absent(key.clone()).put(key, value)
-    });
-    let mut is_made = false;
-    while !world.is_over() {
-        let client = world.client();
-        if !is_made {
-            let work = async { client.create_table(NAME, options.clone()).await };
-            is_made =
-                world.run(Step::new(NAME, Style::OneShot, "create", NAME), work, |_| NAME.into()).await.ok().is_some();
-        } else {
-            let step = Step::new(NAME, Style::Conditional, "open", NAME);
-            let open = Transaction::new().with(NAME, accounts.clone());
-            match world.write(step, client.commit(open)).await {
-                Done::Ok(_) => return true,
-                // An earlier sending, of which nobody knew.
-                Done::Refused(error) if error.kind() == ErrorKind::ConditionFailed => return true,
-                Done::Refused(_) | Done::Unknown => {}
-            }
-        }
-        world.pause().await;
-    }
-    false
+    let accounts = (0..ACCOUNTS).map(|account| (key(account), OPENED.to_be_bytes().to_vec())).collect();
+    world.make(NAME, &options).await && world.open_in(NAME, NAME, accounts).await
 }
 
 fn letter(account: usize) -> u8 {

@@ -1,5 +1,6 @@
 //! What workloads share: clients, keys, choices, an order of time.
 
+mod begin;
 mod judge;
 mod step;
 

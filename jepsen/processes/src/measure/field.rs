@@ -14,7 +14,7 @@ use crate::report::{Report, Stand};
 use crate::wait::until;
 
 pub(super) const NODES: usize = 3;
-const TABLE: &str = "measured";
+pub(super) const TABLE: &str = "measured";
 const DEADLINE: Duration = Duration::from_secs(30);
 const SERVES_WITHIN: Duration = Duration::from_secs(30);
 /// How long shards may take to go on at all: the figures say how long they did.
@@ -75,7 +75,8 @@ impl Field {
         self.world().shards()
     }
 
-    const fn world(&self) -> &World {
+    /// What the load writes to.
+    pub(super) const fn world(&self) -> &World {
         self.load.world()
     }
 

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use super::{blackout, failover, followers};
+use super::{blackout, failover, followers, waiting};
 use crate::report::{Report, Stand};
 
 /// How often each fault is struck.
@@ -66,6 +66,16 @@ const MEASURES: &[Measure] = &[
         name: "leader-slow",
         target: "it leads nothing after 10 s",
         run: |stand, measure| Box::pin(followers::leader_slow(stand, measure)),
+    },
+    Measure {
+        name: "transaction-abandoned",
+        target: "its locks are gone after 3 s: two until it is looked for, and one to end it",
+        run: |stand, measure| Box::pin(waiting::abandoned(stand, measure)),
+    },
+    Measure {
+        name: "feed-resumes",
+        target: "2 s after its leader was killed",
+        run: |stand, measure| Box::pin(waiting::feed(stand, measure)),
     },
     Measure {
         name: "blackout",

@@ -9,8 +9,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use bytes::Bytes;
-use lentic_client::{Error, ErrorKind, Transaction, Version, WriteBatch};
+use lentic_client::{Error, ErrorKind, Version};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -148,34 +147,6 @@ impl World {
         match self.shared.policy {
             Policy::Strict { serves_within } => (serves_within, true),
             Policy::Tolerant { serves_within } => (serves_within, self.healed().is_some_and(|healed| called >= healed)),
-        }
-    }
-
-    /// Puts what a workload begins with, once, however often it must be sent. `false` if the world was over before.
-    ///
-    /// # Panics
-    /// If it fails as it may not.
-    pub(crate) async fn open(&self, workload: &'static str, rows: Vec<(Bytes, Vec<u8>)>) -> bool {
-        let batch = rows
-            .into_iter()
-            .fold(WriteBatch::new(), |batch, (key, value)| batch.if_absent(key.clone()).put(key, value));
-        let open = Transaction::new().with(self.table_name(), batch);
-        let mut may_be_there = false;
-        loop {
-            let step = Step::new(workload, Style::Conditional, "open", workload);
-            let client = self.client();
-            match self.write(step, client.commit(open.clone())).await {
-                Done::Ok(_) => return true,
-                // An earlier sending, of which nobody knew.
-                Done::Refused(error) if error.kind() == ErrorKind::ConditionFailed => {
-                    assert!(may_be_there, "{workload}: what only it writes is there before it has begun: {error}");
-                    return true;
-                }
-                Done::Refused(_) | Done::Unknown if self.is_over() => return false,
-                Done::Refused(_) => {}
-                Done::Unknown => may_be_there = true,
-            }
-            self.pause().await;
         }
     }
 }
