@@ -22,11 +22,12 @@ const QUERIES: Pace = Pace { every: Duration::from_millis(10), at_once: 20 };
 pub(crate) async fn run(size: Size, figures: &mut Figures) {
     let cluster = Lentic::start().await;
     let client = cluster.client().await;
-    for name in ["hot", "hotter", "history"] {
+    for name in ["hot", "hotter", "onward", "history"] {
         cluster.table(&client, name, SHARDS).await;
     }
-    rollbacks(size, &client.table("hot"), true, figures).await;
-    rollbacks(size, &client.table("hotter"), false, figures).await;
+    rollbacks(size, &client.table("hot"), Job::ComesOn, figures).await;
+    rollbacks(size, &client.table("hotter"), Job::StandsStill, figures).await;
+    rollbacks(size, &client.table("onward"), Job::NeverGoesBack, figures).await;
     cluster.processes.settle().await;
     let history = client.table("history");
     fill(&history, Fill { from: 0, to: KEYS, value_bytes: VALUE_BYTES, fence: None }).await;
@@ -46,9 +47,19 @@ pub(crate) async fn run(size: Size, figures: &mut Figures) {
     beside_readers(size, &history, old, figures).await;
 }
 
-/// Reads of a range that a job goes back on, again and again. `writes_on`: it writes between going back and its next
-/// checkpoint, as a job does that comes on; else what it took back lies above what readers want, all of it.
-async fn rollbacks(size: Size, table: &Table, writes_on: bool, figures: &mut Figures) {
+/// What the job does whose range is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Job {
+    /// It writes between going back and its next checkpoint.
+    ComesOn,
+    /// It does not: what it took back lies above what readers want, all of it.
+    StandsStill,
+    /// It writes as much as one that comes on, and goes back on nothing: what its writes alone cost those who read.
+    NeverGoesBack,
+}
+
+/// Reads of a range that a job goes back on, again and again.
+async fn rollbacks(size: Size, table: &Table, job: Job, figures: &mut Figures) {
     let all = KeyRange::all;
     fill(table, Fill { from: 0, to: HOT_KEYS, value_bytes: VALUE_BYTES, fence: None }).await;
     let (mut gets, mut scans) = (Vec::new(), Vec::new());
@@ -62,11 +73,14 @@ async fn rollbacks(size: Size, table: &Table, writes_on: bool, figures: &mut Fig
         table.write_in_parts(some.fold(WriteBatch::new().fence(fence), put))
     };
     for number in 0..ROLLBACKS {
-        if writes_on {
+        if job != Job::StandsStill {
             write_some(fence).await.expect("the job owns the table");
         }
         let checkpoint = table.checkpoint(&all(), fence, number).await.expect("the job owns the table");
         write_some(fence).await.expect("the job owns the table");
+        if job == Job::NeverGoesBack {
+            continue;
+        }
         let back = Take::new(all(), "job").restore(&all(), checkpoint.token);
         fence = table.take(back).await.expect("the checkpoint is kept");
     }
@@ -74,12 +88,13 @@ async fn rollbacks(size: Size, table: &Table, writes_on: bool, figures: &mut Fig
         gets.push(first.0 / gets_rate(size, table).await);
         scans.push(first.1 / scan_rate(size, table).await);
     }
-    let (how, gets_target, scans_target) = match writes_on {
-        true => ("", Target::AtMost(1.5), Target::AtMost(1.5)),
-        false => ("_and_nothing_else", Target::Stated, Target::Stated),
+    let (what, gets_target, scans_target) = match job {
+        Job::ComesOn => ("100_rollbacks", Target::AtMost(1.5), Target::AtMost(1.5)),
+        Job::StandsStill => ("100_rollbacks_and_nothing_else", Target::Stated, Target::Stated),
+        Job::NeverGoesBack => ("the_same_writes_without_rollbacks", Target::Stated, Target::Stated),
     };
-    figures.add(&format!("gets_after_100_rollbacks{how}_time"), &gets, "ratio", gets_target);
-    figures.add(&format!("scans_after_100_rollbacks{how}_time"), &scans, "ratio", scans_target);
+    figures.add(&format!("gets_after_{what}_time"), &gets, "ratio", gets_target);
+    figures.add(&format!("scans_after_{what}_time"), &scans, "ratio", scans_target);
 }
 
 fn load(size: Size, callers: u64) -> Load {
