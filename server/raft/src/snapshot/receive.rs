@@ -100,7 +100,7 @@ impl Receiver {
         if offer.files.len() > FILES_MAX {
             return Err(format!("the snapshot has {} files, expected at most {FILES_MAX}", offer.files.len()));
         }
-        if let Some(reply) = not_needed(core, &vote, &replica)? {
+        if let Some(reply) = not_needed(core, &vote, &replica).await? {
             return Ok(reply);
         }
         let key = Key { group: core.id, from, snapshot: offer.snapshot };
@@ -216,9 +216,8 @@ impl Drop for Claim<'_> {
 }
 
 /// What to answer if the snapshot is of no use: its entries are here, or a newer leader is known.
-fn not_needed(core: &Core, vote: &Vote, replica: &Replica) -> Result<Option<Reply>, String> {
-    let metrics = core.raft.metrics();
-    let metrics = metrics.borrow_watched();
+async fn not_needed(core: &Core, vote: &Vote, replica: &Replica) -> Result<Option<Reply>, String> {
+    let metrics = core.raft.metrics().borrow_watched().clone();
     if metrics.current_term > vote.leader_id.term {
         // The newer vote may not be durable yet. An older one would say that the snapshot is installed.
         return match metrics.vote > *vote {
@@ -233,10 +232,21 @@ fn not_needed(core: &Core, vote: &Vote, replica: &Replica) -> Result<Option<Repl
     if flushed.is_some_and(|at| at.vote == *vote && at.last_log_id >= Some(replica.applied)) {
         return Ok(Some(Reply::Installed(vote_to_wire(&metrics.vote))));
     }
-    // Entries that are here but not on disk yet: an answer that they are would count them, and a crash may take them. The
-    // leader asks again.
-    let is_committed = metrics.local_committed.is_some_and(|committed| committed >= replica.applied);
-    Ok(is_committed.then_some(Reply::Busy(true)))
+    if metrics.local_committed.is_none_or(|committed| committed < replica.applied) {
+        return Ok(None);
+    }
+    // Entries that are here, but not on disk under this leader: an answer that they are would count them, and a crash may take
+    // them. What is in a state on disk is there, whatever became of the log; if it is not yet, it will be when the leader asks
+    // again.
+    let durable = core.raft.with_state_machine(|store| {
+        let durable = store.request_flush().and_then(|()| store.durable());
+        Box::pin(async move { durable })
+    });
+    let durable = durable.await.map_err(|fatal| fatal.to_string())?.map_err(|fault| fault.to_string())?;
+    Ok(Some(match durable.0 >= replica.applied.index {
+        true => Reply::Installed(vote_to_wire(&metrics.vote)),
+        false => Reply::Busy(true),
+    }))
 }
 
 impl Receiving {
@@ -278,7 +288,7 @@ async fn install(shared: &Shared, core: &Core, receiving: Receiving) -> Outcome 
         return Err(format!("expected {name} from {} on before the end; offer the snapshot again", missing.offset));
     }
     // It took its time.
-    if let Some(reply) = not_needed(core, &vote, &replica)? {
+    if let Some(reply) = not_needed(core, &vote, &replica).await? {
         return Ok(reply);
     }
     let meta = SnapshotMeta { last_log_id: Some(replica.applied), last_membership: replica.membership };
