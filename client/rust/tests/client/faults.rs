@@ -228,7 +228,10 @@ async fn a_throttled_request_waits_as_it_is_told() {
     assert!(began.elapsed() < Duration::from_millis(200), "{:?}", began.elapsed());
     cluster.fault(|faults| faults.throttled = u32::MAX);
     let error = table.with_deadline(Duration::from_secs(1)).put("a", "3").await.unwrap_err();
-    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Throttled, true), "{error}");
+    // The deadline may fall while the last request is on its way: then nobody knows, and the error says what came before.
+    let is_told =
+        matches!((error.kind(), error.is_retryable()), (ErrorKind::Throttled, true) | (ErrorKind::Unknown, false));
+    assert!(is_told && error.to_string().contains("throttled"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
