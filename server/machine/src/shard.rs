@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `apply` | the switch: from an entry to its effects |
 //! | `write`, `take`, `release`, `watermark`, `branch`, `drop_branch` | one command each |
+//! | `split` | the keys from one on become another shard's |
 //! | `prepare`, `decide`, `resolve`, `status` | a transaction's commands, one each |
 //! | `conditions`, `merge` | what a write may ask for before and while it is applied |
 //! | `command`, `outcome` | what goes in and what comes out, with their bytes in `codec` |
@@ -14,7 +15,7 @@
 //! | `spans` | where in a store all of it lies |
 //! | `heads` | a memo of what the store holds: it saves reads and never decides |
 //!
-//! Commands to come have their place beside these: split and merge with the changes of shape.
+//! Commands to come have their place beside these: merge with the changes of shape.
 
 mod answers;
 mod apply;
@@ -37,6 +38,7 @@ mod release;
 mod resolve;
 mod riders;
 mod spans;
+mod split;
 mod state;
 mod status;
 mod take;
@@ -48,7 +50,7 @@ pub use apply::{Applied, Event, Fatal, LockChanges, Stats};
 pub use codec::{decode_range, encode_range};
 pub use command::{
     Action, Anchor, Back, Branch, Command, Condition, Decide, Expected, Operation, Participant, Prepare,
-    RaiseWatermark, RangeRead, Release, Request, Resolve, Take, TxnRef, Write,
+    RaiseWatermark, RangeRead, Release, Request, Resolve, Split, Take, TxnRef, Write,
 };
 pub use fences::{Fence, Fences, Token, owned};
 pub use heads::HeadsOptions;

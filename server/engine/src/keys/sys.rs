@@ -41,6 +41,8 @@ pub enum SysKind {
     Base = 0x10,
     /// The last entry that changed which branches' shards ride in the group.
     RidersChanged = 0x11,
+    /// The entry of the last split that the shard came out of.
+    Born = 0x12,
 }
 
 /// The key of `group`'s state of one kind; `suffix` tells several of the kind apart.

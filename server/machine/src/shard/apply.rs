@@ -6,7 +6,7 @@ use lentic_engine::{Batch, ReadError, ReadStats, StoreError, View};
 use lentic_types::{Index, KeyRange, Limits, ShardId, TxnId, Version};
 
 use super::answers::RequestKey;
-use super::command::{Action, Command, Request, TxnRef};
+use super::command::{Action, Command, Request, Split, TxnRef};
 use super::outcome::{Outcome, Refusal};
 use super::riders::RiderChanges;
 use super::state::Shard;
@@ -39,6 +39,8 @@ pub enum Event {
     RiderCame(ShardId),
     /// A branch's shard rides in the group no more. What it kept is still in the store.
     RiderLeft(ShardId),
+    /// The shard was split: it is the lower part now, and the batch makes the other.
+    Divided(Split),
 }
 
 /// What an entry changed of transactions and of the locks of those that change what they lock.
@@ -107,6 +109,8 @@ pub(super) struct Context<'a, 'v, V> {
     pub(super) rules_changed: &'a mut bool,
     pub(super) locks: &'a mut LockChanges,
     pub(super) riders: &'a mut RiderChanges,
+    /// The split that the entry makes.
+    pub(super) split: &'a mut Option<Split>,
     pub(super) stats: &'a mut Stats,
 }
 
@@ -156,6 +160,7 @@ impl Shard {
     ) -> Result<(Applied, RiderChanges), Fatal> {
         let (mut overlay, mut scratch, mut rules_changed) = (Overlay::new(view), Batch::new(), false);
         let (mut locks, mut riders) = (LockChanges::default(), RiderChanges::default());
+        let mut split = None;
         let mut applied = Applied { replies: Vec::with_capacity(command.requests.len()), ..Applied::default() };
         let (changes, bytes) = command.room();
         overlay.batch().reserve(changes, bytes);
@@ -167,8 +172,8 @@ impl Shard {
             let stats = &mut applied.stats;
             let outcome = if command.epoch == self.descriptor.epoch {
                 let (overlay, scratch, rules_changed) = (&mut overlay, &mut scratch, &mut rules_changed);
-                let (locks, riders) = (&mut locks, &mut riders);
-                let context = &mut Context { overlay, scratch, rules_changed, locks, riders, stats };
+                let (locks, riders, split) = (&mut locks, &mut riders, &mut split);
+                let context = &mut Context { overlay, scratch, rules_changed, locks, riders, split, stats };
                 self.judge(index, request, context)?
             } else {
                 stats.refused += 1;
@@ -177,16 +182,20 @@ impl Shard {
             self.newest = request.version;
             applied.replies.push(outcome);
         }
-        if rules_changed {
+        self.forget_ended(overlay.batch(), command.requests.len());
+        self.applied = index;
+        self.put_answers(overlay.batch(), index);
+        self.put_progress(overlay.batch());
+        if let Some(split) = &split {
+            self.divide(index, split, &mut overlay)?;
+        }
+        if rules_changed || split.is_some() {
             applied.events.push(Event::GcRulesChanged(self.gc_rules()));
         }
         if locks != LockChanges::default() {
             applied.events.push(Event::LocksChanged(locks));
         }
-        self.forget_ended(overlay.batch(), command.requests.len());
-        self.applied = index;
-        self.put_answers(overlay.batch(), index);
-        self.put_progress(overlay.batch());
+        applied.events.extend(split.map(Event::Divided));
         applied.batch = overlay.into_batch();
         Ok((applied, riders))
     }
@@ -245,6 +254,7 @@ impl Shard {
             Action::RaiseWatermark(raise) => Ok(super::watermark::apply(self, version, raise, context)),
             Action::Branch(branch) => super::branch::apply(self, index, version, branch, context),
             Action::DropBranch(shard) => super::drop_branch::apply(self, index, version, *shard, context),
+            Action::Split(split) => Ok(super::split::apply(self, version, split, context)),
             Action::Decline(refusal) => Ok(refusal.clone().into()),
             Action::Prepare(prepare) => super::prepare::apply(self, request, prepare, context),
             Action::Decide(decide) => super::decide::apply(self, index, version, decide, context),

@@ -18,6 +18,7 @@
 //!            10 shard table version revision             branch
 //!            11 shard                                    drop branch
 //!            16 token range                              release; 03 was the same of all that the token owned
+//!            17 key child n node*                        split
 //! part       fence n condition* n range-read* n operation*
 //! range-read range version
 //! pin        the first version, then by how much each is above the one before
@@ -47,12 +48,12 @@
 use bytes::Bytes;
 use lentic_engine::MergeOperator;
 use lentic_types::codec::{DecodeError, Reader, put_bytes, put_varint};
-use lentic_types::{ClientId, Epoch, Expiry, KeyRange, ShardId, TableId, Version};
+use lentic_types::{ClientId, Epoch, Expiry, KeyRange, NodeId, ShardId, TableId, Version};
 
 use super::answers::RequestKey;
 use super::command::{
     Action, Back, Branch, Command, Condition, Decide, Expected, Operation, Prepare, RaiseWatermark, RangeRead, Release,
-    Request, Resolve, Take, Write,
+    Request, Resolve, Split, Take, Write,
 };
 use super::fences::Token;
 use super::open_txns::{
@@ -156,6 +157,13 @@ impl Action {
             Self::DropBranch(shard) => {
                 out.push(0x11);
                 put_varint(out, shard.0);
+            }
+            Self::Split(Split { at, child, voters }) => {
+                out.push(0x17);
+                put_bytes(out, at);
+                put_varint(out, child.0);
+                put_varint(out, voters.len() as u64);
+                voters.iter().for_each(|node| put_varint(out, node.0));
             }
             Self::Decline(refusal) => {
                 out.push(0x0c);
@@ -404,6 +412,12 @@ impl<'a> Decoder<'a> {
                 revision: self.reader.varint("revision of catalog")?,
             }),
             0x11 => Action::DropBranch(ShardId(self.reader.varint("shard of branch")?)),
+            0x17 => Action::Split(Split {
+                at: self.bytes("key of split")?,
+                child: ShardId(self.reader.varint("child of split")?),
+                voters: self
+                    .list(1, "voters of child", |decoder| Ok(NodeId(decoder.reader.varint("voter of child")?)))?,
+            }),
             0x16 => {
                 let token = Token(self.version("token")?);
                 Action::Release(Release { range: decode_range(&mut self.reader)?, token })

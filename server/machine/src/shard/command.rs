@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use lentic_engine::MergeOperator;
-use lentic_types::{Epoch, Expiry, KeyRange, Limits, ShardId, TableId, TxnId, Version, limits};
+use lentic_types::{Epoch, Expiry, KeyRange, Limits, NodeId, ShardId, TableId, TxnId, Version, limits};
 
 use super::answers::RequestKey;
 use super::fences::Token;
@@ -48,6 +48,8 @@ pub enum Action {
     Branch(Branch),
     /// Let go of a branch. It is asked of the group's own shard.
     DropBranch(ShardId),
+    /// Let the keys from one on become another shard's.
+    Split(Split),
     /// Do nothing: the request was refused elsewhere, for a reason that this shard's replicas cannot judge alike. Unless a
     /// copy of it was answered before, or is a transaction that may yet commit, the refusal is the answer to it for good.
     Decline(Refusal),
@@ -92,6 +94,17 @@ pub struct Branch {
     pub version: Version,
     /// The revision of a catalog that the branch is in: if it is in none of a later one, it was dropped.
     pub revision: u64,
+}
+
+/// Makes the keys from one on another shard's, with a group of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Split {
+    /// The first key of the other shard: within this one, and not its first.
+    pub at: Bytes,
+    /// The other shard.
+    pub child: ShardId,
+    /// The nodes that its group begins with: the voters of this one's, rising.
+    pub voters: Vec<NodeId>,
 }
 
 /// Conditions and operations that take effect together or not at all.
@@ -369,6 +382,7 @@ impl Request {
             Action::Prepare(prepare) => prepare.check(node, self.version),
             Action::RaiseWatermark(raise) => raise.check(),
             Action::Release(release) => check_range(&release.range, node),
+            Action::Split(split) => check_key(&split.at, node),
             Action::Decline(_) | Action::Branch(_) | Action::DropBranch(_) => Ok(()),
             Action::Decide(Decide { txn, .. }) | Action::Resolve(Resolve { txn, .. }) | Action::Status(txn) => {
                 txn.check(self.version)

@@ -26,7 +26,7 @@ use lentic_types::limits::ENDED_MAX;
 use lentic_types::{Expiry, KeyRange, TxnId, Version};
 
 use super::answers::RequestKey;
-use super::command::{Operation, Participant, Take, TxnRef};
+use super::command::{Back, Operation, Participant, Take, TxnRef};
 use super::outcome::Decision;
 
 /// What a transaction does with a key.
@@ -108,6 +108,25 @@ pub struct OpenTxn {
     pub decision: Option<Decision>,
     /// At its anchor: all participants know the decision.
     pub is_resolved: bool,
+}
+
+impl OpenTxn {
+    /// The same in a shard that has the keys of `range` alone.
+    fn part(&self, range: &KeyRange, is_anchor: bool) -> Self {
+        let back = |back: &Back| Some(Back { range: back.range.intersection(range)?, to: back.to });
+        let take = self.take.as_ref().and_then(|take| {
+            let back = take.back.iter().filter_map(back).collect();
+            Some(Take { range: take.range.intersection(range)?, back, ..take.clone() })
+        });
+        Self {
+            key: self.key.filter(|_| is_anchor),
+            participants: if is_anchor { self.participants.clone() } else { Vec::new() },
+            ranges: self.ranges.iter().filter_map(|held| held.intersection(range)).collect(),
+            take,
+            is_resolved: self.is_resolved && is_anchor,
+            ..self.clone()
+        }
+    }
 }
 
 /// The open transactions of a shard and their locks, and those that have ended.
@@ -281,6 +300,29 @@ impl Locks {
             _ => Some(open.txn.id),
         });
         first.min()
+    }
+
+    /// What is held of the keys of `range`, for a shard that has these keys alone. A transaction stays open in each part,
+    /// also where it holds nothing, for whoever ends it asks all parts; unless it is decided and done with there. Only the
+    /// part with its anchor is its anchor.
+    pub(super) fn part(&self, range: &KeyRange, is_anchor: impl Fn(&TxnRef) -> bool) -> Self {
+        let mut part = Self {
+            horizon: self.horizon,
+            ended: self.ended.clone(),
+            ended_by_until: self.ended_by_until.clone(),
+            ..Self::default()
+        };
+        for Held { open, keys } in self.open.values() {
+            let id = open.txn.id;
+            part.insert(open.part(range, is_anchor(&open.txn)));
+            for key in keys.iter().filter(|key| range.contains(key)) {
+                part.lock(id, key.clone(), self.by_key[key][&id].clone());
+            }
+            if part.is_done(id) {
+                part.end(id);
+            }
+        }
+        part
     }
 
     /// Opens a transaction, without locks yet.

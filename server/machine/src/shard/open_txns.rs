@@ -50,6 +50,26 @@ impl Shard {
         batch.put(Family::Sys, &sys::key(self.group, SysKind::Txn, &txn.to_bytes()), &encode_open(open));
     }
 
+    /// Writes all transactions, open or ended, as the shard has them.
+    pub(super) fn put_locks(&self, batch: &mut Batch) {
+        self.locks.open().for_each(|open| self.put_txn(batch, open.txn.id));
+        for (txn, until, decision) in self.locks.all_ended() {
+            let mut value = Vec::new();
+            encode_decision(&mut value, Some(decision));
+            batch.put(Family::Sys, &ended_key(self.group, until, txn), &value);
+        }
+        self.put_horizon(batch);
+    }
+
+    /// Writes the horizon of ended transactions, if there is one.
+    fn put_horizon(&self, batch: &mut Batch) {
+        let horizon = self.locks.horizon();
+        if horizon > Version::ZERO {
+            let key = sys::key(self.group, SysKind::TxnHorizon, &[]);
+            batch.put_with(Family::Sys, |out| out.extend_from_slice(&key), |out| put_varint(out, horizon.0));
+        }
+    }
+
     /// Places a lock of an open transaction.
     pub(super) fn place_lock(&mut self, batch: &mut Batch, txn: TxnId, key: Bytes, lock: Lock) {
         let table = self.descriptor.table;
@@ -99,12 +119,7 @@ impl Shard {
             batch.delete(Family::Sys, &ended_key(self.group, until, txn));
         }
         if self.locks.horizon() != horizon {
-            let key = sys::key(self.group, SysKind::TxnHorizon, &[]);
-            batch.put_with(
-                Family::Sys,
-                |out| out.extend_from_slice(&key),
-                |out| put_varint(out, self.locks.horizon().0),
-            );
+            self.put_horizon(batch);
         }
     }
 }

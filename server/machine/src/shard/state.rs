@@ -65,6 +65,8 @@ pub struct Shard {
     /// The newest stamp seen, of any request.
     pub(super) newest: Version,
     pub(super) applied: Index,
+    /// The entry of the last split that it came out of; 0 if there was none.
+    pub(super) born: Index,
 }
 
 impl Shard {
@@ -112,6 +114,7 @@ impl Shard {
             riders: if group == home { Riders::new(*heads) } else { Riders::beside(*heads) },
             newest,
             applied: sys::applied(view, group)?,
+            born: load_born(view, group)?,
         }))
     }
 
@@ -138,6 +141,7 @@ impl Shard {
             riders: Riders::beside(heads),
             newest: version,
             applied: index,
+            born: Index(0),
         }
     }
 
@@ -196,6 +200,13 @@ impl Shard {
         self.applied
     }
 
+    /// The entry of the last split that it came out of, as its parent or as its child: a replica that begins with nothing
+    /// needs a snapshot from behind it. 0 if there was none.
+    #[must_use]
+    pub const fn born(&self) -> Index {
+        self.born
+    }
+
     /// A read of the shard's table at `version`. The caller has checked the version against watermark and
     /// pins.
     #[must_use]
@@ -232,7 +243,7 @@ impl Shard {
             && self.pins == other.pins
             && self.origin == other.origin
             && self.riders.is_same_state(&other.riders)
-            && (self.newest, self.applied) == (other.newest, other.applied)
+            && (self.newest, self.applied, self.born) == (other.newest, other.applied, other.born)
     }
 
     /// Writes what changed between `before` and the fences now.
@@ -289,6 +300,12 @@ impl Shard {
         }
     }
 
+    pub(super) fn put_born(&self, batch: &mut Batch) {
+        let mut value = Vec::new();
+        put_varint(&mut value, self.born.0);
+        batch.put(Family::Sys, &sys::key(self.group, SysKind::Born, &[]), &value);
+    }
+
     /// Writes what changes with every entry: the newest stamp, the horizon, the age, the applied index.
     pub(super) fn put_progress(&self, batch: &mut Batch) {
         let mut value = Vec::with_capacity(30);
@@ -328,6 +345,19 @@ pub(super) fn decode_descriptor(value: &[u8]) -> Result<Descriptor, DecodeError>
     };
     reader.finish("shard descriptor")?;
     Ok(Descriptor { table: TableId(table), range, epoch, watermark, ttl_ms })
+}
+
+fn load_born(view: &impl View, group: GroupId) -> Result<Index, StoreError> {
+    let key = sys::key(group, SysKind::Born, &[]);
+    let Some(value) = view.get(Family::Sys, &key)? else { return Ok(Index(0)) };
+    let decode = || {
+        let mut reader = Reader::new(&value);
+        let born = Index(reader.varint("entry of split")?);
+        reader.finish("entry of split")?;
+        // One form: what there was none of is not written.
+        if born == Index(0) { Err(DecodeError::Invalid { field: "entry of split" }) } else { Ok(born) }
+    };
+    decode().map_err(|reason| StoreError::damaged(Family::Sys, &key, reason))
 }
 
 /// What changes with every entry.

@@ -224,7 +224,9 @@ impl Reference {
                 told
             }
             Action::Status(name) => Ok(self.txns.status(version, name)),
-            Action::Branch(_) | Action::DropBranch(_) => unreachable!("histories of one shard have no branches"),
+            Action::Branch(_) | Action::DropBranch(_) | Action::Split(_) => {
+                unreachable!("histories of one shard have no branches and no splits")
+            }
         }
     }
 

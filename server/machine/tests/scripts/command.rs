@@ -70,6 +70,9 @@ pub(crate) enum Command {
     /// Says whether entries are printed as applied with the memo of heads, `on` or `off`. Both ways are applied always.
     Heads(String),
 
+    /// Turns to the shard with this number, which a split has made, or back to the one it was made of: `turn 9`.
+    Turn(u64),
+
     /// Loads the shard anew: it must be the one that was.
     Reload,
 

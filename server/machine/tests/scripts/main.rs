@@ -66,9 +66,13 @@ scripts! {
         abort blocks commit ended keeps_the_end keys oldest parts
         range_of_shard ranges refused restart shares twice valid_until
     }
-    pairs { feed_gc fence_retry pin_gc rollback_feed rollback_gc rollback_lock ttl_snapshot }
+    pairs {
+        feed_gc fence_retry pin_gc rollback_feed rollback_gc rollback_lock split_feed split_fence split_prepare split_retry
+        split_rollback ttl_snapshot
+    }
     release { part release }
     resolve { again bounds hearsay merges named order two_outcomes }
+    split { crash entry divides refused }
     status { forgotten never_came status }
     take { across fences many owned refused rescale several state to_a_pin twice zombie }
     ttl { table transaction }

@@ -64,6 +64,7 @@ pub(crate) fn event(event: &Event) -> String {
         Event::LocksChanged(changes) => return print_txn::lock_changes(changes),
         Event::RiderCame(shard) => return format!("event: {shard} rides here"),
         Event::RiderLeft(shard) => return format!("event: {shard} has left"),
+        Event::Divided(split) => return format!("event: {} from {} on", split.child, text(&split.at)),
     };
     let pins: Vec<_> = pins.iter().copied().map(version).collect();
     let masks: Vec<_> = masks.masks().iter().map(mask).collect();
@@ -196,6 +197,7 @@ pub(crate) fn sys_entry(group: GroupId, key: &[u8], value: &[u8]) -> Result<Stri
         }
         0x10 => format!("base g{} at {}", reader.varint("parent")?, at(reader)?),
         0x11 => format!("riders changed at i{}", reader.u64_be("index")?),
+        0x12 => format!("born at i{}", reader.varint("born")?),
         0x0d => format!("horizon of transactions {}", at(reader)?),
         0x0a => {
             let mut line = format!("answers i{}", name.u64_be("entry")?);

@@ -1,5 +1,6 @@
 //! A replica as scripts have it: a store, and the shard twice, with and without the memo of heads.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 
 use bytes::Bytes;
@@ -12,23 +13,39 @@ use lentic_types::{Epoch, GroupId, Index, ShardId, Version};
 /// The group that every script's shard belongs to.
 pub(crate) const GROUP: GroupId = GroupId(3);
 
-/// A store and its shard.
+/// A store and its shard, and those that came out of it by splits.
 pub(crate) struct Replica {
     pub(crate) store: MemStore,
-    /// With the memo.
-    shard: Shard,
-    /// Without it: applies the same, and must do the same.
-    plain: Shard,
-    /// Whether entries are shown as `shard` applied them, or as `plain` did.
+    shards: BTreeMap<GroupId, Twice>,
+    /// The shard that the script is about.
+    group: GroupId,
+    /// Whether entries are shown as applied with the memo, or without.
     pub(crate) is_memo_shown: bool,
-    /// The log, from index 1, with what each entry's requests were told.
-    log: Vec<(Bytes, Vec<Outcome>)>,
+    /// The logs of all shards, in the order in which their entries were applied.
+    log: Vec<Entry>,
 }
 
-fn load(store: &MemStore) -> Result<(Shard, Shard), Box<dyn Error>> {
-    let load = |options: &HeadsOptions| Shard::load(store, GROUP, options)?.ok_or("there is no shard".into());
-    let load = |options: &HeadsOptions| -> Result<Shard, Box<dyn Error>> { load(options) };
-    Ok((load(&HeadsOptions::default())?, load(&HeadsOptions { bytes_max: 0, seed: 0 })?))
+/// A shard with the memo, and without it: both apply the same, and must do the same.
+struct Twice {
+    shard: Shard,
+    plain: Shard,
+}
+
+/// An entry with what its requests were told.
+struct Entry {
+    group: GroupId,
+    index: Index,
+    bytes: Bytes,
+    replies: Vec<Outcome>,
+}
+
+impl Twice {
+    fn load(store: &MemStore, group: GroupId) -> Result<Self, Box<dyn Error>> {
+        let load = |options: &HeadsOptions| -> Result<Shard, Box<dyn Error>> {
+            Shard::load(store, group, options)?.ok_or_else(|| "there is no shard".into())
+        };
+        Ok(Self { shard: load(&HeadsOptions::default())?, plain: load(&HeadsOptions { bytes_max: 0, seed: 0 })? })
+    }
 }
 
 impl Replica {
@@ -38,24 +55,35 @@ impl Replica {
         Shard::create(&mut batch, GROUP, descriptor);
         store.write(&batch)?;
         store.flush()?;
-        let (shard, plain) = load(&store)?;
-        Ok(Self { store, shard, plain, is_memo_shown: true, log: Vec::new() })
+        let shards = BTreeMap::from([(GROUP, Twice::load(&store, GROUP)?)]);
+        Ok(Self { store, shards, group: GROUP, is_memo_shown: true, log: Vec::new() })
     }
 
     /// The shard's state.
-    pub(crate) const fn shard(&self) -> &Shard {
-        &self.shard
+    pub(crate) fn shard(&self) -> &Shard {
+        &self.shards[&self.group].shard
+    }
+
+    /// Turns to the shard of another group, which a split has made.
+    pub(crate) fn turn(&mut self, group: GroupId) -> Result<(), Box<dyn Error>> {
+        if !self.shards.contains_key(&group) {
+            let made = Twice::load(&self.store, group)?;
+            invariants::check(&made.shard, &self.store)?;
+            self.shards.insert(group, made);
+        }
+        self.group = group;
+        Ok(())
     }
 
     /// The same of a branch's shard that rides in the group.
     pub(crate) fn shard_of(&self, rider: Option<u64>) -> Result<&Shard, Box<dyn Error>> {
-        let rider = rider.map(|rider| self.shard.rider(ShardId(rider)).ok_or("there is no such rider"));
-        Ok(rider.transpose()?.unwrap_or(&self.shard))
+        let rider = rider.map(|rider| self.shard().rider(ShardId(rider)).ok_or("there is no such rider"));
+        Ok(rider.transpose()?.unwrap_or(self.shard()))
     }
 
     /// The entry with a request stamped `version`, or the last one.
     pub(crate) fn entry(&self, version: Option<Version>) -> Result<(Option<ShardId>, Command), Box<dyn Error>> {
-        for (bytes, _) in self.log.iter().rev() {
+        for Entry { bytes, .. } in self.log.iter().rev() {
             let (rider, command) = Command::decode_for(bytes)?;
             if version.is_none_or(|version| command.requests.iter().any(|request| request.version == version)) {
                 return Ok((rider, command));
@@ -81,27 +109,28 @@ impl Replica {
         index: Option<Index>,
         command: &Command,
     ) -> Result<Result<Applied, Fatal>, Box<dyn Error>> {
-        let bytes = Bytes::from(command.encode_for(rider));
-        let index = index.unwrap_or(self.shard.applied().next());
+        let (bytes, group) = (Bytes::from(command.encode_for(rider)), self.group);
+        let index = index.unwrap_or(self.shard().applied().next());
         let applied = self.apply_bytes(index, &bytes)?;
         if let Ok(applied) = &applied {
-            self.log.push((bytes, applied.replies.clone()));
+            self.log.push(Entry { group, index, bytes, replies: applied.replies.clone() });
         }
         Ok(applied)
     }
 
     fn apply_bytes(&mut self, index: Index, bytes: &Bytes) -> Result<Result<Applied, Fatal>, Box<dyn Error>> {
         let (rider, command) = Command::decode_for(bytes)?;
-        let applied = self.shard.apply_for(rider, index, &command, &self.store);
-        let plain = self.plain.apply_for(rider, index, &command, &self.store);
-        let (applied, plain) = match (applied, plain) {
-            (Ok(applied), Ok(plain)) => (applied, plain),
+        let Twice { shard, plain } = self.shards.get_mut(&self.group).ok_or("there is no shard")?;
+        let applied = shard.apply_for(rider, index, &command, &self.store);
+        let without = plain.apply_for(rider, index, &command, &self.store);
+        let (applied, without) = match (applied, without) {
+            (Ok(applied), Ok(without)) => (applied, without),
             (Err(fatal), Err(other)) if fatal == other => return Ok(Err(fatal)),
             (one, other) => return Err(format!("the memo decides: {one:?} with it, {other:?} without").into()),
         };
-        assert_eq!(applied.replies, plain.replies, "the memo changes no reply");
-        assert_eq!(applied.batch, plain.batch, "the memo changes no byte");
-        assert_eq!(applied.events, plain.events, "the memo changes no event");
+        assert_eq!(applied.replies, without.replies, "the memo changes no reply");
+        assert_eq!(applied.batch, without.batch, "the memo changes no byte");
+        assert_eq!(applied.events, without.events, "the memo changes no event");
         assert_eq!(applied.replies.len(), command.requests.len(), "each request has its reply");
         if applied.replies.iter().all(|outcome| matches!(outcome, Outcome::Refused(_))) {
             let may_close = command.requests.iter().any(|request| matches!(request.action, Action::Prepare(_)));
@@ -110,32 +139,34 @@ impl Replica {
             assert_eq!(applied.events, [], "refused requests are not heard of");
         }
         self.store.write(&applied.batch)?;
-        invariants::check(&self.shard, &self.store)?;
-        invariants::check(&self.plain, &self.store)?;
-        Ok(Ok(if self.is_memo_shown { applied } else { plain }))
+        invariants::check(shard, &self.store)?;
+        invariants::check(plain, &self.store)?;
+        Ok(Ok(if self.is_memo_shown { applied } else { without }))
     }
 
     /// Loads the shard anew. Returns whether it is the one that was.
     pub(crate) fn reload(&mut self) -> Result<bool, Box<dyn Error>> {
-        let (shard, plain) = load(&self.store)?;
-        let before = std::mem::replace(&mut self.shard, shard);
-        self.plain = plain;
-        Ok(self.shard.is_same_state(&before))
+        let loaded = Twice::load(&self.store, self.group)?;
+        let before = self.shards.insert(self.group, loaded).ok_or("there was no shard")?;
+        Ok(self.shard().is_same_state(&before.shard))
     }
 
-    /// Crashes, keeping `batches` of what was not flushed, and applies the rest of the log again. Returns the index it
-    /// came back at.
+    /// Crashes, keeping `batches` of what was not flushed, and applies the rest of the logs again: of a shard that a split
+    /// made, once it is made again. Returns the index it came back at.
     pub(crate) fn crash(&mut self, batches: usize) -> Result<Index, Box<dyn Error>> {
-        let before = self.store.entries(Family::Data);
+        let (before, group) = (self.store.entries(Family::Data), self.group);
         self.store = self.store.crash(batches);
-        self.reload()?;
-        let back = self.shard.applied();
-        let log = std::mem::take(&mut self.log);
-        for (position, (bytes, replies)) in log.iter().enumerate().skip(usize::try_from(back.0)?) {
-            let applied = self.apply_bytes(Index(position as u64 + 1), bytes)??;
-            assert_eq!(applied.replies, *replies, "a replay tells the same");
+        self.shards = BTreeMap::from([(GROUP, Twice::load(&self.store, GROUP)?)]);
+        let back = self.shards[&GROUP].shard.applied();
+        for Entry { group, index, bytes, replies } in std::mem::take(&mut self.log) {
+            self.turn(group)?;
+            if index > self.shard().applied() {
+                let applied = self.apply_bytes(index, &bytes)??;
+                assert_eq!(applied.replies, replies, "a replay tells the same");
+            }
+            self.log.push(Entry { group, index, bytes, replies });
         }
-        self.log = log;
+        self.turn(group)?;
         assert_eq!(self.store.entries(Family::Data), before, "a replay writes the same");
         Ok(back)
     }

@@ -9,6 +9,7 @@
 //! decline 5 conflict
 //! branch 5 12 at=3 [revision=1]
 //! drop-branch 5 12
+//! split 5 9 key-of-split=k
 //! prepare 5 x1 anchor=k by=100 with=a..m with=t9/.. put=k/v and fence=4 put=m/v
 //! prepare 5 x1 take=a..c owner=job back=a..b@3 [force]
 //! decide 5 x1 anchor=k commit=4
@@ -31,7 +32,7 @@ use bytes::Bytes;
 use goldenscript::{Argument, Context};
 use lentic_machine::shard::{
     Action, Anchor, Back, Branch, Condition, Decide, Decision, Expected, Operation, Participant, Prepare,
-    RaiseWatermark, RangeRead, Release, RequestKey, Resolve, Take, Token, TxnRef, Write,
+    RaiseWatermark, RangeRead, Release, RequestKey, Resolve, Split, Take, Token, TxnRef, Write,
 };
 use lentic_machine::{Refusal, Request};
 use lentic_types::{ClientId, Epoch, Expiry, Index, KeyRange, NodeId, ShardId, TableId, TxnId, Version};
@@ -69,6 +70,7 @@ struct Fields {
     revision: u64,
     token: Version,
     at: Version,
+    split_at: Bytes,
     rider: Option<ShardId>,
     epoch: Option<Epoch>,
     index: Option<Index>,
@@ -96,7 +98,7 @@ pub(crate) fn parse(command: &goldenscript::Command, context: &Context) -> Parse
     }
     let force = context.tags.contains("force");
     let Fields { positional, parts, write, txn, key, take, back, owner, to, pins, revision, token, .. } = fields;
-    let Fields { at, rider, epoch, index, .. } = fields;
+    let Fields { at, split_at, rider, epoch, index, .. } = fields;
     let version = positional.first().ok_or("expected the request's stamp")?.parse::<At>()?.0;
     let range = || range(positional.get(1).ok_or("expected a range")?);
     let second = || positional.get(1).map(String::as_str);
@@ -113,6 +115,10 @@ pub(crate) fn parse(command: &goldenscript::Command, context: &Context) -> Parse
             Action::Branch(Branch { shard, table: table_of(shard), version: at, revision })
         }
         "drop-branch" => Action::DropBranch(shard(second())?),
+        "split" => {
+            let voters = (1..=3).map(NodeId).collect();
+            Action::Split(Split { at: split_at, child: shard(second())?, voters })
+        }
         "decline" => Action::Decline(refusal(second())?),
         "prepare" => {
             let (name, participants) = (txn.name(second(), elsewhere())?, txn.participants());
@@ -191,6 +197,7 @@ impl Fields {
                 self.pins = value.split('/').map(|pin| pin.parse::<At>().map(|at| at.0)).collect::<Result<_, _>>()?;
             }
             "revision" => self.revision = value.parse()?,
+            "key-of-split" => self.split_at = bytes(value)?,
             "at" => self.at = value.parse::<At>()?.0,
             "of" => self.rider = Some(ShardId(value.parse()?)),
             "token" => self.token = value.parse::<At>()?.0,

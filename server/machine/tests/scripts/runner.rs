@@ -10,7 +10,7 @@ use lentic_engine::{Direction, Family, ReadStats, ScanLimits, Store as _};
 use lentic_machine::Request;
 use lentic_machine::shard::{Action, Descriptor, Write};
 use lentic_types::limits::FEED_WINDOW_BYTES_MAX;
-use lentic_types::{Epoch, Index, KeyRange, Position, ShardId, TableId, Version};
+use lentic_types::{Epoch, GroupId, Index, KeyRange, Position, ShardId, TableId, Version};
 
 use crate::command::Command;
 use crate::notation::{self, Cell, Kind};
@@ -196,6 +196,7 @@ impl goldenscript::Runner for Runner {
                 };
                 Ok(String::new())
             }
+            Command::Turn(group) => Ok(self.replica()?.turn(GroupId(*group)).map(|()| String::new())?),
             Command::Reload => {
                 let is_same = self.replica()?.reload()?;
                 if self.has_ended {

@@ -60,7 +60,7 @@ impl Replica {
         }
         let changes = events.into_iter().find_map(|event| match event {
             Event::LocksChanged(changes) => Some(changes),
-            Event::GcRulesChanged(_) | Event::RiderCame(_) | Event::RiderLeft(_) => None,
+            Event::GcRulesChanged(_) | Event::RiderCame(_) | Event::RiderLeft(_) | Event::Divided(_) => None,
         });
         let changes = changes.unwrap_or_default();
         self.follow(&changes)?;

@@ -270,6 +270,12 @@ impl<S: Portable> ShardMachine<S> {
                     Event::GcRulesChanged(rules) => changed.rules = Some((entry.index, rules)),
                     Event::LocksChanged(changes) => changed.locks.push(changes),
                     Event::RiderCame(_) | Event::RiderLeft(_) => riders_changed = true,
+                    Event::Divided(split) => {
+                        let child = split.child;
+                        return Err(fault(format!(
+                            "the entry splits {child} off, and this release does not do so yet"
+                        )));
+                    }
                 }
             }
         }

@@ -94,6 +94,9 @@ impl<S: Portable> Gateway<S> {
         let (key, action) = Action::from_step(&request.step).map_err(|error| {
             failure::invalid(format!("the step cannot be read: {error}; are all nodes of one release?"))
         })?;
+        if matches!(action, Action::Split(_)) {
+            return Err(failure::invalid("a split is no step of a transaction; nodes do not ask each other for one"));
+        }
         let outcome = self.step_here(&replica, epoch, key, action, deadline).await;
         let outcome = outcome.map_err(|failure| self.routes.add_to(failure, replica.shard))?;
         match (outcome.to_told(), outcome) {

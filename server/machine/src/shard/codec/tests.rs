@@ -51,6 +51,8 @@ fn golden_bytes_of_actions() {
     let branch = Branch { shard: ShardId(300), table: TableId(7), version: Version(128), revision: 9 };
     golden(Action::Branch(branch), b"\x10\xac\x02\x07\x80\x01\x09");
     golden(Action::DropBranch(ShardId(300)), b"\x11\xac\x02");
+    let split = Split { at: key("m"), child: ShardId(300), voters: vec![NodeId(1), NodeId(128)] };
+    golden(Action::Split(split), b"\x17\x01m\xac\x02\x02\x01\x80\x01");
 }
 
 /// A transaction, and its bytes.
@@ -348,6 +350,8 @@ fn action() -> impl Strategy<Value = Action> {
             Action::Branch(Branch { shard: ShardId(shard), table: TableId(table), version, revision })
         }),
         1 => any::<u64>().prop_map(|shard| Action::DropBranch(ShardId(shard))),
+        1 => (bytes(), any::<u64>(), proptest::collection::vec(any::<u64>().prop_map(NodeId), 0..4))
+            .prop_map(|(at, child, voters)| Action::Split(Split { at, child: ShardId(child), voters })),
         1 => any::<u32>().prop_map(|position| Action::Decline(Refusal::TooLarge { position })),
         2 => (txn(), participants(), proptest::collection::vec(write(), 0..3))
             .prop_map(|(txn, participants, parts)| Action::Prepare(Prepare { txn, participants, parts, take: None })),
