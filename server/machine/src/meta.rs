@@ -7,7 +7,7 @@
 //! | file | idea |
 //! |---|---|
 //! | `apply` | the switch: from an entry to its effects |
-//! | `register_node`, `create_table`, `create_branch`, `drop_table`, `extend_window`, `issue_clients`, `set_replicas`, `set_cluster`, `create_pin`, `renew_pin`, `release_pin`, `sweep_pins` | one command each |
+//! | `register_node`, `create_table`, `create_branch`, `drop_table`, `extend_window`, `issue_clients`, `set_replicas`, `set_cluster`, `create_pin`, `renew_pin`, `release_pin`, `sweep_pins`, `move_replica`, `settle_replicas`, `set_node_state` | one command each |
 //! | `command`, `outcome` | what goes in and what comes out, with their bytes in `codec` |
 //! | `catalog` | nodes, tables and shards, with the lookups that a router needs |
 //! | `branches` | which table continues which, and whose groups its shards ride in |
@@ -16,7 +16,7 @@
 //! | `rows` | the bytes of the state in the store |
 //! | `state` | the replicated state, decoded: always what [`Meta::load`] would read from the store |
 //!
-//! Commands to come have their place beside these: removal of nodes, split and move.
+//! Commands to come have their place beside these: split.
 
 mod apply;
 mod branches;
@@ -29,6 +29,7 @@ mod create_table;
 mod drop_table;
 mod extend_window;
 mod issue_clients;
+mod move_replica;
 mod name;
 mod options;
 mod outcome;
@@ -38,7 +39,9 @@ mod release_pin;
 mod renew_pin;
 mod rows;
 mod set_cluster;
+mod set_node_state;
 mod set_replicas;
+mod settle_replicas;
 mod state;
 mod sweep_pins;
 

@@ -32,7 +32,7 @@ pub struct Load {
 #[error("there is no node to place a replica on; start one, and send again")]
 pub struct NoNodes;
 
-/// What each node of the catalog holds, by id.
+/// What each node of the catalog holds that gets replicas, by id.
 #[must_use]
 pub fn loads(catalog: &Catalog) -> Vec<Load> {
     loads_of(catalog, catalog.shards.values())
@@ -40,7 +40,8 @@ pub fn loads(catalog: &Catalog) -> Vec<Load> {
 
 fn loads_of<'a>(catalog: &Catalog, shards: impl Iterator<Item = &'a ShardPlace>) -> Vec<Load> {
     let empty = |node: &NodeId| (*node, Load { node: *node, replicas: 0, leaders: 0 });
-    let mut loads: BTreeMap<_, _> = catalog.nodes.keys().map(empty).collect();
+    let active = catalog.nodes.values().filter(|node| node.state.is_active()).map(|node| &node.node);
+    let mut loads: BTreeMap<_, _> = active.map(empty).collect();
     for place in shards {
         for (position, node) in place.replicas.iter().enumerate() {
             if let Some(load) = loads.get_mut(node) {
@@ -124,7 +125,8 @@ pub fn add_replica(catalog: &Catalog, shard: ShardId, avoid: &[NodeId]) -> Optio
 /// one more: by id. Those that ride in the groups of others are where those are.
 pub fn under_replicated<'a>(catalog: &'a Catalog, avoid: &'a [NodeId]) -> impl Iterator<Item = &'a ShardPlace> {
     let alive = |nodes: &mut dyn Iterator<Item = &NodeId>| nodes.filter(|node| !avoid.contains(node)).count();
-    let nodes = alive(&mut catalog.nodes.keys());
+    let active = catalog.nodes.values().filter(|node| node.state.is_active());
+    let nodes = alive(&mut active.map(|node| &node.node));
     catalog
         .shards
         .values()
@@ -133,7 +135,7 @@ pub fn under_replicated<'a>(catalog: &'a Catalog, avoid: &'a [NodeId]) -> impl I
 }
 
 fn is_free(place: &ShardPlace, node: NodeId, avoid: &[NodeId]) -> bool {
-    !avoid.contains(&node) && !place.replicas.contains(&node)
+    !avoid.contains(&node) && place.holders().all(|holder| holder != node)
 }
 
 #[cfg(test)]

@@ -134,6 +134,9 @@ impl Model {
                 self.shards.iter_mut().flatten().filter(moved).for_each(|shard| shard.2 = replicas.clone());
                 Ok(MetaOutcome::Done)
             }
+            MetaCommand::MoveReplica { .. } | MetaCommand::SettleReplicas { .. } | MetaCommand::SetNodeState { .. } => {
+                unreachable!("moves are not drawn here: the scripts have them")
+            }
             MetaCommand::CreatePin { pin, lease_ms } => self.pin(pin, lease_ms),
             MetaCommand::RenewPin { pin, now, lease_ms } => {
                 if now > Version(self.window) {

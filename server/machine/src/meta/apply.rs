@@ -7,8 +7,8 @@ use super::command::MetaCommand;
 use super::outcome::{MetaOutcome, MetaRefusal};
 use super::state::{Change, Meta};
 use super::{
-    create_branch, create_pin, create_table, drop_table, extend_window, issue_clients, register_node, release_pin,
-    renew_pin, set_cluster, set_replicas, sweep_pins,
+    create_branch, create_pin, create_table, drop_table, extend_window, issue_clients, move_replica, register_node,
+    release_pin, renew_pin, set_cluster, set_node_state, set_replicas, settle_replicas, sweep_pins,
 };
 use crate::invariants;
 use crate::shard::Fatal;
@@ -66,6 +66,13 @@ impl Meta {
             MetaCommand::SetReplicas { shard, epoch, replicas } => {
                 set_replicas::apply(self, *shard, *epoch, replicas, change)
             }
+            MetaCommand::MoveReplica { shard, epoch, from, to } => {
+                move_replica::apply(self, *shard, *epoch, (*from, *to), change)
+            }
+            MetaCommand::SettleReplicas { shard, epoch, revision } => {
+                settle_replicas::apply(self, *shard, *epoch, *revision, change)
+            }
+            MetaCommand::SetNodeState { node, state } => set_node_state::apply(self, *node, *state, change),
             MetaCommand::SetCluster { replicas } => set_cluster::apply(self, *replicas, change),
             MetaCommand::CreatePin { pin, lease_ms } => create_pin::apply(self, pin, *lease_ms, change),
             MetaCommand::RenewPin { pin, now, lease_ms } => renew_pin::apply(self, *pin, *now, *lease_ms, change),

@@ -14,6 +14,9 @@
 //!            0a pin-id                                                         release pin
 //!            0b version floor                                                  sweep pins
 //!            10 name parent-name version version nonce (16 bytes)              create branch: its version, and a tick
+//!            34 shard epoch from to                                            move replica; from 0: none
+//!            35 shard epoch revision                                           settle replicas
+//!            38 node state                                                     set node state: 0 active, 1 draining, 2 removed
 //! outcome    01 node                  02 table created              03 table n shard*        04 version (window)
 //!            05 first count           06 (done)                07 pin-id version        08 floor gone
 //!            10 reason (invalid)      11 reason (name)              12 name (no table)       13 name table (exists)
@@ -21,6 +24,8 @@
 //!            18 (no nodes)            19 of most (too many)         1a version (window too far)
 //!            1b name pin-id (exists)  1c pin-id (none)              1d version (too old)     1e version (ahead)
 //!            22 name branch (has one)   23 name (pin of branch)
+//!            34 shard (under way)   35 node state (not active)      36 node replicas (holds some)
+//!            37 left needed (too few nodes)                         38 revision (superseded)
 //! ```
 //!
 //! Tags and flags are one byte, numbers varints, names, addresses and reasons byte strings with their length; options are
@@ -30,6 +35,7 @@
 use lentic_types::codec::{DecodeError, Reader, put_bytes, put_varint};
 use lentic_types::{ClientId, Epoch, NodeId, PinId, ShardId, TableId, Version};
 
+use super::catalog::NodeState;
 use super::command::MetaCommand;
 use super::options::TableOptions;
 use super::outcome::{MetaOutcome, MetaRefusal};
@@ -66,6 +72,16 @@ impl MetaCommand {
             Self::SetReplicas { shard, epoch, replicas } => {
                 put_numbers(&mut out, 0x06, &[shard.0, epoch.0]);
                 encode_nodes(&mut out, replicas);
+            }
+            Self::MoveReplica { shard, epoch, from, to } => {
+                put_numbers(&mut out, 0x34, &[shard.0, epoch.0, from.map_or(0, |from| from.0), to.0]);
+            }
+            Self::SettleReplicas { shard, epoch, revision } => {
+                put_numbers(&mut out, 0x35, &[shard.0, epoch.0, *revision]);
+            }
+            Self::SetNodeState { node, state } => {
+                put_numbers(&mut out, 0x38, &[node.0]);
+                out.push(state.number());
             }
             Self::SetCluster { replicas } => put_numbers(&mut out, 0x07, &[u64::from(*replicas)]),
             Self::CreatePin { pin, lease_ms } => {
@@ -140,6 +156,18 @@ impl MetaCommand {
                 now: Version(reader.varint("time of creation")?),
                 nonce: reader.take(16, "nonce of branch")?.try_into().expect("took 16 bytes"),
             },
+            0x34 => Self::MoveReplica {
+                shard: ShardId(reader.varint("shard")?),
+                epoch: Epoch(reader.varint("epoch")?),
+                from: Some(NodeId(reader.varint("node to leave")?)).filter(|node| node.0 != 0),
+                to: NodeId(reader.varint("node")?),
+            },
+            0x35 => Self::SettleReplicas {
+                shard: ShardId(reader.varint("shard")?),
+                epoch: Epoch(reader.varint("epoch")?),
+                revision: reader.varint("revision")?,
+            },
+            0x38 => Self::SetNodeState { node: NodeId(reader.varint("node")?), state: any_state(reader)? },
             tag => return Err(DecodeError::UnknownTag { field: "meta command", tag }),
         })
     }
@@ -244,6 +272,14 @@ impl MetaRefusal {
                 put_bytes(out, branch.as_bytes());
             }
             Self::PinOfBranch { name } => put_text(0x23, name),
+            Self::UnderWay { shard } => put_numbers(out, 0x34, &[shard.0]),
+            Self::NotActive { node, state } => {
+                put_numbers(out, 0x35, &[node.0]);
+                out.push(state.number());
+            }
+            Self::NodeHolds { node, replicas } => put_numbers(out, 0x36, &[node.0, *replicas]),
+            Self::TooFewNodes { left, needed } => put_numbers(out, 0x37, &[*left, *needed]),
+            Self::Superseded { revision } => put_numbers(out, 0x38, &[*revision]),
         }
     }
 
@@ -275,8 +311,20 @@ impl MetaRefusal {
             0x1e => Self::VersionAhead { newest: Version(reader.varint("end of window")?) },
             0x22 => Self::HasBranch { name: text(reader, "table name")?, branch: text(reader, "name of branch")? },
             0x23 => Self::PinOfBranch { name: text(reader, "name of branch")? },
+            0x34 => Self::UnderWay { shard: ShardId(reader.varint("shard")?) },
+            0x35 => Self::NotActive { node: NodeId(reader.varint("node")?), state: any_state(reader)? },
+            0x36 => Self::NodeHolds { node: NodeId(reader.varint("node")?), replicas: reader.varint("replicas")? },
+            0x37 => Self::TooFewNodes { left: reader.varint("nodes left")?, needed: reader.varint("nodes needed")? },
+            0x38 => Self::Superseded { revision: reader.varint("revision")? },
             tag => return Err(DecodeError::UnknownTag { field: "meta refusal", tag }),
         })
+    }
+}
+
+fn any_state(reader: &mut Reader<'_>) -> Result<NodeState, DecodeError> {
+    match reader.rest().first() {
+        Some(0) => reader.u8("state of node").map(|_| NodeState::Active),
+        _ => NodeState::decode(reader),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use lentic_types::{Epoch, NodeId, PinId, ShardId, Version};
 
+use super::catalog::NodeState;
 use super::options::TableOptions;
 use super::pins::Pin;
 
@@ -67,6 +68,33 @@ pub enum MetaCommand {
         epoch: Epoch,
         /// The nodes, the preferred leader first.
         replicas: Vec<NodeId>,
+    },
+    /// Says that a shard shall have a replica on another node, of a group that has been seen at work. Sent again: no effect.
+    MoveReplica {
+        /// The shard: none of a branch, which is where its parent's is.
+        shard: ShardId,
+        /// Its epoch as the sender knows it.
+        epoch: Epoch,
+        /// The node that shall hold none any more; `None`: the shard gets one more.
+        from: Option<NodeId>,
+        /// The node that shall hold one: an active one.
+        to: NodeId,
+    },
+    /// Says that the members of a shard's group are those that the catalog names. Sent again: no effect.
+    SettleReplicas {
+        /// The shard.
+        shard: ShardId,
+        /// Its epoch as the sender knows it.
+        epoch: Epoch,
+        /// The catalog that the sender has compared them with. Refused if there is a newer one.
+        revision: u64,
+    },
+    /// Says what a node is used for. Sent again: no effect.
+    SetNodeState {
+        /// The node.
+        node: NodeId,
+        /// From removed there is no way back.
+        state: NodeState,
     },
     /// Sets what holds for the whole cluster. Sent again: no effect.
     SetCluster {

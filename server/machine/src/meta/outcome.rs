@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use lentic_types::{ClientId, Epoch, ErrorKind, NodeId, PinId, ShardId, TableId, Version};
 
+use super::catalog::NodeState;
+
 /// The answer to one command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MetaOutcome {
@@ -158,6 +160,53 @@ pub enum MetaRefusal {
         /// The branch.
         name: String,
     },
+    /// One change of a shard's replicas or shape at a time.
+    #[error("shard {shard} is being moved or split; send again when that is done")]
+    UnderWay {
+        /// The shard.
+        shard: ShardId,
+    },
+    /// The node gets no replicas, or is gone for good.
+    #[error("node {node} {}", about_state(*state))]
+    NotActive {
+        /// The node.
+        node: NodeId,
+        /// What it is used for.
+        state: NodeState,
+    },
+    /// The node holds replicas, or they are just leaving it.
+    #[error("node {node} holds {replicas} replicas; drain it first, and wait until it holds none")]
+    NodeHolds {
+        /// The node.
+        node: NodeId,
+        /// How many.
+        replicas: u64,
+    },
+    /// What the node holds would have no place.
+    #[error(
+        "without it {left} active nodes would be left, and {needed} are needed for what it holds; let another node join \
+         first, or ask for fewer replicas"
+    )]
+    TooFewNodes {
+        /// How many active nodes would be left.
+        left: u64,
+        /// How many there have to be.
+        needed: u64,
+    },
+    /// The catalog has changed since the sender looked at it.
+    #[error("the catalog is at revision {revision} now; look at it and decide again")]
+    Superseded {
+        /// Its revision.
+        revision: u64,
+    },
+}
+
+const fn about_state(state: NodeState) -> &'static str {
+    match state {
+        NodeState::Active => "is in use",
+        NodeState::Draining => "is being emptied; name another node, or undrain it first",
+        NodeState::Removed => "was removed for good; start a node with an empty data directory, and use that one",
+    }
 }
 
 impl MetaRefusal {
@@ -165,7 +214,9 @@ impl MetaRefusal {
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::Invalid(_) | Self::InvalidName(_) => ErrorKind::Invalid,
+            Self::Invalid(_) | Self::InvalidName(_) | Self::NotActive { .. } | Self::TooFewNodes { .. } => {
+                ErrorKind::Invalid
+            }
             Self::NoSuchTable { .. } | Self::NoSuchNode { .. } | Self::NoSuchShard { .. } | Self::NoSuchPin { .. } => {
                 ErrorKind::NotFound
             }
@@ -173,11 +224,11 @@ impl MetaRefusal {
                 ErrorKind::AlreadyExists
             }
             Self::WrongEpoch { .. } => ErrorKind::WrongEpoch,
-            Self::NoNodes => ErrorKind::Throttled,
+            Self::UnderWay { .. } | Self::Superseded { .. } | Self::NoNodes => ErrorKind::Throttled,
             Self::TooMany { .. } => ErrorKind::TooLarge,
             Self::WindowTooFar { .. } | Self::VersionAhead { .. } => ErrorKind::VersionTooNew,
             Self::PinTooOld { .. } => ErrorKind::VersionTooOld,
-            Self::HasBranch { .. } | Self::PinOfBranch { .. } => ErrorKind::InUse,
+            Self::NodeHolds { .. } | Self::HasBranch { .. } | Self::PinOfBranch { .. } => ErrorKind::InUse,
         }
     }
 }

@@ -36,6 +36,9 @@ pub(super) fn apply(
             Some(_) => Some(node),
         },
     };
+    if let Some(node) = known.filter(|node| meta.catalog.nodes[node].state == NodeState::Removed) {
+        return Err(MetaRefusal::NotActive { node, state: NodeState::Removed });
+    }
     let (address, http_address) = (address.to_owned(), http_address.to_owned());
     let mut counters = meta.counters;
     let id = known.unwrap_or_else(|| counters.take_node());

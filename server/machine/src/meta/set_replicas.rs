@@ -30,6 +30,9 @@ pub(super) fn apply(
     if place.replicas == replicas {
         return Ok(MetaOutcome::Done);
     }
+    if !place.shape.leaving.is_empty() {
+        return Err(MetaRefusal::UnderWay { shard });
+    }
     let riders = meta.catalog.riders_of(shard);
     let moved = |place: &ShardPlace| ShardPlace { replicas: replicas.to_vec(), ..place.clone() };
     let places: Vec<ShardPlace> = std::iter::once(place).chain(riders).map(moved).collect();

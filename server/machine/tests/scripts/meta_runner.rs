@@ -9,6 +9,9 @@
 //! clients 100
 //! replicas 2 1/3 epoch=1
 //! cluster replicas=1
+//! move 2 from=1 to=3 epoch=1 revision=8
+//! settle 2 revision=8
+//! node 2 draining
 //! pin NAME 1/2 at=5 now=6 lease=100 nonce=x owner=job
 //! pin NAME 1 at=5 range=a..c
 //! renew 1 now=5 lease=100
@@ -27,7 +30,7 @@ use bytes::Bytes;
 use goldenscript::Context;
 use lentic_engine::keys::sys;
 use lentic_engine::{Batch, Family, MemStore, Store as _};
-use lentic_machine::meta::{GROUP, Pin, PinKind, PinSpan, Pins, TableOptions};
+use lentic_machine::meta::{GROUP, NodeState, Pin, PinKind, PinSpan, Pins, TableOptions};
 use lentic_machine::{Catalog, Fatal, Meta, MetaApplied, MetaCommand, MetaOutcome, invariants, placement};
 use lentic_types::codec::{DecodeError, Reader};
 use lentic_types::{ClusterId, Epoch, Index, KeyRange, NodeId, PinId, ShardId, TableId, Version};
@@ -102,6 +105,27 @@ pub(crate) enum Command {
         #[arg(key)]
         epoch: Option<u64>,
     },
+
+    /// Moves a replica of a shard, or adds one.
+    Move {
+        shard: u64,
+        #[arg(key)]
+        from: Option<u64>,
+        #[arg(key)]
+        to: u64,
+        #[arg(key)]
+        epoch: Option<u64>,
+    },
+
+    /// Says that the members of a shard's group are as the catalog says, at this revision or at that of now.
+    Settle {
+        shard: u64,
+        #[arg(key)]
+        revision: Option<u64>,
+    },
+
+    /// Says what a node is used for.
+    Node { node: u64, state: String },
 
     /// Sets what holds for the cluster.
     Cluster {
@@ -371,6 +395,29 @@ impl goldenscript::Runner for MetaRunner {
                 epoch: Epoch(epoch.unwrap_or(1)),
                 replicas: nodes.0.clone(),
             }),
+            Command::Move { shard, from, to, epoch } => self.propose(&MetaCommand::MoveReplica {
+                shard: ShardId(*shard),
+                epoch: Epoch(epoch.unwrap_or(1)),
+                from: from.map(NodeId),
+                to: NodeId(*to),
+            }),
+            Command::Settle { shard, revision } => {
+                let now = self.meta()?.catalog().revision;
+                self.propose(&MetaCommand::SettleReplicas {
+                    shard: ShardId(*shard),
+                    epoch: Epoch(1),
+                    revision: revision.unwrap_or(now),
+                })
+            }
+            Command::Node { node, state } => {
+                let state = match &**state {
+                    "active" => NodeState::Active,
+                    "draining" => NodeState::Draining,
+                    "removed" => NodeState::Removed,
+                    state => return Err(format!("a node is active, draining or removed, not {state}").into()),
+                };
+                self.propose(&MetaCommand::SetNodeState { node: NodeId(*node), state })
+            }
             Command::Cluster { replicas } => self.propose(&MetaCommand::SetCluster { replicas: *replicas }),
             Command::Pin { name, tables, at, now, lease, nonce, owner, range } => {
                 let name = filled(name);
@@ -472,7 +519,12 @@ fn catalog(catalog: &Catalog) -> String {
     let mut lines = vec![format!("revision {}, {} replicas", catalog.revision, catalog.replicas)];
     for node in catalog.nodes.values() {
         let (id, at) = (node.node, if node.http_address.is_empty() { "-" } else { &node.http_address });
-        lines.push(format!("{id} {} {at} {}", node.address, incarnation(&node.incarnation)));
+        let state = match node.state {
+            NodeState::Active => "",
+            NodeState::Draining => " draining",
+            NodeState::Removed => " removed",
+        };
+        lines.push(format!("{id} {} {at} {}{state}", node.address, incarnation(&node.incarnation)));
     }
     for table in catalog.tables.values() {
         let TableOptions { shards, split_points, retention_ms, replicas, ttl_ms } = &table.options;
@@ -486,7 +538,12 @@ fn catalog(catalog: &Catalog) -> String {
         lines.extend(catalog.shards_of(table.table).map(|place| {
             let home = catalog.home_of(place).filter(|home| *home != place.shard);
             let home = home.map_or_else(String::new, |home| format!(" with {home}"));
-            format!("  {} {} {} on {}{home}", place.shard, range(&place.range), place.epoch, list(&place.replicas))
+            let mut shape = String::new();
+            if !place.shape.leaving.is_empty() {
+                shape = format!(", leaving {}", list(&place.shape.leaving));
+            }
+            let on = list(&place.replicas);
+            format!("  {} {} {} on {on}{shape}{home}", place.shard, range(&place.range), place.epoch)
         }));
     }
     lines.join("\n") + "\n"
@@ -586,6 +643,14 @@ fn row(key: &[u8], value: &[u8]) -> Result<String, DecodeError> {
             let at = version(Version(value.varint("version")?));
             format!("branch t{table}: of t{of} at {at} by p{}", value.varint("pin")?)
         }
+        0x16 => {
+            let (shard, born) = (name.u64_be("shard")?, value.varint("born")?);
+            let nodes = (0..value.varint("leaving")?).map(|_| value.varint("node").map(|node| format!(" n{node}")));
+            let nodes = nodes.collect::<Result<Vec<_>, _>>()?.concat();
+            let splits = value.bool("splitting")?;
+            format!("shape of shard {shard}: born {born}, leaving{nodes}, splitting {splits}")
+        }
+        0x17 => format!("state of node {}: {}", name.u64_be("node")?, value.u8("state")?),
         tag => return Err(DecodeError::UnknownTag { field: "row", tag }),
     };
     name.finish("key")?;

@@ -85,6 +85,20 @@ fn golden_bytes_of_commands() {
             },
             b"\x01\x10\x01b\x03a.t\xac\x02\xad\x020123456789abcdef",
         ),
+        (
+            MetaCommand::MoveReplica { shard: ShardId(2), epoch: Epoch(1), from: Some(NodeId(300)), to: NodeId(4) },
+            b"\x01\x34\x02\x01\xac\x02\x04",
+        ),
+        (
+            MetaCommand::MoveReplica { shard: ShardId(2), epoch: Epoch(1), from: None, to: NodeId(4) },
+            b"\x01\x34\x02\x01\x00\x04",
+        ),
+        (
+            MetaCommand::SettleReplicas { shard: ShardId(2), epoch: Epoch(1), revision: 300 },
+            b"\x01\x35\x02\x01\xac\x02",
+        ),
+        (MetaCommand::SetNodeState { node: NodeId(2), state: NodeState::Active }, b"\x01\x38\x02\x00"),
+        (MetaCommand::SetNodeState { node: NodeId(300), state: NodeState::Removed }, b"\x01\x38\xac\x02\x02"),
     ];
     for (command, bytes) in rows {
         assert_eq!(command.encode(), bytes, "{command:?}");
@@ -121,6 +135,11 @@ fn golden_bytes_of_outcomes() {
         (MetaRefusal::VersionAhead { newest: Version(300) }.into(), b"\x1e\xac\x02"),
         (MetaRefusal::HasBranch { name: name(), branch: "b".to_owned() }.into(), b"\x22\x03a.t\x01b"),
         (MetaRefusal::PinOfBranch { name: name() }.into(), b"\x23\x03a.t"),
+        (MetaRefusal::UnderWay { shard: ShardId(300) }.into(), b"\x34\xac\x02"),
+        (MetaRefusal::NotActive { node: NodeId(7), state: NodeState::Draining }.into(), b"\x35\x07\x01"),
+        (MetaRefusal::NodeHolds { node: NodeId(7), replicas: 300 }.into(), b"\x36\x07\xac\x02"),
+        (MetaRefusal::TooFewNodes { left: 2, needed: 3 }.into(), b"\x37\x02\x03"),
+        (MetaRefusal::Superseded { revision: 300 }.into(), b"\x38\xac\x02"),
     ];
     for (outcome, bytes) in rows {
         assert_eq!(outcome.encode(), bytes, "{outcome:?}");
@@ -204,6 +223,10 @@ fn pin() -> impl Strategy<Value = Pin> {
     )
 }
 
+fn state() -> impl Strategy<Value = NodeState> {
+    prop_oneof![Just(NodeState::Active), Just(NodeState::Draining), Just(NodeState::Removed)]
+}
+
 fn command() -> impl Strategy<Value = MetaCommand> {
     let node = proptest::option::of(number().prop_map(NodeId));
     prop_oneof![
@@ -224,6 +247,18 @@ fn command() -> impl Strategy<Value = MetaCommand> {
             replicas
         }),
         any::<u32>().prop_map(|replicas| MetaCommand::SetCluster { replicas }),
+        (number(), number(), number(), number()).prop_map(|(shard, epoch, from, to)| MetaCommand::MoveReplica {
+            shard: ShardId(shard),
+            epoch: Epoch(epoch),
+            from: Some(NodeId(from)).filter(|from| from.0 > 0),
+            to: NodeId(to),
+        }),
+        (number(), number(), number()).prop_map(|(shard, epoch, revision)| MetaCommand::SettleReplicas {
+            shard: ShardId(shard),
+            epoch: Epoch(epoch),
+            revision,
+        }),
+        (number(), state()).prop_map(|(node, state)| MetaCommand::SetNodeState { node: NodeId(node), state }),
         (pin(), number()).prop_map(|(pin, lease_ms)| MetaCommand::CreatePin { pin, lease_ms }),
         (number(), number(), number()).prop_map(|(pin, now, lease_ms)| MetaCommand::RenewPin {
             pin: PinId(pin),
@@ -258,6 +293,11 @@ fn refusal() -> impl Strategy<Value = MetaRefusal> {
         number().prop_map(|newest| MetaRefusal::VersionAhead { newest: Version(newest) }),
         (string(), string()).prop_map(|(name, branch)| MetaRefusal::HasBranch { name, branch }),
         string().prop_map(|name| MetaRefusal::PinOfBranch { name }),
+        number().prop_map(|shard| MetaRefusal::UnderWay { shard: ShardId(shard) }),
+        (number(), state()).prop_map(|(node, state)| MetaRefusal::NotActive { node: NodeId(node), state }),
+        (number(), number()).prop_map(|(node, replicas)| MetaRefusal::NodeHolds { node: NodeId(node), replicas }),
+        (number(), number()).prop_map(|(left, needed)| MetaRefusal::TooFewNodes { left, needed }),
+        number().prop_map(|revision| MetaRefusal::Superseded { revision }),
     ]
 }
 
