@@ -24,6 +24,7 @@
 //! | `client`, `table`, `admin`, `history` | what a caller sees |
 //! | `embedded` | a node in this process, behind the feature of that name |
 //! | `batch`, `merge`, `scan`, `error`, `options` | its words |
+//! | `state` | the state of a stream job's tasks |
 //! | `diff` | what is read differently at two versions |
 //! | `owners`, `checkpoint` | who writes where, checkpoints, the way back, and what others read of them |
 //! | `feed` | what was committed, in the order of versions |
@@ -66,6 +67,7 @@ mod routes;
 mod scan;
 mod sessions;
 mod snapshot;
+pub mod state;
 mod table;
 mod tasks;
 mod transaction;

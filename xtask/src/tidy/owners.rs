@@ -112,7 +112,11 @@ pub(crate) const OWNERS: &[Owner] = &[
         Users::Only(&["lentic-files", "lentic-log", "lentic-cli", "lentic-jepsen", "lentic-faults", BENCH]),
         "flock, fallocate and signals to children, without unsafe code; namespaces and mounts of faults",
     ),
-    owner("quick_cache", Users::Only(&["lentic-machine"]), "the bounded memo of newest records"),
+    owner(
+        "quick_cache",
+        Users::Only(&["lentic-machine", "lentic-client"]),
+        "the bounded memo of newest records; what a job's task has read",
+    ),
     owner("clap", Users::Only(&["lentic-cli"]), "arguments, their help and their errors"),
     owner("clap_complete", Users::Only(&["lentic-cli"]), "completions for shells"),
     owner("indicatif", Users::Only(&["lentic-cli"]), "progress of long work"),

@@ -5,3 +5,5 @@ mod conformance;
 mod fake;
 mod faults;
 mod feeds;
+mod states;
+mod tasks;
