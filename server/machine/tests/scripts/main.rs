@@ -58,6 +58,7 @@ scripts! {
     errors { fatal limits shape txns }
     merge { after_rollback fold too_large wrong_kind }
     meta {
+        balance
         branches branches_refused create_table create_table_refused drop_table entries extend_window issue_clients pins pins_refused register_node
         set_cluster set_replicas
     }
