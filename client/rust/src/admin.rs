@@ -119,6 +119,29 @@ pub struct NodeStatus {
     pub leaders: u32,
 }
 
+/// How leaders are balanced over the nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Balance {
+    /// Whether they are.
+    pub is_on: bool,
+    /// How often it is looked at; `None`: never, by the configuration of the node that leads the meta group.
+    pub every: Option<Duration>,
+    /// What would be handed over next, the one that helps most first; empty if leaders are spread evenly. It is planned
+    /// anew each time.
+    pub steps: Vec<HandOver>,
+}
+
+/// A shard that another of its replicas should lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HandOver {
+    /// The shard.
+    pub shard: ShardId,
+    /// Who leads it.
+    pub from: NodeId,
+    /// Who should.
+    pub to: NodeId,
+}
+
 impl Client {
     /// Makes a table and places its shards. Made already with the same options, it is described as it is.
     ///
@@ -218,6 +241,32 @@ impl Client {
         let request = v1::TransferLeaderRequest { shard: shard.0, to: to.map_or(0, |node| node.0) };
         match self.any(Request::TransferLeader(request), Effect::Writes).await? {
             Response::TransferLeader(_) => Ok(()),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Whether leaders are balanced over the nodes, and what would be handed over next.
+    pub async fn balance(&self) -> Result<Balance, Error> {
+        self.ask_balance(None, Effect::Reads).await
+    }
+
+    /// Switches the balance of leaders on or off, for the whole cluster and until it is switched again. Off, leaders stay
+    /// where they are until somebody hands them over, or their node is gone. A hand-over that has begun is not called back.
+    pub async fn set_balance(&self, on: bool) -> Result<Balance, Error> {
+        self.ask_balance(Some(on), Effect::Writes).await
+    }
+
+    async fn ask_balance(&self, on: Option<bool>, effect: Effect) -> Result<Balance, Error> {
+        match self.any(Request::Balance(v1::BalanceRequest { on }), effect).await? {
+            Response::Balance(v1::BalanceResponse { on, every_ms, steps }) => {
+                let step = |step: v1::HandOver| HandOver {
+                    shard: ShardId(step.shard),
+                    from: NodeId(step.from),
+                    to: NodeId(step.to),
+                };
+                let every = (every_ms > 0).then(|| Duration::from_millis(every_ms));
+                Ok(Balance { is_on: on, every, steps: steps.into_iter().map(step).collect() })
+            }
             _ => Err(unexpected()),
         }
     }

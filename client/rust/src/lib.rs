@@ -75,7 +75,10 @@ mod txn;
 mod window;
 mod write;
 
-pub use admin::{BranchOf, ClusterStatus, NodeStatus, ShardDescription, TableDescription, TableEntry, TableOptions};
+pub use admin::{
+    Balance, BranchOf, ClusterStatus, HandOver, NodeStatus, ShardDescription, TableDescription, TableEntry,
+    TableOptions,
+};
 pub use batch::WriteBatch;
 pub use checkpoint::{CheckpointScan, JobCheckpoint};
 pub use client::{Client, ClientBuilder};

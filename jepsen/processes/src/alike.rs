@@ -31,8 +31,9 @@ pub(crate) async fn read_alike(cluster: &Cluster, client: &Client, table: &str) 
     format!("the same {rows} rows, read whole and in pages")
 }
 
-/// Makes a node lead every shard.
+/// Makes a node lead every shard; from now on leaders stay where they are.
 pub(crate) async fn lead_all(cluster: &Cluster, client: &Client, place: usize) {
+    client.set_balance(false).await.expect("the balance of leaders is switched off");
     let id = cluster.id(place);
     let what = format!("{} leads every shard", cluster.nodes[place].name());
     until(&what, LEADS_WITHIN, || async {

@@ -3688,6 +3688,33 @@ pub struct TransferLeaderRequest {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TransferLeaderResponse {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BalanceRequest {
+    /// If given: whether leaders shall be balanced from now on.
+    #[prost(bool, optional, tag = "1")]
+    pub on: ::core::option::Option<bool>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BalanceResponse {
+    #[prost(bool, tag = "1")]
+    pub on: bool,
+    /// How often the node that leads the meta group looks, in milliseconds; 0: its configuration says never.
+    #[prost(uint64, tag = "2")]
+    pub every_ms: u64,
+    /// What would be handed over next; empty if leaders are spread evenly.
+    #[prost(message, repeated, tag = "3")]
+    pub steps: ::prost::alloc::vec::Vec<HandOver>,
+}
+/// A shard that another of its replicas should lead.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HandOver {
+    #[prost(uint64, tag = "1")]
+    pub shard: u64,
+    #[prost(uint64, tag = "2")]
+    pub from: u64,
+    #[prost(uint64, tag = "3")]
+    pub to: u64,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct JoinRequest {
     /// 16 random bytes, made once with the node's data directory: asking again gets the same id.
@@ -3878,6 +3905,30 @@ pub mod cluster_client {
                 .insert(GrpcMethod::new("lentic.v1.Cluster", "TransferLeader"));
             self.inner.unary(req, path, codec).await
         }
+        /// Whether leaders are balanced over the nodes, and what is planned; switches it, if that is asked for.
+        pub async fn balance(
+            &mut self,
+            request: impl tonic::IntoRequest<super::BalanceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::BalanceResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lentic.v1.Cluster/Balance",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("lentic.v1.Cluster", "Balance"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Makes a new node a member of the cluster, or tells a member's new addresses.
         pub async fn join(
             &mut self,
@@ -3938,6 +3989,11 @@ pub mod cluster_server {
             tonic::Response<super::TransferLeaderResponse>,
             tonic::Status,
         >;
+        /// Whether leaders are balanced over the nodes, and what is planned; switches it, if that is asked for.
+        async fn balance(
+            &self,
+            request: tonic::Request<super::BalanceRequest>,
+        ) -> std::result::Result<tonic::Response<super::BalanceResponse>, tonic::Status>;
         /// Makes a new node a member of the cluster, or tells a member's new addresses.
         async fn join(
             &self,
@@ -4196,6 +4252,49 @@ pub mod cluster_server {
                     };
                     Box::pin(fut)
                 }
+                "/lentic.v1.Cluster/Balance" => {
+                    #[allow(non_camel_case_types)]
+                    struct BalanceSvc<T: Cluster>(pub Arc<T>);
+                    impl<T: Cluster> tonic::server::UnaryService<super::BalanceRequest>
+                    for BalanceSvc<T> {
+                        type Response = super::BalanceResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::BalanceRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Cluster>::balance(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = BalanceSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/lentic.v1.Cluster/Join" => {
                     #[allow(non_camel_case_types)]
                     struct JoinSvc<T: Cluster>(pub Arc<T>);
@@ -4289,7 +4388,7 @@ pub struct PipeRequest {
     pub deadline_ms: u32,
     #[prost(
         oneof = "pipe_request::Request",
-        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 30, 40, 41, 42, 43, 44, 45, 50, 60, 61"
+        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 30, 40, 41, 42, 43, 44, 45, 50, 60, 61, 90"
     )]
     pub request: ::core::option::Option<pipe_request::Request>,
 }
@@ -4362,6 +4461,8 @@ pub mod pipe_request {
         /// One page: the response says what is left.
         #[prost(message, tag = "61")]
         Diff(super::DiffRequest),
+        #[prost(message, tag = "90")]
+        Balance(super::BalanceRequest),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -4370,7 +4471,7 @@ pub struct PipeResponse {
     pub id: u64,
     #[prost(
         oneof = "pipe_response::Response",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 30, 40, 41, 42, 43, 44, 45, 50, 60, 61"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 30, 40, 41, 42, 43, 44, 45, 50, 60, 61, 90"
     )]
     pub response: ::core::option::Option<pipe_response::Response>,
 }
@@ -4440,6 +4541,8 @@ pub mod pipe_response {
         LastCheckpoint(super::LastCheckpointResponse),
         #[prost(message, tag = "61")]
         Diff(super::DiffResponse),
+        #[prost(message, tag = "90")]
+        Balance(super::BalanceResponse),
     }
 }
 /// What a transaction's coordinator asks of the leader of a shard.

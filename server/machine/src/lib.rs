@@ -17,11 +17,13 @@
 //! - [`oracle`]: ticks, handed out by the meta group's leader.
 //! - [`txn`]: transactions over several shards: the coordinator and recovery, as step functions.
 //! - [`placement`]: which nodes hold which shards.
+//! - [`balance`]: who of them should lead.
 //! - [`invariants`]: what must hold, as named predicates for tests, simulation and assertions.
 //!
 //! Deliberately absent: clocks (a version is an argument), randomness (a seed is), threads, files, networks, and any
 //! knowledge of Raft beyond "entries come in order, each once".
 
+pub mod balance;
 pub mod invariants;
 pub mod meta;
 pub mod oracle;

@@ -7,7 +7,7 @@
 //! | file | idea |
 //! |---|---|
 //! | `apply` | the switch: from an entry to its effects |
-//! | `register_node`, `create_table`, `create_branch`, `drop_table`, `extend_window`, `issue_clients`, `set_replicas`, `set_cluster`, `create_pin`, `renew_pin`, `release_pin`, `sweep_pins`, `move_replica`, `settle_replicas`, `set_node_state` | one command each |
+//! | `register_node`, `create_table`, `create_branch`, `drop_table`, `extend_window`, `issue_clients`, `set_replicas`, `set_cluster`, `set_balance`, `create_pin`, `renew_pin`, `release_pin`, `sweep_pins`, `move_replica`, `settle_replicas`, `set_node_state` | one command each |
 //! | `command`, `outcome` | what goes in and what comes out, with their bytes in `codec` |
 //! | `catalog` | nodes, tables and shards, with the lookups that a router needs |
 //! | `branches` | which table continues which, and whose groups its shards ride in |
@@ -38,6 +38,7 @@ mod register_node;
 mod release_pin;
 mod renew_pin;
 mod rows;
+mod set_balance;
 mod set_cluster;
 mod set_node_state;
 mod set_replicas;

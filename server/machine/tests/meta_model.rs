@@ -173,6 +173,7 @@ impl Model {
                 self.floor = self.floor.max(floor);
                 Ok(MetaOutcome::Swept { floor: self.floor, gone })
             }
+            MetaCommand::SetBalance { .. } => Ok(MetaOutcome::Done),
             MetaCommand::SetCluster { replicas: 0 } => Err(ErrorKind::Invalid),
             MetaCommand::SetCluster { replicas } => {
                 self.replicas = Some(replicas);
@@ -539,6 +540,7 @@ fn command() -> impl Strategy<Value = MetaCommand> {
             replicas,
         }),
         1 => (0u32..4).prop_map(|replicas| MetaCommand::SetCluster { replicas }),
+        1 => any::<bool>().prop_map(|on| MetaCommand::SetBalance { on }),
         10 => pin_command(),
     ]
 }

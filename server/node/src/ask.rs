@@ -10,6 +10,7 @@ use lentic_machine::oracle::Ticks;
 use lentic_types::codec::{DecodeError, Reader, put_bytes, put_varint};
 use lentic_types::{Index, KeyRange, NodeId, ShardId, TableId, Version};
 
+use crate::balance::Report;
 use crate::disk::Pace;
 use crate::meta::pins::PinList;
 use crate::shard::resolved::Settled;
@@ -31,6 +32,10 @@ pub(crate) enum Question {
     Pins { table: TableId, range: KeyRange, wanted: Version },
     /// How far shards are resolved that the node leads.
     Settled { shards: Vec<ShardId> },
+    /// What the asker leads.
+    Led(Report),
+    /// Asks a shard's leader to hand it over.
+    HandOver { shard: ShardId, to: NodeId },
 }
 
 /// The answer to a question.
@@ -84,6 +89,19 @@ impl Question {
                 put_varint(&mut out, shards.len() as u64);
                 shards.iter().for_each(|shard| put_varint(&mut out, shard.0));
             }
+            Self::Led(Report { is_slow, led }) => {
+                out.extend_from_slice(&[50, u8::from(*is_slow)]);
+                put_varint(&mut out, led.len() as u64);
+                for (shard, work) in led {
+                    put_varint(&mut out, shard.0);
+                    put_varint(&mut out, *work);
+                }
+            }
+            Self::HandOver { shard, to } => {
+                out.push(51);
+                put_varint(&mut out, shard.0);
+                put_varint(&mut out, to.0);
+            }
         }
         out.into()
     }
@@ -113,6 +131,13 @@ impl Question {
                 let shard = |reader: &mut Reader<'_>| reader.varint("shard").map(ShardId);
                 Self::Settled { shards: (0..count).map(|_| shard(&mut reader)).collect::<Result<_, _>>()? }
             }
+            50 => {
+                let (is_slow, count) = (reader.bool("slow")?, reader.count(2, "shards")?);
+                let one = |reader: &mut Reader<'_>| Ok((ShardId(reader.varint("shard")?), reader.varint("work")?));
+                let led = (0..count).map(|_| one(&mut reader)).collect::<Result<_, DecodeError>>()?;
+                Self::Led(Report { is_slow, led })
+            }
+            51 => Self::HandOver { shard: ShardId(reader.varint("shard")?), to: NodeId(reader.varint("node")?) },
             tag => return Err(DecodeError::UnknownTag { field: "question", tag }),
         };
         reader.finish("question")?;
@@ -235,6 +260,9 @@ mod tests {
             Question::Pins { table: TableId(7), range: KeyRange::all(), wanted: Version(300) },
             Question::Pins { table: TableId(7), range: KeyRange::new("a", Some("c")).unwrap(), wanted: Version::ZERO },
             Question::Settled { shards: vec![ShardId(3), ShardId(u64::MAX)] },
+            Question::Led(Report::default()),
+            Question::Led(Report { is_slow: true, led: vec![(ShardId(3), u64::MAX), (ShardId(4), 0)] }),
+            Question::HandOver { shard: ShardId(3), to: NodeId(2) },
         ];
         for question in questions {
             assert_eq!(Question::decode(&question.encode()).unwrap(), question);

@@ -11,6 +11,7 @@
 
 mod addresses;
 mod ask;
+mod balance;
 mod convert;
 mod disk;
 mod failure;

@@ -28,6 +28,12 @@ impl<S: Portable> Node<S> {
                 "Shards that this node leads and takes requests for.",
                 u64::from(self.gateway.shards.leading()),
             ),
+            Metric {
+                name: "lentic_node_balance_handovers_count",
+                help: "Shards handed over so that all nodes lead as much.",
+                kind: MetricKind::Counter,
+                value: self.gateway.balance.handed_over(),
+            },
             gauge(
                 "lentic_node_faults_count",
                 "Groups that have stopped on this node and need a person.",

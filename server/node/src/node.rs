@@ -23,6 +23,7 @@ use tracing::info;
 
 use crate::addresses::Addresses;
 use crate::ask::{Answer, Question};
+use crate::balance::{self, Balance};
 use crate::disk::{self, Disk};
 use crate::failure::StoreFailure;
 use crate::gateway::{Budget, Calls, Forwarder, Gateway, Guarded, Routes};
@@ -150,9 +151,11 @@ impl<S: Portable> Node<S> {
         // Whatever callers of unary calls do not read, half of the room is left for pipes.
         let calls = Calls::new(budget.part(options.answer_bytes_max / 2), options.caller_answer_bytes_max);
         let txns = Arc::new(Txns::default());
-        let gateway = Gateway { shards, meta, routes, forwarder, budget, calls, txns, disk, options };
+        let balance = Arc::new(Balance::default());
+        let gateway = Gateway { shards, meta, routes, forwarder, budget, calls, txns, disk, balance, options };
         let (meta, shards) = (Arc::downgrade(&gateway.meta), Arc::downgrade(&gateway.shards));
-        host.on_ask(Arc::new(Answers { meta, shards, disk: Arc::clone(&gateway.disk) }));
+        let (disk, balance) = (Arc::clone(&gateway.disk), Arc::clone(&gateway.balance));
+        host.on_ask(Arc::new(Answers { meta, shards, disk, balance }));
         let hurries = gateway.clone();
         spawn(async move { txn::hurry(&hurries, wants).await });
         upkeep::start(&gateway, upkeep::Registration { identity, address, http_address });
@@ -288,6 +291,7 @@ struct Answers<S: Portable> {
     meta: Weak<MetaService<S>>,
     shards: Weak<Shards<S>>,
     disk: Arc<Disk>,
+    balance: Arc<Balance>,
 }
 
 /// How long a question for a newer catalog waits for one.
@@ -295,7 +299,8 @@ const CATALOG_WAIT: Duration = Duration::from_millis(400);
 
 impl<S: Portable> lentic_raft::Answer for Answers<S> {
     fn answer(&self, from: NodeId, question: Bytes) -> BoxFuture<'static, Result<Bytes, String>> {
-        let (meta, shards, disk) = (self.meta.upgrade(), self.shards.upgrade(), Arc::clone(&self.disk));
+        let (meta, shards) = (self.meta.upgrade(), self.shards.upgrade());
+        let (disk, balance) = (Arc::clone(&self.disk), Arc::clone(&self.balance));
         Box::pin(async move {
             let (meta, shards) = meta.zip(shards).ok_or_else(|| "this node is stopping; ask another".to_owned())?;
             let question = Question::decode(&question).map_err(|error| error.to_string())?;
@@ -305,10 +310,15 @@ impl<S: Portable> lentic_raft::Answer for Answers<S> {
                     Err(not_here) => Answer::NotLeader(not_here.0),
                 },
                 Question::Pace => Answer::Pace(disk.pace()),
+                Question::HandOver { shard, to } => balance::hand_over(&shards, &balance, shard, to).await,
                 Question::Settled { shards: asked } => Answer::Settled(hear::settled(&shards, &asked).await),
                 // Only the leader answers, and only a replica of the group says who that is: what nodes have from each
                 // other goes round in circles.
-                Question::Alive { .. } | Question::Nodes | Question::Catalog { .. } | Question::Pins { .. }
+                Question::Alive { .. }
+                | Question::Nodes
+                | Question::Catalog { .. }
+                | Question::Pins { .. }
+                | Question::Led(_)
                     if !meta.leads() =>
                 {
                     Answer::NotLeader(meta.leader_by_replica())
@@ -318,6 +328,10 @@ impl<S: Portable> lentic_raft::Answer for Answers<S> {
                     Answer::Done
                 }
                 Question::Pins { table, range, wanted } => Answer::Pins(meta.own_pins_of(table, &range, wanted).await),
+                Question::Led(report) => {
+                    balance.hear(meta.group.watch().borrow().term, from, report);
+                    Answer::Done
+                }
                 Question::Nodes => Answer::Nodes(meta.alive().into_iter().collect()),
                 Question::Catalog { newer_than } => {
                     let mut catalog = meta.catalog.subscribe();

@@ -50,6 +50,9 @@ pub struct NodeOptions {
     pub pin_grace: Duration,
     /// How many nodes the meta group has, if there are so many: 1, 3 or 5.
     pub meta_replicas: usize,
+    /// How often it is looked at who leads what, and shards are handed over so that all nodes lead as many. Zero: never.
+    /// Short: leaders move for what passes. Long: after a restart one node leads much for so long.
+    pub balance_every: Duration,
     /// The memo of newest records of a shard.
     pub heads: HeadsOptions,
 }
@@ -75,6 +78,7 @@ impl Default for NodeOptions {
             history_every: Duration::from_secs(5),
             pin_grace: Duration::from_secs(10),
             meta_replicas: 3,
+            balance_every: Duration::from_secs(5),
             heads: HeadsOptions::default(),
         }
     }

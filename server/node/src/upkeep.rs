@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, error, info, warn};
 
 use crate::ask::{Answer, Question};
+use crate::balance;
 use crate::disk;
 use crate::gateway::Gateway;
 use crate::meta::service::MetaService;
@@ -60,6 +61,8 @@ pub(crate) fn start<S: Portable>(gateway: &Gateway<S>, registration: Registratio
     spawn(async move { shard::hear::keep(&hears).await });
     let txns = gateway.clone();
     spawn(async move { txn::sweep(&txns).await });
+    let leaders = gateway.clone();
+    spawn(async move { balance::keep(&leaders).await });
     let disk = gateway.clone();
     // It ends with the log, and whoever runs the node is told of that by the log.
     spawn(async move { disk::watch(&disk).await });

@@ -1,5 +1,6 @@
 //! The commands that ask a cluster one thing: one file each, with its arguments and its answer.
 
+mod balance;
 mod delete;
 mod delete_range;
 mod diff;
@@ -18,6 +19,7 @@ mod txn;
 mod version;
 mod written;
 
+pub(crate) use balance::BalanceCommand;
 pub(crate) use delete::DeleteArgs;
 pub(crate) use delete_range::DeleteRangeArgs;
 pub(crate) use diff::DiffArgs;

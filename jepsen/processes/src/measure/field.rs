@@ -55,6 +55,8 @@ impl Field {
         let admin = cluster.client(options.clone()).await;
         let table = TableOptions { shards, ..TableOptions::default() };
         admin.create_table(TABLE, table).await.expect("the table is made");
+        // Who leads what is a part of each measure.
+        admin.set_balance(false).await.expect("the balance of leaders is switched off");
         cluster.well("the leaders of a new table").await;
         let client = cluster.client(options).await;
         let policy = Policy::Tolerant { serves_within: SERVES_WITHIN };

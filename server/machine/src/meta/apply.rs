@@ -8,7 +8,7 @@ use super::outcome::{MetaOutcome, MetaRefusal};
 use super::state::{Change, Meta};
 use super::{
     create_branch, create_pin, create_table, drop_table, extend_window, issue_clients, move_replica, register_node,
-    release_pin, renew_pin, set_cluster, set_node_state, set_replicas, settle_replicas, sweep_pins,
+    release_pin, renew_pin, set_balance, set_cluster, set_node_state, set_replicas, settle_replicas, sweep_pins,
 };
 use crate::invariants;
 use crate::shard::Fatal;
@@ -74,6 +74,7 @@ impl Meta {
             }
             MetaCommand::SetNodeState { node, state } => set_node_state::apply(self, *node, *state, change),
             MetaCommand::SetCluster { replicas } => set_cluster::apply(self, *replicas, change),
+            MetaCommand::SetBalance { on } => set_balance::apply(self, *on, change),
             MetaCommand::CreatePin { pin, lease_ms } => create_pin::apply(self, pin, *lease_ms, change),
             MetaCommand::RenewPin { pin, now, lease_ms } => renew_pin::apply(self, *pin, *now, *lease_ms, change),
             MetaCommand::ReleasePin { pin } => release_pin::apply(self, *pin, change),

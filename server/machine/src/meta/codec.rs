@@ -13,6 +13,7 @@
 //!            09 pin-id version lease-ms                                        renew pin
 //!            0a pin-id                                                         release pin
 //!            0b version floor                                                  sweep pins
+//!            3a 00 | 01                                                         set balance: off, on
 //!            10 name parent-name version version nonce (16 bytes)              create branch: its version, and a tick
 //!            34 shard epoch from to                                            move replica; from 0: none
 //!            35 shard epoch revision                                           settle replicas
@@ -92,6 +93,7 @@ impl MetaCommand {
             Self::RenewPin { pin, now, lease_ms } => put_numbers(&mut out, 0x09, &[pin.0, now.0, *lease_ms]),
             Self::ReleasePin { pin } => put_numbers(&mut out, 0x0a, &[pin.0]),
             Self::SweepPins { now, floor } => put_numbers(&mut out, 0x0b, &[now.0, floor.0]),
+            Self::SetBalance { on } => out.extend_from_slice(&[0x3a, u8::from(*on)]),
             Self::CreateBranch { name, of, version, now, nonce } => {
                 out.push(0x10);
                 put_bytes(&mut out, name.as_bytes());
@@ -149,6 +151,7 @@ impl MetaCommand {
                 now: Version(reader.varint("time of sweep")?),
                 floor: Version(reader.varint("floor of pins")?),
             },
+            0x3a => Self::SetBalance { on: reader.bool("balance")? },
             0x10 => Self::CreateBranch {
                 name: text(reader, "table name")?,
                 of: text(reader, "name of parent")?,

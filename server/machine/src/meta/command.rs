@@ -101,6 +101,11 @@ pub enum MetaCommand {
         /// How many replicas a shard has if its table does not say.
         replicas: u32,
     },
+    /// Says whether leaders are balanced over the nodes. Sent again: no effect.
+    SetBalance {
+        /// Whether they are.
+        on: bool,
+    },
     /// Keeps a version of tables or ranges from GC, under a name. Sent again with the same nonce: the same pin, unless it is
     /// gone meanwhile; then another is made, or refused because its version is too old.
     CreatePin {

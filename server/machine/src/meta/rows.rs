@@ -6,6 +6,7 @@
 //! 02                              next node, next table, next shard, next client
 //! 03                              end of the oracle's window
 //! 04                              revision of pins, floor, pins given
+//! 05                              nothing: there while leaders are not balanced
 //! 10 node (u64)                   address http-address incarnation (16 bytes)
 //! 11 table (u32)                  name options
 //! 12 shard (u64)                  table epoch range n node*
@@ -35,17 +36,36 @@ use crate::shard::{decode_range, encode_range};
 /// One row of the state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Row {
-    Cluster { cluster: ClusterId, revision: u64, replicas: u32 },
+    Cluster {
+        cluster: ClusterId,
+        revision: u64,
+        replicas: u32,
+    },
     Counters(Counters),
     Window(Version),
-    Pins { revision: u64, floor: Version, given: u64 },
+    Pins {
+        revision: u64,
+        floor: Version,
+        given: u64,
+    },
+    /// Leaders are not balanced.
+    Unbalanced,
     Node(Node),
     Table(Table),
     Shard(ShardPlace),
     Pin(Pin),
-    Branch { branch: TableId, origin: Origin },
-    Shape { shard: ShardId, shape: Shape },
-    State { node: NodeId, state: NodeState },
+    Branch {
+        branch: TableId,
+        origin: Origin,
+    },
+    Shape {
+        shard: ShardId,
+        shape: Shape,
+    },
+    State {
+        node: NodeId,
+        state: NodeState,
+    },
 }
 
 impl Row {
@@ -68,6 +88,7 @@ impl Row {
                 put_varint(&mut value, end.0);
                 key(0x03, &[])
             }
+            Self::Unbalanced => unbalanced_key(),
             Self::Node(node) => {
                 node.encode(&mut value);
                 key(0x10, &node.node.0.to_be_bytes())
@@ -120,6 +141,7 @@ impl Row {
                 client: counter(&mut reader, "next client")?,
             }),
             0x03 => Self::Window(Version(reader.varint("end of window")?)),
+            0x05 => Self::Unbalanced,
             0x10 => Self::Node(Node::decode(NodeId(name.u64_be("node")?), &mut reader)?),
             0x11 => Self::Table(Table::decode(TableId(name.u32_be("table")?), &mut reader)?),
             0x12 => Self::Shard(ShardPlace::decode(ShardId(name.u64_be("shard")?), &mut reader)?),
@@ -146,6 +168,10 @@ impl Row {
 /// The key of the row that every meta group has from its creation on.
 pub(super) fn cluster_key() -> Vec<u8> {
     key(0x01, &[])
+}
+
+pub(super) fn unbalanced_key() -> Vec<u8> {
+    key(0x05, &[])
 }
 
 pub(super) fn table_key(table: TableId) -> Vec<u8> {

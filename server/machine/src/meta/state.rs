@@ -42,6 +42,7 @@ pub struct Meta {
     pub(super) counters: Counters,
     pub(super) window_end: Version,
     pub(super) pins: Arc<Pins>,
+    pub(super) is_balanced: bool,
     pub(super) applied: Index,
 }
 
@@ -72,7 +73,7 @@ impl Meta {
         }
         let damaged = |reason: &str| StoreError::damaged(Family::Sys, &rows::cluster_key(), reason);
         let (mut catalog, mut counters, mut window) = (Catalog::new(ClusterId::default()), None, None);
-        let (mut head, mut pins) = (None, Pins::default());
+        let (mut head, mut pins, mut is_balanced) = (None, Pins::default(), true);
         for row in rows {
             match row {
                 Row::Cluster { cluster, revision, replicas } => head = Some((cluster, revision, replicas)),
@@ -85,6 +86,7 @@ impl Meta {
                     (pins.revision, pins.floor, pins.given) = (revision, floor, given);
                 }
                 Row::Pin(pin) => pins.put(pin),
+                Row::Unbalanced => is_balanced = false,
                 Row::Branch { branch, origin } => catalog.put_origin(branch, origin),
                 // Their keys are above those of what they are of.
                 Row::Shape { shard, shape } => match catalog.shards.get(&shard).cloned() {
@@ -104,7 +106,8 @@ impl Meta {
         catalog.check().map_err(damaged)?;
         pins.check().map_err(damaged)?;
         let applied = sys::applied(view, GROUP)?;
-        let meta = Self { catalog: Arc::new(catalog), counters, window_end, pins: Arc::new(pins), applied };
+        let (catalog, pins) = (Arc::new(catalog), Arc::new(pins));
+        let meta = Self { catalog, counters, window_end, pins, is_balanced, applied };
         if !crate::invariants::ids_are_below_counters(&meta) {
             return Err(damaged("an id is at or above the next one to be given"));
         }
@@ -139,6 +142,12 @@ impl Meta {
         Arc::clone(&self.pins)
     }
 
+    /// Whether leaders are balanced over the nodes: until somebody says that they shall not be.
+    #[must_use]
+    pub const fn is_balanced(&self) -> bool {
+        self.is_balanced
+    }
+
     /// The last entry applied.
     #[must_use]
     pub const fn applied(&self) -> Index {
@@ -153,6 +162,14 @@ impl Meta {
     pub(super) fn put_window(&mut self, end: Version, change: &mut Change) {
         self.window_end = end;
         Row::Window(end).put(&mut change.batch);
+    }
+
+    pub(super) fn set_balanced(&mut self, on: bool, change: &mut Change) {
+        self.is_balanced = on;
+        match on {
+            true => change.batch.delete(Family::Sys, &rows::unbalanced_key()),
+            false => Row::Unbalanced.put(&mut change.batch),
+        }
     }
 
     pub(super) fn put_node(&mut self, node: Node, change: &mut Change) {

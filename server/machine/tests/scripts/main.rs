@@ -58,7 +58,7 @@ scripts! {
     errors { fatal limits shape txns }
     merge { after_rollback fold too_large wrong_kind }
     meta {
-        branches branches_refused create_table create_table_refused drop_table entries extend_window issue_clients moves node_state pins pins_refused register_node
+        balance branches branches_refused create_table create_table_refused drop_table entries extend_window issue_clients moves node_state pins pins_refused register_node
         set_cluster set_replicas
     }
     oracle { clocks first garbage idle leaders stopped window }

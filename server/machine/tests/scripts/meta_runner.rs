@@ -12,6 +12,7 @@
 //! move 2 from=1 to=3 epoch=1 revision=8
 //! settle 2 revision=8
 //! node 2 draining
+//! balance off
 //! pin NAME 1/2 at=5 now=6 lease=100 nonce=x owner=job
 //! pin NAME 1 at=5 range=a..c
 //! renew 1 now=5 lease=100
@@ -132,6 +133,9 @@ pub(crate) enum Command {
         #[arg(key)]
         replicas: u32,
     },
+
+    /// Switches the balance of leaders.
+    Balance { switch: String },
 
     /// Creates a pin of tables; nonces are padded with zeros, and the name is the nonce if there is none.
     Pin {
@@ -419,6 +423,7 @@ impl goldenscript::Runner for MetaRunner {
                 self.propose(&MetaCommand::SetNodeState { node: NodeId(*node), state })
             }
             Command::Cluster { replicas } => self.propose(&MetaCommand::SetCluster { replicas: *replicas }),
+            Command::Balance { switch } => self.propose(&MetaCommand::SetBalance { on: switch == "on" }),
             Command::Pin { name, tables, at, now, lease, nonce, owner, range } => {
                 let name = filled(name);
                 let (mut padded, own) = ([0; 16], nonce.as_ref().unwrap_or(&name).as_bytes());
@@ -461,7 +466,8 @@ impl goldenscript::Runner for MetaRunner {
             Command::State => {
                 let (meta, next) = (self.meta()?, self.meta()?.counters());
                 let ids = format!("n{}, t{}, s{}, c{}", next.node, next.table, next.shard, next.client);
-                Ok(format!("applied {}, window {}, next {ids}\n", meta.applied(), version(meta.window_end())))
+                let balance = if meta.is_balanced() { "" } else { ", leaders stay" };
+                Ok(format!("applied {}, window {}, next {ids}{balance}\n", meta.applied(), version(meta.window_end())))
             }
             Command::Find { name, key } => {
                 let catalog = self.meta()?.catalog();

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep};
 use super::Gateway;
 use super::forward::Lane;
 use super::pipe::Caller;
+use crate::balance;
 use crate::failure;
 use crate::ticks::last_of;
 
@@ -168,10 +169,21 @@ impl<S: Portable> Gateway<S> {
             }
             Request::DropPin(request) => Response::DropPin(self.drop_pin(request).await?),
             Request::RenewPin(request) => Response::RenewPin(self.renew_pin(request).await?),
+            Request::Balance(request) => Response::Balance(self.balance(&request).await?),
             Request::IssueClient(_) => Response::IssueClient(self.issue_client().await?),
             Request::Join(request) => Response::Join(self.join(request).await?),
             _ => return Err(failure::internal("this is no question for the meta group")),
         })
+    }
+
+    /// Switches the balance of leaders, if it is asked for; whether it is on, and what comes next.
+    async fn balance(&self, request: &v1::BalanceRequest) -> Result<v1::BalanceResponse, Failure> {
+        if let Some(on) = request.on {
+            self.meta.propose(&MetaCommand::SetBalance { on }).await?;
+        } else {
+            self.meta.confirm().await?;
+        }
+        balance::shown(self)
     }
 
     async fn issue_client(&self) -> Result<v1::IssueClientResponse, Failure> {

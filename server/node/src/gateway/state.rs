@@ -8,6 +8,7 @@ use super::answers::Budget;
 use super::calls::Calls;
 use super::forward::Forwarder;
 use super::routes::Routes;
+use crate::balance::Balance;
 use crate::disk::Disk;
 use crate::meta::service::MetaService;
 use crate::options::NodeOptions;
@@ -24,6 +25,7 @@ pub(crate) struct Gateway<S: Portable> {
     pub(crate) calls: Arc<Calls>,
     pub(crate) txns: Arc<Txns>,
     pub(crate) disk: Arc<Disk>,
+    pub(crate) balance: Arc<Balance>,
     pub(crate) options: NodeOptions,
 }
 
@@ -38,6 +40,7 @@ impl<S: Portable> Clone for Gateway<S> {
             calls: Arc::clone(&self.calls),
             txns: Arc::clone(&self.txns),
             disk: Arc::clone(&self.disk),
+            balance: Arc::clone(&self.balance),
             options: self.options,
         }
     }

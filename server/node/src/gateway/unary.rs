@@ -186,5 +186,6 @@ ask_anyone! { v1::cluster_server::Cluster:
     issue_client(v1::IssueClientRequest) -> v1::IssueClientResponse as IssueClient;
     now(v1::NowRequest) -> v1::NowResponse as Now;
     transfer_leader(v1::TransferLeaderRequest) -> v1::TransferLeaderResponse as TransferLeader;
+    balance(v1::BalanceRequest) -> v1::BalanceResponse as Balance;
     join(v1::JoinRequest) -> v1::JoinResponse as Join;
 }

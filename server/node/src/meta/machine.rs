@@ -19,11 +19,17 @@ pub(crate) struct Shown {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) window_end: Version,
     pub(crate) pins: Arc<Pins>,
+    pub(crate) is_balanced: bool,
 }
 
 impl Shown {
     fn of(meta: &Meta) -> Self {
-        Self { catalog: meta.catalog(), window_end: meta.window_end(), pins: meta.pins() }
+        Self {
+            catalog: meta.catalog(),
+            window_end: meta.window_end(),
+            pins: meta.pins(),
+            is_balanced: meta.is_balanced(),
+        }
     }
 }
 

@@ -84,6 +84,11 @@ impl<S: Portable> MetaService<S> {
         Arc::clone(&self.shown.borrow().pins)
     }
 
+    /// Whether leaders are balanced, as this node's own replica has it.
+    pub(crate) fn is_balanced(&self) -> bool {
+        self.shown.borrow().is_balanced
+    }
+
     /// Who leads the meta group, as far as this node knows.
     pub(crate) fn leader(&self) -> Option<NodeId> {
         self.leader_by_replica()

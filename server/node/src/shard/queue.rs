@@ -1,6 +1,7 @@
 //! What waits for a shard's proposer: bounded in bytes, refused beyond.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -106,6 +107,8 @@ pub(crate) struct QueueLimits {
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     state: Mutex<State>,
+    /// Operations that have come to the shard, reads among them.
+    work: AtomicU64,
     filled: Notify,
 }
 
@@ -170,6 +173,7 @@ impl Queue {
         if !state.open {
             return Err(Box::new((proposal, Refused::NotLeader)));
         }
+        self.count(proposal.cost.operations);
         let is_ending = proposal.action.is_ending();
         // One request of any size is taken when nothing waits.
         if !is_ending && state.bytes > 0 && state.bytes + proposal.cost.bytes > limits.waiting_bytes_max {
@@ -187,6 +191,16 @@ impl Queue {
         drop(state);
         self.filled.notify_one();
         Ok(())
+    }
+
+    /// Counts operations that come to the shard.
+    pub(crate) fn count(&self, operations: usize) {
+        self.work.fetch_add(operations as u64, Ordering::Relaxed);
+    }
+
+    /// How many have come.
+    pub(crate) fn work(&self) -> u64 {
+        self.work.load(Ordering::Relaxed)
     }
 
     /// Takes back a request that was blocked, or gives it back.

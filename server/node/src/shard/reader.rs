@@ -100,6 +100,7 @@ impl<S: Portable> Reader<S> {
 
     /// Queues a read of the newest value; all that wait share a round.
     pub(crate) fn get(&self, read: PointRead) {
+        self.at.queue.count(1);
         if let Err(error) = self.newest.try_send(read) {
             let read = error.into_inner();
             (read.reply)(Err(failure::throttled("too many reads wait for this shard; send again", 10)));
@@ -115,6 +116,7 @@ impl<S: Portable> Reader<S> {
         from: ReadFrom,
     ) -> Result<Vec<Option<Found>>, Failure> {
         let place = &self.at;
+        place.queue.count(keys.len());
         let seen = place.stand(at, from, |locked| locked.holds(&keys, at)).await?;
         let rules = place.rules(epoch, at)?;
         if !keys.iter().all(|key| rules.descriptor.range.contains(key)) {
@@ -175,6 +177,7 @@ impl<S: Portable> Reader<S> {
             .read(&rules, at, usize::MAX, |read, stats| read.scan(&*place.store, &range, direction, &limits, stats));
         place.rules(epoch, at)?;
         place.stands(seen)?;
+        place.queue.count(page.as_ref().map_or(1, |page| page.rows.len().max(1)));
         page
     }
 }

@@ -221,6 +221,11 @@ impl<S: Portable> Replica<S> {
         self.group.watch().borrow().clone()
     }
 
+    /// The operations that have come to it here.
+    pub(crate) fn work(&self) -> u64 {
+        self.queue.work()
+    }
+
     /// Whether this node leads the shard and takes requests.
     pub(crate) fn serves(&self) -> bool {
         self.queue.is_open()

@@ -97,6 +97,10 @@ section! {
         /// Memory of each shard for the newest records of hot keys, in bytes. Too small: merges into many hot keys
         /// read the store each time.
         pub heads_bytes_max: u64 = 8 << 20,
+        /// How often it is looked at which node leads which shards, and some are handed over so that all lead as much, in
+        /// milliseconds; 0: never. The node that leads the meta group looks. Too short: leaders move for what passes. Too
+        /// long: after a restart one node leads much for so long.
+        pub balance_ms: u64 = 5_000,
     }
 }
 

@@ -69,6 +69,7 @@ impl World {
             Asked::History(history) => self.history(node, &history.table),
             Asked::Step(_) => Err(Failure::invalid("steps are for nodes")),
             Asked::Join(_) => Err(Failure::invalid("a client does not join")),
+            Asked::Balance(_) => Err(Failure::invalid("this cluster has no balance")),
             Asked::TransferLeader(transfer) => self.transfer(node, &transfer),
             Asked::Write(write) => {
                 self.at_shard(node, &write.table, write.route, &first_key(&write)).and_then(|id| self.write(id, write))

@@ -199,6 +199,7 @@ impl World {
             Request::Status(_) => "status",
             Request::TransferLeader(_) => "transfer",
             Request::Join(_) => "join",
+            Request::Balance(_) => "balance",
             Request::Transact(_) => "transact",
             Request::Take(_) => "take",
             Request::Release(_) => "release",

@@ -64,6 +64,7 @@ fn golden_bytes_of_commands() {
             b"\x01\x06\x02\x01\x02\x03\x01",
         ),
         (MetaCommand::SetCluster { replicas: 5 }, b"\x01\x07\x05"),
+        (MetaCommand::SetBalance { on: true }, b"\x01\x3a\x01"),
         (
             MetaCommand::CreatePin { pin: snapshot(), lease_ms: 300 },
             b"\x01\x08\x01\x01s\x01o0123456789abcdef\x01\x07\x00\x00\xac\x02\x05\x00\xac\x02",
@@ -259,6 +260,7 @@ fn command() -> impl Strategy<Value = MetaCommand> {
             revision,
         }),
         (number(), state()).prop_map(|(node, state)| MetaCommand::SetNodeState { node: NodeId(node), state }),
+        any::<bool>().prop_map(|on| MetaCommand::SetBalance { on }),
         (pin(), number()).prop_map(|(pin, lease_ms)| MetaCommand::CreatePin { pin, lease_ms }),
         (number(), number(), number()).prop_map(|(pin, now, lease_ms)| MetaCommand::RenewPin {
             pin: PinId(pin),

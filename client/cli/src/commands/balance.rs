@@ -1,0 +1,119 @@
+//! `lentic balance`
+
+use clap::{Args, Subcommand};
+use lentic_client::{Balance, HandOver};
+use serde::Serialize;
+
+use crate::ending::Ending;
+use crate::output::{Align, Answer, Table};
+use crate::session::{Outcome, Session};
+use crate::text::Span;
+
+/// Spread leaders over the nodes, or leave them where they are
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum BalanceCommand {
+    /// Spread leaders by number and by work, from now on; this is so in a new cluster
+    On(SwitchArgs),
+    /// Leave leaders where they are, until it is switched on again
+    Off(SwitchArgs),
+    /// Show whether it is on, and which shards would be handed over next
+    Status(SwitchArgs),
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct SwitchArgs {}
+
+impl BalanceCommand {
+    pub(crate) async fn run(&self, session: &mut Session) -> Outcome {
+        let client = session.client().await?;
+        let balance = match self {
+            Self::On(_) => client.set_balance(true).await?,
+            Self::Off(_) => client.set_balance(false).await?,
+            Self::Status(_) => client.balance().await?,
+        };
+        session.printer.answer(&Shown::from(balance))?;
+        Ok(Ending::Done)
+    }
+}
+
+#[derive(Serialize)]
+struct Shown {
+    on: bool,
+    /// How often it is looked at; `None`: never.
+    every_ms: Option<u64>,
+    plan: Vec<Step>,
+}
+
+#[derive(Serialize)]
+struct Step {
+    shard: u64,
+    from: u64,
+    to: u64,
+}
+
+impl From<Balance> for Shown {
+    fn from(Balance { is_on, every, steps }: Balance) -> Self {
+        let every_ms = every.map(|every| u64::try_from(every.as_millis()).unwrap_or(u64::MAX));
+        let step = |HandOver { shard, from, to }| Step { shard: shard.0, from: from.0, to: to.0 };
+        Self { on: is_on, every_ms, plan: steps.into_iter().map(step).collect() }
+    }
+}
+
+impl Answer for Shown {
+    fn human(&self) -> String {
+        let mut text = match (self.on, self.every_ms) {
+            (true, Some(every_ms)) => format!("on: leaders are looked at every {}\n", Span::from_ms(every_ms)),
+            (true, None) => {
+                "on, but the configuration of the meta group's leader says never: shards.balance_ms is 0\n".into()
+            }
+            (false, _) => "off: leaders stay where they are\n".into(),
+        };
+        if self.plan.is_empty() {
+            return text + "nothing to hand over\n";
+        }
+        text += if self.on && self.every_ms.is_some() { "next, a few at a time:\n" } else { "would be handed over:\n" };
+        let mut table = Table::new(&["SHARD", "FROM", "TO"].map(|name| (name, Align::Left)));
+        for Step { shard, from, to } in &self.plan {
+            table.push(vec![format!("s{shard}"), format!("n{from}"), format!("n{to}")]);
+        }
+        text + &table.rendered()
+    }
+
+    /// `on` or `off` and the milliseconds between looks, 0 for never; then a line a step: shard, from, to.
+    fn plain(&self) -> Vec<Vec<String>> {
+        let switch = if self.on { "on" } else { "off" };
+        let head = vec![switch.to_owned(), self.every_ms.unwrap_or(0).to_string()];
+        let step = |step: &Step| [step.shard, step.from, step.to].map(|number| number.to_string()).to_vec();
+        [head].into_iter().chain(self.plan.iter().map(step)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use lentic_client::{NodeId, ShardId};
+
+    use super::*;
+    use crate::output::shapes_of;
+
+    #[test]
+    fn a_plan_is_shown() {
+        let steps = vec![HandOver { shard: ShardId(12), from: NodeId(1), to: NodeId(3) }];
+        let balance = Balance { is_on: true, every: Some(Duration::from_secs(5)), steps };
+        let [human, plain, json] = shapes_of(&Shown::from(balance));
+        assert_eq!(
+            human,
+            "on: leaders are looked at every 5s\nnext, a few at a time:\nSHARD  FROM  TO\ns12    n1    n3\n"
+        );
+        assert_eq!(plain, "on\t5000\n12\t1\t3\n");
+        assert_eq!(json, "{\"on\":true,\"every_ms\":5000,\"plan\":[{\"shard\":12,\"from\":1,\"to\":3}]}\n");
+    }
+
+    #[test]
+    fn off_is_said() {
+        let [human, plain, json] = shapes_of(&Shown::from(Balance { is_on: false, every: None, steps: vec![] }));
+        assert_eq!(human, "off: leaders stay where they are\nnothing to hand over\n");
+        assert_eq!((&*plain, &*json), ("off\t0\n", "{\"on\":false,\"every_ms\":null,\"plan\":[]}\n"));
+    }
+}
