@@ -63,8 +63,8 @@ fn handed_over(cluster: &Cluster) -> u64 {
 #[test]
 fn leaders_are_spread_and_stay_when_that_is_switched_off() {
     for seed in 1..=3 {
-        let outcome = run(seed, false, |dice, trace| async move {
-            let cluster = Cluster::start(&dice, trace, shape()).await;
+        let outcome = run(seed, false, move |dice, trace| async move {
+            let mut cluster = Cluster::start(&dice, trace, shape()).await;
             let client = cluster.client(Options::default());
             client.create_table("t", TableOptions { shards: SHARDS, ..TableOptions::default() }).await.expect("made");
             // Every shard gets its three replicas first.
