@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lentic_client::{Client, NodeId, Options, TableOptions};
-use lentic_node::NodeOptions;
+use lentic_node::{Node, NodeOptions};
 use lentic_runtime::spawn;
 use lentic_sim::{Cluster, Shape, run};
 use tokio::time::{Instant, sleep};
@@ -19,7 +19,7 @@ fn shape() -> Shape {
 /// How many shards each host leads.
 fn leads(cluster: &Cluster) -> Vec<usize> {
     let led = |host| {
-        let groups = cluster.node(host).map(|node| node.groups()).unwrap_or_default();
+        let groups = cluster.node(host).map(Node::groups).unwrap_or_default();
         groups.into_iter().filter(|(name, status)| name.starts_with("shard") && status.is_leader).count()
     };
     (0..HOSTS).map(led).collect()
@@ -54,7 +54,7 @@ async fn all_to(client: &Client, cluster: &Cluster, host: usize) {
 
 fn handed_over(cluster: &Cluster) -> u64 {
     let of = |host| {
-        let metrics = cluster.node(host).map(|node| node.metrics()).unwrap_or_default();
+        let metrics = cluster.node(host).map(Node::metrics).unwrap_or_default();
         metrics.iter().filter(|metric| metric.name == "lentic_node_balance_handovers_count").map(|it| it.value).sum()
     };
     (0..HOSTS).map(|host| -> u64 { of(host) }).sum()
