@@ -1,6 +1,6 @@
 //! `lentic balance`
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use lentic_client::{Balance, HandOver};
 use serde::Serialize;
 
@@ -10,26 +10,23 @@ use crate::session::{Outcome, Session};
 use crate::text::Span;
 
 /// Spread leaders over the nodes, or leave them where they are
-#[derive(Clone, Debug, Subcommand)]
+#[derive(Clone, Copy, Debug, Subcommand)]
 pub(crate) enum BalanceCommand {
     /// Spread leaders by number and by work, from now on; this is so in a new cluster
-    On(SwitchArgs),
+    On,
     /// Leave leaders where they are, until it is switched on again
-    Off(SwitchArgs),
+    Off,
     /// Show whether it is on, and which shards would be handed over next
-    Status(SwitchArgs),
+    Status,
 }
-
-#[derive(Clone, Copy, Debug, Args)]
-pub(crate) struct SwitchArgs {}
 
 impl BalanceCommand {
     pub(crate) async fn run(&self, session: &mut Session) -> Outcome {
         let client = session.client().await?;
         let balance = match self {
-            Self::On(_) => client.set_balance(true).await?,
-            Self::Off(_) => client.set_balance(false).await?,
-            Self::Status(_) => client.balance().await?,
+            Self::On => client.set_balance(true).await?,
+            Self::Off => client.set_balance(false).await?,
+            Self::Status => client.balance().await?,
         };
         session.printer.answer(&Shown::from(balance))?;
         Ok(Ending::Done)
