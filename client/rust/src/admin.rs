@@ -222,6 +222,48 @@ impl Client {
         }
     }
 
+    /// Says that a shard shall have a replica on node `to`, in place of the one on node `from`, or beside all that it has. It is
+    /// made so afterwards, while it is read and written; [`Self::status`] says when it is.
+    ///
+    /// # Errors
+    /// `Invalid` if `to` holds one or gets none, or `from` holds none; `Throttled` while the shard moves, or has no leader.
+    pub async fn move_replica(&self, shard: ShardId, from: Option<NodeId>, to: NodeId) -> Result<(), Error> {
+        let request = v1::MoveReplicaRequest { shard: shard.0, from: from.map_or(0, |node| node.0), to: to.0 };
+        match self.any(Request::MoveReplica(request), Effect::Writes).await? {
+            Response::MoveReplica(_) => Ok(()),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Says that a node shall be emptied, and gets nothing more.
+    ///
+    /// # Errors
+    /// `Invalid` if what it holds would have no place elsewhere.
+    pub async fn drain_node(&self, node: NodeId) -> Result<(), Error> {
+        self.set_node_state(node, v1::NodeState::Draining).await
+    }
+
+    /// Says that a node that was being emptied is used again.
+    pub async fn undrain_node(&self, node: NodeId) -> Result<(), Error> {
+        self.set_node_state(node, v1::NodeState::Active).await
+    }
+
+    /// Removes a node that holds nothing from the cluster, for good.
+    ///
+    /// # Errors
+    /// `InUse` as long as it holds something.
+    pub async fn remove_node(&self, node: NodeId) -> Result<(), Error> {
+        self.set_node_state(node, v1::NodeState::Removed).await
+    }
+
+    async fn set_node_state(&self, node: NodeId, state: v1::NodeState) -> Result<(), Error> {
+        let request = v1::SetNodeStateRequest { node: node.0, state: state.into() };
+        match self.any(Request::SetNodeState(request), Effect::Writes).await? {
+            Response::SetNodeState(_) => Ok(()),
+            _ => Err(unexpected()),
+        }
+    }
+
     async fn any(&self, request: Request, effect: Effect) -> Result<Response, Error> {
         call::any(self.core(), request, self.progress(effect)).await
     }

@@ -18,6 +18,7 @@ mod gateway;
 mod join;
 mod meta;
 mod metrics;
+mod moves;
 mod node;
 mod options;
 mod shard;

@@ -192,7 +192,7 @@ impl<S: Portable> Node<S> {
         if !catalog.nodes.contains_key(&self.id()) {
             reasons.push("the node is not registered with the cluster yet".to_owned());
         }
-        for place in catalog.shards_on(self.id()) {
+        for place in catalog.shards_on(self.id()).filter(|place| place.replicas.contains(&self.id())) {
             match self.gateway.shards.get(place.shard).map(|replica| replica.status()) {
                 None => reasons.push(format!("the replica of shard {} is not started", place.shard)),
                 Some(status) if status.leader.is_none() => {
@@ -304,11 +304,19 @@ impl<S: Portable> lentic_raft::Answer for Answers<S> {
                     Ok(ticks) => Answer::Ticks(ticks),
                     Err(not_here) => Answer::NotLeader(not_here.0),
                 },
+                Question::Member { shard } => match shards.get(shard).map(|replica| replica.status()) {
+                    Some(status) => Answer::Member { leads: status.is_leader, applied: status.applied },
+                    None => return Err(format!("there is no replica of shard {shard} here")),
+                },
                 Question::Pace => Answer::Pace(disk.pace()),
                 Question::Settled { shards: asked } => Answer::Settled(hear::settled(&shards, &asked).await),
                 // Only the leader answers, and only a replica of the group says who that is: what nodes have from each
                 // other goes round in circles.
-                Question::Alive { .. } | Question::Nodes | Question::Catalog { .. } | Question::Pins { .. }
+                Question::Alive { .. }
+                | Question::Nodes
+                | Question::Catalog { .. }
+                | Question::Pins { .. }
+                | Question::SettleReplicas { .. }
                     if !meta.leads() =>
                 {
                     Answer::NotLeader(meta.leader_by_replica())
@@ -318,6 +326,12 @@ impl<S: Portable> lentic_raft::Answer for Answers<S> {
                     Answer::Done
                 }
                 Question::Pins { table, range, wanted } => Answer::Pins(meta.own_pins_of(table, &range, wanted).await),
+                Question::SettleReplicas { shard, epoch, revision } => {
+                    match meta.settle(shard, epoch, revision).await {
+                        true => Answer::Done,
+                        false => return Err("the catalog has changed; look at it and decide again".to_owned()),
+                    }
+                }
                 Question::Nodes => Answer::Nodes(meta.alive().into_iter().collect()),
                 Question::Catalog { newer_than } => {
                     let mut catalog = meta.catalog.subscribe();

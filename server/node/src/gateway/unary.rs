@@ -186,5 +186,7 @@ ask_anyone! { v1::cluster_server::Cluster:
     issue_client(v1::IssueClientRequest) -> v1::IssueClientResponse as IssueClient;
     now(v1::NowRequest) -> v1::NowResponse as Now;
     transfer_leader(v1::TransferLeaderRequest) -> v1::TransferLeaderResponse as TransferLeader;
+    move_replica(v1::MoveReplicaRequest) -> v1::MoveReplicaResponse as MoveReplica;
+    set_node_state(v1::SetNodeStateRequest) -> v1::SetNodeStateResponse as SetNodeState;
     join(v1::JoinRequest) -> v1::JoinResponse as Join;
 }
