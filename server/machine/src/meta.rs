@@ -7,7 +7,7 @@
 //! | file | idea |
 //! |---|---|
 //! | `apply` | the switch: from an entry to its effects |
-//! | `register_node`, `create_table`, `create_branch`, `drop_table`, `extend_window`, `issue_clients`, `set_replicas`, `set_cluster`, `create_pin`, `renew_pin`, `release_pin`, `sweep_pins` | one command each |
+//! | `register_node`, `create_table`, `create_branch`, `drop_table`, `extend_window`, `issue_clients`, `set_replicas`, `set_cluster`, `begin_split`, `end_split`, `create_pin`, `renew_pin`, `release_pin`, `sweep_pins` | one command each |
 //! | `command`, `outcome` | what goes in and what comes out, with their bytes in `codec` |
 //! | `catalog` | nodes, tables and shards, with the lookups that a router needs |
 //! | `branches` | which table continues which, and whose groups its shards ride in |
@@ -16,9 +16,10 @@
 //! | `rows` | the bytes of the state in the store |
 //! | `state` | the replicated state, decoded: always what [`Meta::load`] would read from the store |
 //!
-//! Commands to come have their place beside these: removal of nodes, split and move.
+//! Commands to come have their place beside these: removal of nodes, and move.
 
 mod apply;
+mod begin_split;
 mod branches;
 mod catalog;
 mod codec;
@@ -27,6 +28,7 @@ mod create_branch;
 mod create_pin;
 mod create_table;
 mod drop_table;
+mod end_split;
 mod extend_window;
 mod issue_clients;
 mod name;

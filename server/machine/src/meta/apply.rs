@@ -7,7 +7,7 @@ use super::command::MetaCommand;
 use super::outcome::{MetaOutcome, MetaRefusal};
 use super::state::{Change, Meta};
 use super::{
-    create_branch, create_pin, create_table, drop_table, extend_window, issue_clients, register_node, release_pin,
+    begin_split, create_branch, create_pin, create_table, drop_table, end_split, extend_window, issue_clients, register_node, release_pin,
     renew_pin, set_cluster, set_replicas, sweep_pins,
 };
 use crate::invariants;
@@ -65,6 +65,10 @@ impl Meta {
             MetaCommand::IssueClients { count } => issue_clients::apply(self, *count, change),
             MetaCommand::SetReplicas { shard, epoch, replicas } => {
                 set_replicas::apply(self, *shard, *epoch, replicas, change)
+            }
+            MetaCommand::BeginSplit { shard, epoch, at } => begin_split::apply(self, *shard, *epoch, at, change),
+            MetaCommand::EndSplit { parent, child, epoch, born } => {
+                end_split::apply(self, (*parent, *child), *epoch, *born, change)
             }
             MetaCommand::SetCluster { replicas } => set_cluster::apply(self, *replicas, change),
             MetaCommand::CreatePin { pin, lease_ms } => create_pin::apply(self, pin, *lease_ms, change),

@@ -14,21 +14,25 @@
 //!            0a pin-id                                                         release pin
 //!            0b version floor                                                  sweep pins
 //!            10 name parent-name version version nonce (16 bytes)              create branch: its version, and a tick
+//!            30 shard epoch key                                                begin split
+//!            31 parent child epoch index                                       end split
 //! outcome    01 node                  02 table created              03 table n shard*        04 version (window)
 //!            05 first count           06 (done)                07 pin-id version        08 floor gone
+//!            09 shard (splitting)
 //!            10 reason (invalid)      11 reason (name)              12 name (no table)       13 name table (exists)
 //!            14 node (none)           15 node (other incarnation)   16 shard (none)          17 epoch
 //!            18 (no nodes)            19 of most (too many)         1a version (window too far)
 //!            1b name pin-id (exists)  1c pin-id (none)              1d version (too old)     1e version (ahead)
-//!            22 name branch (has one)   23 name (pin of branch)
+//!            22 name branch (has one)   23 name (pin of branch)   28 shard (shape changing)
 //! ```
 //!
 //! Tags and flags are one byte, numbers varints, names, addresses and reasons byte strings with their length; options are
 //! those of the [`rows`](super::rows). A decoder takes nothing on trust: unknown tags are refused, and counts are checked
 //! against the input before memory is asked for.
 
+use bytes::Bytes;
 use lentic_types::codec::{DecodeError, Reader, put_bytes, put_varint};
-use lentic_types::{ClientId, Epoch, NodeId, PinId, ShardId, TableId, Version};
+use lentic_types::{ClientId, Epoch, Index, NodeId, PinId, ShardId, TableId, Version};
 
 use super::command::MetaCommand;
 use super::options::TableOptions;
@@ -76,6 +80,13 @@ impl MetaCommand {
             Self::RenewPin { pin, now, lease_ms } => put_numbers(&mut out, 0x09, &[pin.0, now.0, *lease_ms]),
             Self::ReleasePin { pin } => put_numbers(&mut out, 0x0a, &[pin.0]),
             Self::SweepPins { now, floor } => put_numbers(&mut out, 0x0b, &[now.0, floor.0]),
+            Self::BeginSplit { shard, epoch, at } => {
+                put_numbers(&mut out, 0x30, &[shard.0, epoch.0]);
+                put_bytes(&mut out, at);
+            }
+            Self::EndSplit { parent, child, epoch, born } => {
+                put_numbers(&mut out, 0x31, &[parent.0, child.0, epoch.0, born.0]);
+            }
             Self::CreateBranch { name, of, version, now, nonce } => {
                 out.push(0x10);
                 put_bytes(&mut out, name.as_bytes());
@@ -120,6 +131,17 @@ impl MetaCommand {
                 shard: ShardId(reader.varint("shard")?),
                 epoch: Epoch(reader.varint("epoch")?),
                 replicas: decode_nodes(reader)?,
+            },
+            0x30 => Self::BeginSplit {
+                shard: ShardId(reader.varint("shard")?),
+                epoch: Epoch(reader.varint("epoch")?),
+                at: Bytes::copy_from_slice(reader.bytes("split key")?),
+            },
+            0x31 => Self::EndSplit {
+                parent: ShardId(reader.varint("parent")?),
+                child: ShardId(reader.varint("child")?),
+                epoch: Epoch(reader.varint("epoch")?),
+                born: Index(reader.varint("born")?),
             },
             0x07 => Self::SetCluster { replicas: narrow(reader, "replicas")? },
             0x08 => Self::CreatePin { pin: Pin::decode(PinId(0), reader)?, lease_ms: reader.varint("lease")? },
@@ -202,6 +224,7 @@ impl MetaOutcome {
             0x07 => {
                 Self::Pinned { pin: PinId(reader.varint("pin")?), version: Version(reader.varint("pinned version")?) }
             }
+            0x09 => Self::Splitting { child: ShardId(reader.varint("child")?) },
             0x08 => Self::Swept { floor: Version(reader.varint("floor of pins")?), gone: reader.varint("pins gone")? },
             tag => return Err(DecodeError::UnknownTag { field: "meta outcome", tag }),
         })
@@ -244,6 +267,7 @@ impl MetaRefusal {
                 put_bytes(out, branch.as_bytes());
             }
             Self::PinOfBranch { name } => put_text(0x23, name),
+            Self::ShapeChanging { shard } => put_numbers(out, 0x28, &[shard.0]),
         }
     }
 
@@ -274,6 +298,7 @@ impl MetaRefusal {
             0x1d => Self::PinTooOld { floor: Version(reader.varint("floor of pins")?) },
             0x1e => Self::VersionAhead { newest: Version(reader.varint("end of window")?) },
             0x22 => Self::HasBranch { name: text(reader, "table name")?, branch: text(reader, "name of branch")? },
+            0x28 => Self::ShapeChanging { shard: ShardId(reader.varint("shard")?) },
             0x23 => Self::PinOfBranch { name: text(reader, "name of branch")? },
             tag => return Err(DecodeError::UnknownTag { field: "meta refusal", tag }),
         })

@@ -46,6 +46,11 @@ pub enum MetaOutcome {
         /// How many pins have gone.
         gone: u64,
     },
+    /// The shard shall be split.
+    Splitting {
+        /// The shard that takes over from the key on.
+        child: ShardId,
+    },
     /// Done.
     Done,
     /// Nothing was done.
@@ -152,6 +157,12 @@ pub enum MetaRefusal {
         /// One of its branches.
         branch: String,
     },
+    /// Another change of the shard's shape or place is under way.
+    #[error("shard {shard} is being split or moved, and one such change is made at a time; try again when it is done")]
+    ShapeChanging {
+        /// The shard.
+        shard: ShardId,
+    },
     /// The pin keeps what a branch reads.
     #[error("the pin keeps what the branch {name} reads, and goes with it; drop the branch")]
     PinOfBranch {
@@ -173,7 +184,7 @@ impl MetaRefusal {
                 ErrorKind::AlreadyExists
             }
             Self::WrongEpoch { .. } => ErrorKind::WrongEpoch,
-            Self::NoNodes => ErrorKind::Throttled,
+            Self::NoNodes | Self::ShapeChanging { .. } => ErrorKind::Throttled,
             Self::TooMany { .. } => ErrorKind::TooLarge,
             Self::WindowTooFar { .. } | Self::VersionAhead { .. } => ErrorKind::VersionTooNew,
             Self::PinTooOld { .. } => ErrorKind::VersionTooOld,

@@ -103,6 +103,24 @@ pub(crate) enum Command {
         epoch: Option<u64>,
     },
 
+    /// Begins a split of a shard: `split 2 m`.
+    Split {
+        shard: u64,
+        key: Key,
+        #[arg(key)]
+        epoch: Option<u64>,
+    },
+
+    /// Says that it is cut: `cut 2 5 born=7`.
+    Cut {
+        parent: u64,
+        child: u64,
+        #[arg(key)]
+        born: u64,
+        #[arg(key)]
+        epoch: Option<u64>,
+    },
+
     /// Sets what holds for the cluster.
     Cluster {
         #[arg(key)]
@@ -366,6 +384,17 @@ impl goldenscript::Runner for MetaRunner {
             Command::Drop { name } => self.propose(&MetaCommand::DropTable { name: name.clone() }),
             Command::Extend { until } => self.propose(&MetaCommand::ExtendWindow { until: until.tick() }),
             Command::Clients { count } => self.propose(&MetaCommand::IssueClients { count: *count }),
+            Command::Split { shard, key, epoch } => self.propose(&MetaCommand::BeginSplit {
+                shard: ShardId(*shard),
+                epoch: Epoch(epoch.unwrap_or(1)),
+                at: key.0.clone().into(),
+            }),
+            Command::Cut { parent, child, born, epoch } => self.propose(&MetaCommand::EndSplit {
+                parent: ShardId(*parent),
+                child: ShardId(*child),
+                epoch: Epoch(epoch.unwrap_or(1)),
+                born: Index(*born),
+            }),
             Command::Replicas { shard, nodes, epoch } => self.propose(&MetaCommand::SetReplicas {
                 shard: ShardId(*shard),
                 epoch: Epoch(epoch.unwrap_or(1)),
@@ -455,6 +484,7 @@ fn print(applied: &MetaApplied, catalog: &Catalog) -> String {
         MetaOutcome::Dropped { table, shards } => format!("{table} dropped, {}", list(shards)),
         MetaOutcome::Window(end) => format!("window {}", version(*end)),
         MetaOutcome::Clients { first, count } => format!("{count} from {first}"),
+        MetaOutcome::Splitting { child } => format!("{child} shall be split off"),
         MetaOutcome::Done => "done".to_owned(),
         MetaOutcome::Pinned { pin, version: at } => format!("{pin} at {}", version(*at)),
         MetaOutcome::Swept { floor, gone } => format!("{gone} gone, floor {}", version(*floor)),
@@ -486,7 +516,11 @@ fn catalog(catalog: &Catalog) -> String {
         lines.extend(catalog.shards_of(table.table).map(|place| {
             let home = catalog.home_of(place).filter(|home| *home != place.shard);
             let home = home.map_or_else(String::new, |home| format!(" with {home}"));
-            format!("  {} {} {} on {}{home}", place.shard, range(&place.range), place.epoch, list(&place.replicas))
+            let at = place.shape.splitting.as_ref();
+            let at = at.map_or_else(String::new, |it| format!(", {} from {} on", it.child, text(&it.at)));
+            let born = if place.shape.born.0 > 0 { format!(", born at {}", place.shape.born) } else { String::new() };
+            let (shard, keys, nodes) = (place.shard, range(&place.range), list(&place.replicas));
+            format!("  {shard} {keys} {} on {nodes}{home}{born}{at}", place.epoch)
         }));
     }
     lines.join("\n") + "\n"
@@ -585,6 +619,15 @@ fn row(key: &[u8], value: &[u8]) -> Result<String, DecodeError> {
             let (table, of) = (name.u32_be("branch")?, value.varint("parent")?);
             let at = version(Version(value.varint("version")?));
             format!("branch t{table}: of t{of} at {at} by p{}", value.varint("pin")?)
+        }
+        0x16 => {
+            let (shard, born, leaving) = (name.u64_be("shard")?, value.varint("born")?, value.varint("leaving")?);
+            let mut line = format!("shape s{shard}: born i{born}, {leaving} leave");
+            if value.bool("splitting")? {
+                let at = text(value.bytes("key")?);
+                line += &format!(", s{} from {at} on", value.varint("child")?);
+            }
+            line
         }
         tag => return Err(DecodeError::UnknownTag { field: "row", tag }),
     };
