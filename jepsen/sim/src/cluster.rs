@@ -46,8 +46,7 @@ impl Default for Shape {
         let log = LogOptions { segment_bytes: 1 << 18, bytes_max: 1 << 20, ..LogOptions::default() };
         Self {
             hosts: 3,
-            // Tests say who leads; a seed may choose otherwise.
-            node: NodeOptions { balance_every: Duration::ZERO, ..NodeOptions::default() },
+            node: NodeOptions::default(),
             raft: RaftOptions::default(),
             log,
             hesitates_one_in: 0,

@@ -160,7 +160,6 @@ fn odd_knobs(shape: &mut Shape, dice: &Dice) {
     node.retention = Duration::from_secs(100 * 365 * 24 * 60 * 60);
     node.history_every = Duration::from_millis([50, 200, 1_000][dice.place(3)]);
     node.pin_grace = Duration::from_millis([0, 50, 1_000][dice.place(3)]);
-    node.balance_every = Duration::from_millis([0, 0, 500, 2_000][dice.place(4)]);
     shape.collects_ms = [20, 200, 1_000][dice.place(3)];
     shape.drift_ppm_max = [0, 500, 100_000][dice.place(3)];
 }

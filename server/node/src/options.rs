@@ -78,7 +78,7 @@ impl Default for NodeOptions {
             history_every: Duration::from_secs(5),
             pin_grace: Duration::from_secs(10),
             meta_replicas: 3,
-            balance_every: Duration::from_secs(5),
+            balance_every: Duration::ZERO,
             heads: HeadsOptions::default(),
         }
     }

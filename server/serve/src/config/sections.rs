@@ -100,7 +100,7 @@ section! {
         /// How often it is looked at which node leads which shards, and some are handed over so that all lead as much, in
         /// milliseconds; 0: never. The node that leads the meta group looks. Too short: leaders move for what passes. Too
         /// long: after a restart one node leads much for so long.
-        pub balance_ms: u64 = 5_000,
+        pub balance_ms: u64 = 0,
     }
 }
 
