@@ -13,8 +13,8 @@ use lentic_types::{NodeId, ShardId};
 
 use crate::meta::Catalog;
 
-/// By how much a step must even things out, in shards: nodes that lead up to twenty come to be one apart, those that lead
-/// more a twentieth.
+/// By how much a step must even things out, over the mean: where work says nothing, nodes that lead up to forty shards come
+/// to be one apart, and those that lead more a fortieth.
 const GAIN_MIN: f64 = 0.1;
 /// Operations per second over all shards below which work counts for nothing: what a few requests say is chance.
 const WORK_MIN: u64 = 200;
