@@ -13,12 +13,17 @@ use crate::directory::Directory;
 
 const CLUSTER: ClusterId = ClusterId(*b"a simulated one.");
 
+/// A seed flushes thousands of times a few rows; what reads then opens every file. Compactions come by this count, and
+/// not on their own, so that a seed finds the same files each time.
+const FLUSHES_PER_COMPACTION: usize = 32;
+
 /// A store in a directory of its own.
 #[derive(Debug)]
 pub struct SimRocks {
     // Dropped in this order: the store is closed before its directory goes.
     store: RocksStore,
     unflushed: AtomicUsize,
+    flushes: AtomicUsize,
     directory: Directory,
 }
 
@@ -35,7 +40,7 @@ impl SimRocks {
         };
         let opened = RocksStore::open(directory.path(), CLUSTER, &options, gc.clone());
         let store = opened.expect("a store that a crash left can be opened");
-        Self { store, unflushed: AtomicUsize::new(0), directory }
+        Self { store, unflushed: AtomicUsize::new(0), flushes: AtomicUsize::new(0), directory }
     }
 }
 
@@ -88,7 +93,11 @@ impl Store for SimRocks {
 
     fn flush(&self) -> Result<(), StoreError> {
         self.unflushed.store(0, Ordering::Relaxed);
-        self.store.flush()
+        self.store.flush()?;
+        if self.flushes.fetch_add(1, Ordering::Relaxed) % FLUSHES_PER_COMPACTION == FLUSHES_PER_COMPACTION - 1 {
+            Family::ALL.iter().try_for_each(|family| self.store.compact(&Span::all(*family)))?;
+        }
+        Ok(())
     }
 
     fn durable_applied(&self, group: GroupId) -> Result<Index, StoreError> {

@@ -247,7 +247,7 @@ pub(super) async fn one_of_those_who_race_is_the_owner(client: Client) {
     put(&table, first, "q", "0").await;
     let at = ok(table.checkpoint(&all, first, 1).await);
     put(&table, first, "a", "lost").await;
-    let racers = (0..4).map(|number| {
+    let racers = (1..=4).map(|number| {
         let (table, take) = (table.clone(), Take::new(all.clone(), "job").restore(&all, at.token.clone()));
         async move {
             let fence = ok(table.take(take).await);
