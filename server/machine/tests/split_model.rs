@@ -86,34 +86,34 @@ fn key(number: u8) -> Bytes {
 impl Side {
     fn new() -> Self {
         let (store, mut batch) = (MemStore::new(), Batch::new());
-        let range = KeyRange::new(key(0), Some(key(KEYS))).unwrap();
+        let range = KeyRange::new(key(0), Some(key(KEYS))).expect("no fault");
         let descriptor = Descriptor { table: TABLE, range, epoch: Epoch(1), watermark: Version::ZERO, ttl_ms: 0 };
         Shard::create(&mut batch, PARENT, &descriptor);
-        store.write(&batch).unwrap();
-        let shards = vec![Shard::load(&store, PARENT, &HeadsOptions::default()).unwrap().unwrap()];
+        store.write(&batch).expect("no fault");
+        let shards = vec![Shard::load(&store, PARENT, &HeadsOptions::default()).expect("no fault").expect("no fault")];
         Self { store, shards }
     }
 
     fn place_of(&self, number: u8) -> usize {
-        self.shards.iter().position(|shard| shard.descriptor().range.contains(&key(number))).unwrap()
+        self.shards.iter().position(|shard| shard.descriptor().range.contains(&key(number))).expect("no fault")
     }
 
     fn apply(&mut self, place: usize, version: Version, key: Option<RequestKey>, action: &Action) -> Outcome {
         let shard = &mut self.shards[place];
         let request = Request { version, key, action: action.clone() };
         let command = Command { epoch: shard.descriptor().epoch, requests: vec![request] };
-        let mut applied = shard.apply(shard.applied().next(), &command, &self.store).unwrap();
-        self.store.write(&applied.batch).unwrap();
-        self.shards.iter().for_each(|shard| invariants::check(shard, &self.store).unwrap());
-        applied.replies.pop().unwrap()
+        let mut applied = shard.apply(shard.applied().next(), &command, &self.store).expect("no fault");
+        self.store.write(&applied.batch).expect("no fault");
+        self.shards.iter().for_each(|shard| invariants::check(shard, &self.store).expect("no fault"));
+        applied.replies.pop().expect("no fault")
     }
 
     fn split(&mut self, version: Version) {
         let voters = vec![NodeId(1), NodeId(2), NodeId(3)];
         let split = Action::Split(Split { at: key(CUT), child: ShardId::from(CHILD), voters });
         assert_eq!(self.apply(0, version, None, &split), Outcome::Committed { version });
-        let child = Shard::load(&self.store, CHILD, &HeadsOptions::default()).unwrap().unwrap();
-        invariants::check(&child, &self.store).unwrap();
+        let child = Shard::load(&self.store, CHILD, &HeadsOptions::default()).expect("no fault").expect("no fault");
+        invariants::check(&child, &self.store).expect("no fault");
         assert_eq!(child.applied(), self.shards[0].applied());
         self.shards.push(child);
     }
@@ -133,7 +133,7 @@ impl World {
     /// So many keys from one on; after the split, within one of the parts.
     fn range(&self, from: u8, keys: u8) -> KeyRange {
         let most = if self.is_split && from < CUT { CUT } else { KEYS };
-        KeyRange::new(key(from), Some(key((from + keys + 1).min(most)))).unwrap()
+        KeyRange::new(key(from), Some(key((from + keys + 1).min(most)))).expect("no fault")
     }
 
     /// The token of whoever owns a key.
@@ -182,7 +182,7 @@ impl World {
             true => Anchor { table: TABLE, key: key(first) },
             false => Anchor { table: ELSEWHERE, key: key(0) },
         };
-        let txn = TxnRef { id, anchor, until: Version::tick(5_000, 0).unwrap() };
+        let txn = TxnRef { id, anchor, until: Version::tick(5_000, 0).expect("no fault") };
         let of = |table| Participant { table, range: KeyRange::all() };
         let participants = if is_anchored { vec![of(TABLE), of(ELSEWHERE)] } else { Vec::new() };
         let prepare = Prepare { txn: txn.clone(), participants, parts, take: take.map(Box::new) };
@@ -275,7 +275,7 @@ impl World {
         {
             let read = |side: &Side| {
                 let shard = &side.shards[side.place_of(number)];
-                shard.read_at(version).get(&side.store, &key(number), &mut ReadStats::default()).unwrap()
+                shard.read_at(version).get(&side.store, &key(number), &mut ReadStats::default()).expect("no fault")
             };
             assert_eq!(read(&self.parts), read(&self.whole), "key {number} at {version}");
         }

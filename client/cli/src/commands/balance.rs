@@ -12,7 +12,7 @@ use crate::text::Span;
 /// Spread leaders over the nodes, or leave them where they are
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub(crate) enum BalanceCommand {
-    /// Spread leaders by number and by work, as often as shards.balance_ms of the nodes says; so it is in a new cluster
+    /// Spread leaders by number and by work, as often as `shards.balance_ms` of the nodes says; so it is in a new cluster
     On,
     /// Leave leaders where they are, until it is switched on again
     Off,
