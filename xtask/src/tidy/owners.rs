@@ -121,7 +121,11 @@ pub(crate) const OWNERS: &[Owner] = &[
     owner("clap_complete", Users::Only(&["lentic-cli"]), "completions for shells"),
     owner("indicatif", Users::Only(&["lentic-cli"]), "progress of long work"),
     owner("csv", Users::Only(&["lentic-cli"]), "rows from and to files"),
-    owner("flate2", Users::Only(&["lentic-cli", BENCH]), "files that are compressed"),
+    owner(
+        "flate2",
+        Users::Only(&["lentic-cli", "lentic-client", BENCH]),
+        "files that are compressed; the flights of the client's example",
+    ),
     owner("hdrhistogram", Users::Only(&["lentic-cli", BENCH]), "latencies of a bench, merged over its callers"),
     owner(
         "mimalloc",
