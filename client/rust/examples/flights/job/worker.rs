@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use lentic_client::Client;
 use lentic_client::state::{
-    AggregatingState, Count, Job, KeyGroup, Reduce, ReducingState, Start, StateOptions, Task, TaskCheckpoint, Timers,
-    ValueState, Windowed,
+    Aggregate, AggregatingState, Count, Job, KeyGroup, Reduce, ReducingState, Start, StateOptions, Task,
+    TaskCheckpoint, Timers, ValueState, Windowed,
 };
 
 use super::failure::Failure;
@@ -19,6 +19,36 @@ pub(super) const WINDOW_MINUTES: i64 = 360;
 pub(super) type Aircraft = (String, (i64, i64));
 /// A row of the output: flights of a window, the sum of their delays, and the longest. Of a route it is kept, too.
 pub(crate) type Delays = (i64, (i64, i64));
+
+const NO_DELAYS: Delays = (0, (0, i64::MIN));
+
+fn sum((flights, (delay, longest)): Delays, (others, (other, longer)): Delays) -> Delays {
+    (flights + others, (delay + other, longest.max(longer)))
+}
+
+/// The delays of a window. No operator of the server folds such triples: they are read, changed and written.
+#[derive(Debug)]
+struct OfWindow;
+
+impl Aggregate for OfWindow {
+    type Input = i64;
+    type Accumulator = Delays;
+    type Output = Delays;
+
+    const NAME: &'static str = "delays";
+
+    fn create(&self) -> Delays {
+        NO_DELAYS
+    }
+
+    fn add(&self, known: &mut Delays, delay: &i64) {
+        *known = sum(*known, (1, (*delay, *delay)));
+    }
+
+    fn result(&self, known: &Delays) -> Delays {
+        *known
+    }
+}
 
 /// What a job has of a checkpoint: that of each task's state, and that of its output.
 #[derive(Clone, Debug, Default)]
@@ -57,9 +87,7 @@ pub(crate) struct Worker {
     worst: ReducingState<String, i64>,
     routes: ValueState<String, Delays>,
     windows: Timers<String>,
-    window_flights: AggregatingState<Windowed<String>, Count>,
-    window_delay: ReducingState<Windowed<String>, i64>,
-    window_worst: ReducingState<Windowed<String>, i64>,
+    window: AggregatingState<Windowed<String>, OfWindow>,
     delays: ValueState<Windowed<String>, Delays>,
 }
 
@@ -90,9 +118,7 @@ impl Worker {
             worst: state.reducing_state("worst", Reduce::<i64>::max())?,
             routes: state.value_state("routes")?,
             windows: state.timers("windows")?,
-            window_flights: state.aggregating_state("window flights", Count)?,
-            window_delay: state.reducing_state("window delay", Reduce::<i64>::sum())?,
-            window_worst: state.reducing_state("window worst", Reduce::<i64>::max())?,
+            window: state.aggregating_state("window", OfWindow)?,
             delays: output.value_state("delays")?,
             next: BTreeMap::new(),
             state,
@@ -145,9 +171,7 @@ impl Worker {
             Event::Departed { route, origin, minute, delay } => {
                 let end = minute - minute.rem_euclid(WINDOW_MINUTES) + WINDOW_MINUTES;
                 let window = Windowed { key: route.clone(), window: end };
-                self.window_flights.add(task, &window, &()).await?;
-                self.window_delay.add(task, &window, *delay).await?;
-                self.window_worst.add(task, &window, *delay).await?;
+                self.window.add(task, &window, delay).await?;
                 self.windows.add(task, end, route).await?;
                 self.ledger.shift(partition, offset, origin, AIR);
             }
@@ -172,18 +196,16 @@ impl Worker {
         while let Some(due) = self.windows.pop_up_to(&mut self.state, minute).await? {
             let window = Windowed { key: due.key, window: due.time };
             let task = &mut self.state;
-            let flights = self.window_flights.get(task, &window).await?.unwrap_or(0);
-            let delay = self.window_delay.get(task, &window).await?.unwrap_or(0);
-            let worst = self.window_worst.get(task, &window).await?.unwrap_or(0);
-            self.window_flights.clear(task, &window).await?;
-            self.window_delay.clear(task, &window).await?;
-            self.window_worst.clear(task, &window).await?;
-            let (all, (sum, longest)) = self.routes.value(task, &window.key).await?.unwrap_or((0, (0, i64::MIN)));
-            self.routes.update(task, &window.key, &(all + flights, (sum + delay, longest.max(worst)))).await?;
+            let Some(closed) = self.window.get(task, &window).await? else {
+                return Err(Failure::Wrong(format!("{window:?} has a timer and no flights")));
+            };
+            self.window.clear(task, &window).await?;
+            let known = self.routes.value(task, &window.key).await?.unwrap_or(NO_DELAYS);
+            self.routes.update(task, &window.key, &sum(known, closed)).await?;
             if let Some(before) = self.delays.value(&mut self.output, &window).await? {
                 return Err(Failure::Wrong(format!("{window:?} was closed twice: {before:?} is in the output")));
             }
-            self.delays.update(&mut self.output, &window, &(flights, (delay, worst))).await?;
+            self.delays.update(&mut self.output, &window, &closed).await?;
         }
         Ok(())
     }
