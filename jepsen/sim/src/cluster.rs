@@ -186,7 +186,7 @@ impl<S: SimStore> Cluster<S> {
             founds: number == 0,
             peers: host.peers.clone(),
         };
-        let started = Node::start(seams, membership, &self.shape.node, self.shape.raft.clone()).await;
+        let started = Node::start(seams, membership, self.shape.node, self.shape.raft.clone()).await;
         let node = started.map_err(|error| {
             scope.abort();
             writer_scope.abort();

@@ -19,7 +19,6 @@ mod gateway;
 mod join;
 mod meta;
 mod metrics;
-mod moves;
 mod node;
 mod options;
 mod shard;

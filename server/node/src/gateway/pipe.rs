@@ -210,8 +210,6 @@ impl<S: Portable> Gateway<S> {
             | Request::ListTables(_)
             | Request::IssueClient(_)
             | Request::Balance(_)
-            | Request::MoveReplica(_)
-            | Request::SetNodeState(_)
             | Request::Join(_) => self.ask_meta(request, caller, deadline).await?,
             Request::Transact(request) => Response::Transact(self.transact(request, deadline).await?),
             Request::Take(request) => Response::Take(self.take(request, deadline).await?),

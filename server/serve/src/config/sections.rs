@@ -29,10 +29,6 @@ section! {
         /// How long a new node tries to join before it gives up, in milliseconds. Too short: nodes that are started
         /// together give up on each other. Too long: a wrong address is found out late.
         pub join_ms_max: u64 = 120_000,
-        /// How long a node may not be heard from before its replicas are made anew on others, in milliseconds; 0: never.
-        /// It is the node that leads the meta group whose value counts. Too short: whole shards are sent about for a node
-        /// that is only started again. Too long: another loss meanwhile may stop a shard.
-        pub replace_after_ms: u64 = 300_000,
     }
 }
 
