@@ -419,6 +419,11 @@ impl<S: SimStore> Cluster<S> {
         self.counts.transfers += 1;
     }
 
+    /// A replica was told to move, or a node is emptied or used again.
+    pub fn note_move(&mut self) {
+        self.counts.moves += 1;
+    }
+
     /// Ends all faults, and starts the nodes that are down.
     pub async fn heal_all(&mut self) {
         self.trace.add("all is healed");

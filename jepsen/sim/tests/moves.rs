@@ -146,3 +146,38 @@ async fn heals(dice: &Dice, trace: Trace) {
     settled(&cluster, &client, |places| !places.iter().any(is_on_it)).await;
     all_is_there(&client).await;
 }
+
+#[test]
+fn a_node_that_is_used_again_gets_its_part() {
+    for seed in SEEDS {
+        let outcome = run(seed, false, |dice, trace| async move { grows(&dice, trace).await });
+        outcome.value.unwrap_or_else(|reason| panic!("seed {seed}: {reason}"));
+    }
+}
+
+async fn grows(dice: &Dice, trace: Trace) {
+    let mut shape = Shape { hosts: 4, ..Shape::default() };
+    shape.node.balance_every = Duration::from_millis(500);
+    let mut cluster = Cluster::start(dice, trace, shape).await;
+    let client = cluster.client(Options::default());
+    let empty = NodeId(dice.between(1..=4));
+    client.drain_node(empty).await.expect("three are left");
+    let options = TableOptions { shards: 6, replicas: 3, ..TableOptions::default() };
+    client.create_table("t", options).await.expect("it is made");
+    for key in 0..KEYS {
+        client.table("t").put(vec![key.wrapping_mul(101), 0], vec![key]).await.expect("it is put");
+    }
+    let held = |places: &[Vec<NodeId>], node: u64| places.iter().filter(|place| place.contains(&NodeId(node))).count();
+    let described = client.describe_table("t").await.expect("it is known");
+    let before: Vec<Vec<NodeId>> = described.shards.iter().map(|shard| shard.replicas.clone()).collect();
+    assert_eq!(held(&before, empty.0), 0, "it is being emptied");
+    client.undrain_node(empty).await.expect("it was being emptied");
+    settled(&cluster, &client, |places| (1..=4).all(|node| (4..=5).contains(&held(places, node)))).await;
+    let described = client.describe_table("t").await.expect("it is known");
+    let arrived = |(after, before): (&lentic_client::ShardDescription, &Vec<NodeId>)| {
+        after.replicas.iter().filter(|node| !before.contains(node)).count()
+    };
+    let moved: usize = described.shards.iter().zip(&before).map(arrived).sum();
+    assert_eq!(moved, 4, "the 18 replicas of four nodes: no more move than must");
+    all_is_there(&client).await;
+}

@@ -1,4 +1,5 @@
-//! Where replicas go whose nodes are emptied or dead, and where one lacks: said by the leader of the meta group.
+//! Where replicas go whose nodes are emptied or dead, where one lacks, and which go to nodes that hold fewer: said by the
+//! leader of the meta group.
 
 use std::time::Duration;
 
@@ -30,7 +31,12 @@ pub(crate) async fn keep<S: Portable>(gateway: &Gateway<S>) {
         let dead = gateway.meta.dead(gateway.options.replace_after);
         let alive = gateway.meta.alive();
         let shy: Vec<_> = alive.iter().filter(|(_, (alive, _))| !*alive).map(|(node, _)| *node).collect();
-        for (place, from, to) in wanted(&catalog, &dead, &shy) {
+        let mut moves = wanted(&catalog, &dead, &shy);
+        // What is needed comes before what is nice.
+        if moves.is_empty() && gateway.meta.is_balanced() && !gateway.options.balance_every.is_zero() {
+            moves.extend(evened_out(&catalog, &shy));
+        }
+        for (place, from, to) in moves {
             if !has_leader(gateway, place).await {
                 continue;
             }
@@ -41,6 +47,15 @@ pub(crate) async fn keep<S: Portable>(gateway: &Gateway<S>) {
             }
         }
     }
+}
+
+/// The next move that spreads replicas evenly, if there is room for one.
+fn evened_out<'a>(catalog: &'a Catalog, shy: &[NodeId]) -> Option<(&'a ShardPlace, Option<NodeId>, NodeId)> {
+    let moving = catalog.shards.values().filter(|place| !place.shape.leaving.is_empty());
+    if moving.count() >= MOVES_MAX {
+        return None;
+    }
+    placement::spread(catalog, shy).map(|(place, from, to)| (place, Some(from), to))
 }
 
 /// Which replicas should move, and to where: as many as there is room for. `dead` nodes are given up, and none of `shy` gets
@@ -88,6 +103,10 @@ mod tests {
 
     /// The catalog after these commands, with four nodes and a table of two shards with two replicas each.
     fn catalog(commands: &[MetaCommand]) -> Arc<Catalog> {
+        meta(2, commands).catalog()
+    }
+
+    fn meta(shards: u32, commands: &[MetaCommand]) -> Meta {
         let (store, mut batch) = (MemStore::new(), Batch::new());
         Meta::create(&mut batch, ClusterId([7; 16]));
         store.write(&batch).unwrap();
@@ -98,12 +117,12 @@ mod tests {
             http_address: String::new(),
             incarnation: [node; 16],
         });
-        let options = TableOptions { shards: 2, replicas: 2, ..TableOptions::default() };
+        let options = TableOptions { shards, replicas: 2, ..TableOptions::default() };
         let table = MetaCommand::CreateTable { name: "t".to_owned(), options, avoid: vec![NodeId(3), NodeId(4)] };
         for command in register.chain([table]).chain(commands.iter().cloned()) {
             meta.apply(meta.applied().next(), Some(&command)).unwrap();
         }
-        meta.catalog()
+        meta
     }
 
     fn shown(catalog: &Catalog, dead: &[u64], shy: &[u64]) -> Vec<(u64, u64, u64)> {
@@ -122,6 +141,36 @@ mod tests {
         assert_eq!(shown(&plain, &[1, 2], &[1, 2]), [], "half of them: it is this node that is cut off");
         let drain = MetaCommand::SetNodeState { node: NodeId(2), state: NodeState::Draining };
         assert_eq!(shown(&catalog(&[drain]), &[], &[]), [(2, 2, 3), (3, 2, 3)]);
+    }
+
+    #[test]
+    fn nodes_that_are_new_get_their_part_and_no_more_moves() {
+        let mut meta = meta(11, &[]);
+        let mut moves = 0;
+        while let Some((place, from, to)) = evened_out(&meta.catalog(), &[NodeId(4)]) {
+            let (shard, epoch) = (place.shard, place.epoch);
+            assert_ne!(to, NodeId(4), "it is not heard from");
+            meta.apply(meta.applied().next(), Some(&MetaCommand::MoveReplica { shard, epoch, from, to })).unwrap();
+            let revision = meta.catalog().revision;
+            meta.apply(meta.applied().next(), Some(&MetaCommand::SettleReplicas { shard, epoch, revision })).unwrap();
+            moves += 1;
+        }
+        let held = |meta: &Meta| (1..=4).map(|node| meta.catalog().shards_on(NodeId(node)).count()).collect::<Vec<_>>();
+        assert_eq!((moves, held(&meta)), (7, vec![8, 7, 7, 0]), "22 replicas, and two nodes had 11 each");
+        while let Some((place, from, to)) = evened_out(&meta.catalog(), &[]) {
+            let (shard, epoch) = (place.shard, place.epoch);
+            meta.apply(meta.applied().next(), Some(&MetaCommand::MoveReplica { shard, epoch, from, to })).unwrap();
+            moves += 1;
+            if moves == 7 + MOVES_MAX {
+                assert_eq!(evened_out(&meta.catalog(), &[]), None, "enough are under way");
+                break;
+            }
+        }
+        assert_eq!(
+            (moves, held(&meta).iter().sum::<usize>()),
+            (11, 22 + 4),
+            "a node that is left holds its replica yet"
+        );
     }
 
     #[test]

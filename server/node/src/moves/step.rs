@@ -75,6 +75,9 @@ pub(super) fn step(me: NodeId, status: &Status, place: &ShardPlace) -> Step {
     if let Some(node) = missing.iter().find(|node| !status.learners.contains(*node)) {
         return if status.purged == Index(0) { Step::LetGoOfFirst } else { Step::AddLearner(*node) };
     }
+    if lentic_types::mutant!("settle-early") && !missing.is_empty() && !place.shape.leaving.is_empty() {
+        return Step::Settle;
+    }
     let lags = |node: &NodeId| status.matched.get(node).is_none_or(|matched| matched.0 + LAG_MAX < status.last.0);
     if missing.iter().any(|node| has_nothing(node) || lags(node)) {
         return Step::Wait;

@@ -102,8 +102,9 @@ section! {
         /// read the store each time.
         pub heads_bytes_max: u64 = 8 << 20,
         /// How often it is looked at which node leads which shards, and some are handed over so that all lead as much, in
-        /// milliseconds; 0: never. The node that leads the meta group looks. Too short: leaders move for what passes. Too
-        /// long: after a restart one node leads much for so long.
+        /// milliseconds; 0: never, and then no replica moves to a node that holds fewer either. The node that leads the
+        /// meta group looks. Too short: leaders move for what passes. Too long: after a restart one node leads much for so
+        /// long.
         pub balance_ms: u64 = 0,
     }
 }
