@@ -16,6 +16,7 @@
 //! invariants must hold after it. A crash replays what was lost, which must be answered as before.
 
 mod command;
+mod meta_print;
 mod meta_runner;
 #[path = "../../../engine/tests/scripts/notation.rs"]
 #[allow(dead_code, reason = "the engine's scripts use all of the notation")]

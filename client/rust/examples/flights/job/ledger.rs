@@ -33,6 +33,8 @@ pub(super) struct Ledger {
     marks: BTreeMap<KeyGroup, Mark>,
     moves: BTreeMap<String, i64>,
     events: usize,
+    /// Transactions that took effect.
+    commits: usize,
 }
 
 struct Mark {
@@ -51,7 +53,7 @@ impl Ledger {
         let saved = found.into_iter().map(|mark| mark.and_then(|mark| mark.as_i64()));
         let marks = saved.map(|saved| Mark { saved, next: saved.unwrap_or(0) });
         let marks = partitions.into_iter().zip(marks).collect();
-        Ok(Self { client: client.clone(), side, marks, moves: BTreeMap::new(), events: 0 })
+        Ok(Self { client: client.clone(), side, marks, moves: BTreeMap::new(), events: 0, commits: 0 })
     }
 
     /// Moves an aircraft, for the event at an offset, unless that was done in an attempt before.
@@ -68,6 +70,11 @@ impl Ledger {
 
     pub(super) const fn is_full(&self) -> bool {
         self.events >= EVENTS_MAX
+    }
+
+    /// How many transactions took effect.
+    pub(super) const fn commits(&self) -> usize {
+        self.commits
     }
 
     /// Puts the moves into the ledger. After an error nobody here knows whether they are: end the task.
@@ -93,6 +100,7 @@ impl Ledger {
         self.client.commit(Transaction::new().with(TABLE, batch).with(self.side.name(), proof)).await?;
         self.marks.values_mut().filter(|mark| mark.next > 0).for_each(|mark| mark.saved = Some(mark.next));
         self.events = 0;
+        self.commits += 1;
         Ok(())
     }
 }

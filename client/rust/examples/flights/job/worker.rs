@@ -218,9 +218,13 @@ impl Worker {
 
     /// What becomes of writes of an attempt that was replaced: of its ledger, its state and its output, each by itself.
     pub(super) async fn haunt(mut self, source: &Source, events: usize) -> [Result<(), Failure>; 3] {
+        let before = self.ledger.commits();
         // What it reads may be of its successor by now, so that it may fail before it writes.
         let _ = self.work(source, events).await;
-        let ledger = self.ledger.settle(&self.state).await;
+        let mut ledger = self.ledger.settle(&self.state).await;
+        if self.ledger.commits() > before {
+            ledger = Err(Failure::Wrong("a zombie has written to the ledger".to_owned()));
+        }
         let state = self.state.checkpoint(u64::MAX).await.map(drop);
         [ledger, state.map_err(Failure::from), self.output.checkpoint(u64::MAX).await.map(drop).map_err(Failure::from)]
     }
