@@ -58,6 +58,7 @@ const MUTANTS: &[(&str, &str)] = &[
     ("pins-not-loaded", "a replica that starts has forgotten the pins"),
     ("ttl-late", "readers see a value for a tenth of a second longer than it lives"),
     ("ttl-not-loaded", "a replica that starts has forgotten how long its table's values live"),
+    ("settle-early", "a node is told to clear what it has of a shard while it still votes there"),
     ("get-at-old-tick", "a get judges ends by the newest tick that its node happens to have"),
 ];
 

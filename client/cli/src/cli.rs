@@ -5,8 +5,8 @@ use clap::{Parser, Subcommand};
 use crate::bench::BenchCommand;
 use crate::bulk::{DumpArgs, LoadArgs};
 use crate::commands::{
-    BalanceCommand, DeleteArgs, DeleteRangeArgs, DiffArgs, FeedArgs, GcCommand, GetArgs, MergeArgs, NowArgs, PutArgs,
-    ScanArgs, ShardCommand, SnapshotCommand, StatusArgs, TableCommand, TxnArgs, VersionArgs,
+    BalanceCommand, DeleteArgs, DeleteRangeArgs, DiffArgs, FeedArgs, GcCommand, GetArgs, MergeArgs, NodeCommand,
+    NowArgs, PutArgs, ScanArgs, ShardCommand, SnapshotCommand, StatusArgs, TableCommand, TxnArgs, VersionArgs,
 };
 use crate::completions::CompletionsArgs;
 use crate::dev::DevArgs;
@@ -54,6 +54,8 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Shard(ShardCommand),
     #[command(subcommand)]
+    Node(NodeCommand),
+    #[command(subcommand)]
     Balance(BalanceCommand),
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -92,6 +94,7 @@ impl Command {
             Self::Gc(command) => command.run(session).await,
             Self::Status(args) => args.run(session).await,
             Self::Shard(command) => command.run(session).await,
+            Self::Node(command) => command.run(session).await,
             Self::Balance(command) => command.run(session).await,
             Self::Bench(command) => command.run(session).await,
             Self::Completions(args) => args.run(session),

@@ -98,8 +98,30 @@ pub struct ClusterStatus {
     pub tables: u32,
     /// All shards with the names of their tables, if they were asked for.
     pub shards: Vec<(String, ShardDescription)>,
+    /// Those of these shards that have replicas on nodes that they are leaving.
+    pub moves: Vec<Move>,
     /// The release of the node that answered.
     pub release: String,
+}
+
+/// A shard on its way from some nodes to others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// The shard.
+    pub shard: ShardId,
+    /// The nodes that hold a replica until its other replicas have all, and then none.
+    pub leaving: Vec<NodeId>,
+}
+
+/// What a node is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeState {
+    /// It holds replicas, and gets more.
+    Active,
+    /// It is being emptied.
+    Draining,
+    /// It is gone for good.
+    Removed,
 }
 
 /// A node.
@@ -111,6 +133,8 @@ pub struct NodeStatus {
     pub address: Address,
     /// Where its metrics and health are.
     pub http_address: String,
+    /// What it is used for.
+    pub state: NodeState,
     /// Whether it was heard from lately.
     pub is_alive: bool,
     /// How many replicas it holds.
@@ -271,6 +295,49 @@ impl Client {
         }
     }
 
+    /// Says that a shard shall have a replica on node `to`, in place of the one on node `from`, or beside all that it has. It is
+    /// made so afterwards, while it is read and written; [`Self::status`] says when it is.
+    ///
+    /// # Errors
+    /// `Invalid` if `to` holds one or gets none, or `from` holds none; `Throttled` while the shard moves, or has no leader.
+    pub async fn move_replica(&self, shard: ShardId, from: Option<NodeId>, to: NodeId) -> Result<(), Error> {
+        let request = v1::MoveReplicaRequest { shard: shard.0, from: from.map_or(0, |node| node.0), to: to.0 };
+        match self.any(Request::MoveReplica(request), Effect::Writes).await? {
+            Response::MoveReplica(_) => Ok(()),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Says that a node shall be emptied, and gets nothing more. It is emptied afterwards, while all is served;
+    /// [`Self::status`] says what it still holds.
+    ///
+    /// # Errors
+    /// `Invalid` if what it holds would have no place elsewhere.
+    pub async fn drain_node(&self, node: NodeId) -> Result<(), Error> {
+        self.set_node_state(node, v1::NodeState::Draining).await
+    }
+
+    /// Says that a node that was being emptied is used again.
+    pub async fn undrain_node(&self, node: NodeId) -> Result<(), Error> {
+        self.set_node_state(node, v1::NodeState::Active).await
+    }
+
+    /// Removes a node that holds nothing from the cluster, for good.
+    ///
+    /// # Errors
+    /// `InUse` as long as it holds something.
+    pub async fn remove_node(&self, node: NodeId) -> Result<(), Error> {
+        self.set_node_state(node, v1::NodeState::Removed).await
+    }
+
+    async fn set_node_state(&self, node: NodeId, state: v1::NodeState) -> Result<(), Error> {
+        let request = v1::SetNodeStateRequest { node: node.0, state: state.into() };
+        match self.any(Request::SetNodeState(request), Effect::Writes).await? {
+            Response::SetNodeState(_) => Ok(()),
+            _ => Err(unexpected()),
+        }
+    }
+
     async fn any(&self, request: Request, effect: Effect) -> Result<Response, Error> {
         call::any(self.core(), request, self.progress(effect)).await
     }
@@ -302,10 +369,20 @@ fn cluster_status(status: v1::StatusResponse) -> Result<ClusterStatus, Error> {
         node: NodeId(node.node),
         address: Address::from(&*node.address),
         http_address: node.http_address,
+        state: match v1::NodeState::try_from(node.state) {
+            Ok(v1::NodeState::Draining) => NodeState::Draining,
+            Ok(v1::NodeState::Removed) => NodeState::Removed,
+            Ok(v1::NodeState::Active) | Err(_) => NodeState::Active,
+        },
         is_alive: node.alive,
         replicas: node.replicas,
         leaders: node.leaders,
     };
+    let moves = status.shards.iter().filter(|status| !status.leaving.is_empty()).map(|status| Move {
+        shard: ShardId(status.shard.as_ref().map_or(0, |shard| shard.shard)),
+        leaving: status.leaving.iter().copied().map(NodeId).collect(),
+    });
+    let moves = moves.collect();
     let shard_status =
         |status: v1::ShardStatus| Ok((status.table, shard_description(status.shard.ok_or_else(unexpected)?)?));
     Ok(ClusterStatus {
@@ -315,6 +392,7 @@ fn cluster_status(status: v1::StatusResponse) -> Result<ClusterStatus, Error> {
         nodes: status.nodes.into_iter().map(node_status).collect(),
         tables: status.tables,
         shards: status.shards.into_iter().map(shard_status).collect::<Result<_, _>>()?,
+        moves,
         release: status.release,
     })
 }

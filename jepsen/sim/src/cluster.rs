@@ -186,7 +186,7 @@ impl<S: SimStore> Cluster<S> {
             founds: number == 0,
             peers: host.peers.clone(),
         };
-        let started = Node::start(seams, membership, self.shape.node, self.shape.raft.clone()).await;
+        let started = Node::start(seams, membership, &self.shape.node, self.shape.raft.clone()).await;
         let node = started.map_err(|error| {
             scope.abort();
             writer_scope.abort();
@@ -417,6 +417,11 @@ impl<S: SimStore> Cluster<S> {
     /// A leader was asked to hand over.
     pub fn note_transfer(&mut self) {
         self.counts.transfers += 1;
+    }
+
+    /// A replica was told to move, or a node is emptied or used again.
+    pub fn note_move(&mut self) {
+        self.counts.moves += 1;
     }
 
     /// Ends all faults, and starts the nodes that are down.

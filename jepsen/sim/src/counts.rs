@@ -57,4 +57,6 @@ counts! {
     damage_refused: "starts refused for damage",
     /// Leaders asked to hand over.
     transfers: "transfers",
+    /// Moves of replicas that began, and nodes whose use changed so that replicas may move.
+    moves: "moves and drains",
 }

@@ -20,10 +20,12 @@ pub async fn break_things<S: SimStore>(cluster: &mut Cluster<S>, dice: &Dice, ad
     let until = Instant::now() + for_;
     // A seed has a temper: how long it waits, and which kinds it likes.
     let pause_ms_max = dice.between(100..=1_500);
-    let kinds: Vec<u64> = (0..KINDS).filter(|_| !dice.one_in(3)).collect();
+    // Where all nodes hold all shards, nothing can move.
+    let count = if cluster.hosts() > 3 { KINDS } else { KINDS - 1 };
+    let kinds: Vec<u64> = (0..count).filter(|_| !dice.one_in(3)).collect();
     while Instant::now() < until {
         sleep(Duration::from_millis(dice.between(10..=pause_ms_max))).await;
-        let kind = if kinds.is_empty() { dice.between(0..=KINDS - 1) } else { kinds[dice.place(kinds.len())] };
+        let kind = if kinds.is_empty() { dice.between(0..=count - 1) } else { kinds[dice.place(kinds.len())] };
         break_one(cluster, dice, admin, kind).await;
         cluster.end_failed();
         // What is down comes back sooner or later, and what stands still goes on.
@@ -42,7 +44,7 @@ pub async fn break_things<S: SimStore>(cluster: &mut Cluster<S>, dice: &Dice, ad
     }
 }
 
-const KINDS: u64 = 19;
+const KINDS: u64 = 20;
 
 async fn break_one<S: SimStore>(cluster: &mut Cluster<S>, dice: &Dice, admin: &Client, kind: u64) {
     let host = dice.place(cluster.hosts());
@@ -98,6 +100,7 @@ async fn break_one<S: SimStore>(cluster: &mut Cluster<S>, dice: &Dice, admin: &C
             cluster.crash(host, true);
             cluster.damage(host);
         }
+        19 => move_replicas(cluster, dice, admin).await,
         _ => {
             // Another leader, asked for: the client finds the group's leader, or gives up soon.
             cluster.note_transfer();
@@ -175,6 +178,29 @@ fn disk_fails<S: SimStore>(cluster: &mut Cluster<S>, dice: &Dice, host: usize) {
         1 => cluster.fail_disk(host, SimOp::Write, ErrorKind::Other),
         2 => cluster.fail_disk(host, SimOp::Write, ErrorKind::StorageFull),
         _ => cluster.fail_disk(host, SimOp::Sync, ErrorKind::Other),
+    }
+}
+
+/// Another place for a replica, or for all that a node holds; a node that is emptied is used again now and then.
+async fn move_replicas<S: SimStore>(cluster: &mut Cluster<S>, dice: &Dice, admin: &Client) {
+    let within = Duration::from_millis(500);
+    let node = || NodeId(u64::try_from(dice.place(cluster.hosts())).unwrap_or(0) + 1);
+    let (one, other, shard) = (node(), node(), dice.place(8));
+    let asked = async {
+        match dice.between(0..=4) {
+            0 => admin.drain_node(one).await,
+            1 => admin.undrain_node(one).await,
+            _ => {
+                let shards = admin.describe_table(crate::scenario::TABLE).await?.shards;
+                let shard = &shards[shard % shards.len()];
+                let from = shard.replicas.iter().find(|node| **node == one).unwrap_or(&shard.replicas[0]);
+                admin.move_replica(shard.shard, Some(*from), other).await
+            }
+        }
+    };
+    // What is refused, or not answered in time, may be asked for again: it is seen in the catalog what became of it.
+    if matches!(tokio::time::timeout(within, asked).await, Ok(Ok(()))) {
+        cluster.note_move();
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use lentic_client::{Client, Options, ShardDescription, TableOptions};
+use lentic_client::{Client, ClusterStatus, NodeState, NodeStatus, Options, ShardDescription, TableOptions};
 use lentic_engine::keys::sys::{self, SysKind};
 use lentic_engine::{Family, MemStore, Span};
 use lentic_machine::shard::{Descriptor, spans};
@@ -47,6 +47,8 @@ pub(crate) const TABLE: &str = "sim";
 const SERVES_WITHIN: Duration = Duration::from_secs(10);
 /// How long things break.
 const FAULTS_MS: std::ops::RangeInclusive<u64> = 2_000..=5_000;
+/// How long replicas may be on their way when all is healed.
+const MOVES_WITHIN: Duration = Duration::from_secs(60);
 /// How long workloads go on when all is healed.
 const HEALED: Duration = Duration::from_secs(1);
 /// No operation ends at its deadline before the run does.
@@ -99,7 +101,8 @@ async fn scenario<S: SimStore>(dice: Dice, trace: Trace, only: Option<&'static W
         let ended = timeout(2 * SERVES_WITHIN, workload).await;
         ended.unwrap_or_else(|_| panic!("{name} does not end; {}", standing(&cluster))).expect("a panic ends the run");
     }
-    converge(&cluster, &admin, healed).await;
+    settle(&admin, healed).await;
+    converge(&cluster, &admin, Instant::now()).await;
     let faults = cluster.counts();
     let (counts, longest_healed) = {
         let tally = world.tally();
@@ -199,16 +202,30 @@ fn standing<S: SimStore>(cluster: &Cluster<S>) -> String {
     text
 }
 
+/// Replicas that move come to where they shall be.
+async fn settle(admin: &Client, healed: Instant) {
+    loop {
+        let ClusterStatus { moves, nodes, .. } = admin.status(true).await.expect("a node answers");
+        let is_full = |node: &NodeStatus| node.state == NodeState::Draining && node.replicas > 0;
+        if moves.is_empty() && !nodes.iter().any(is_full) {
+            return;
+        }
+        assert!(healed.elapsed() < MOVES_WITHIN, "replicas do not come to where they shall be: {moves:?} {nodes:?}");
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
 /// All replicas of each shard come to the same state, and no node needs a person.
 async fn converge<S: SimStore>(cluster: &Cluster<S>, admin: &Client, healed: Instant) {
-    let described = admin.describe_table(TABLE).await.expect("the table is known");
-    loop {
+    let described = loop {
+        // Who answers may not have heard yet where they have moved.
+        let described = admin.describe_table(TABLE).await.expect("the table is known");
         let differs = described.shards.iter().find_map(|shard| difference(cluster, shard));
-        let Some(differs) = differs else { break };
+        let Some(differs) = differs else { break described };
         let left = (healed + 2 * SERVES_WITHIN).saturating_duration_since(Instant::now());
         assert!(!left.is_zero(), "replicas do not come to the same state: {differs}");
         sleep(Duration::from_millis(100)).await;
-    }
+    };
     // What callers left behind is ended by those who lead its shards.
     while let Some(held) = described.shards.iter().find_map(|shard| held(cluster, shard)) {
         let left = (healed + 2 * SERVES_WITHIN).saturating_duration_since(Instant::now());

@@ -3653,6 +3653,8 @@ pub struct Node {
     pub replicas: u32,
     #[prost(uint32, tag = "6")]
     pub leaders: u32,
+    #[prost(enumeration = "NodeState", tag = "7")]
+    pub state: i32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ShardStatus {
@@ -3660,7 +3662,32 @@ pub struct ShardStatus {
     pub shard: ::core::option::Option<Shard>,
     #[prost(string, tag = "2")]
     pub table: ::prost::alloc::string::String,
+    /// Nodes that it is leaving.
+    #[prost(uint64, repeated, tag = "3")]
+    pub leaving: ::prost::alloc::vec::Vec<u64>,
 }
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MoveReplicaRequest {
+    #[prost(uint64, tag = "1")]
+    pub shard: u64,
+    /// The node that shall hold it no more; 0: the shard gets one replica more.
+    #[prost(uint64, tag = "2")]
+    pub from: u64,
+    /// The node that shall hold it.
+    #[prost(uint64, tag = "3")]
+    pub to: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MoveReplicaResponse {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetNodeStateRequest {
+    #[prost(uint64, tag = "1")]
+    pub node: u64,
+    #[prost(enumeration = "NodeState", tag = "2")]
+    pub state: i32,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetNodeStateResponse {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct IssueClientRequest {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3736,6 +3763,38 @@ pub struct JoinResponse {
     /// The nodes so far.
     #[prost(message, repeated, tag = "3")]
     pub nodes: ::prost::alloc::vec::Vec<Node>,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum NodeState {
+    /// It holds replicas, and gets more.
+    Active = 0,
+    /// It is being emptied.
+    Draining = 1,
+    /// It is gone for good.
+    Removed = 2,
+}
+impl NodeState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Active => "NODE_STATE_ACTIVE",
+            Self::Draining => "NODE_STATE_DRAINING",
+            Self::Removed => "NODE_STATE_REMOVED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "NODE_STATE_ACTIVE" => Some(Self::Active),
+            "NODE_STATE_DRAINING" => Some(Self::Draining),
+            "NODE_STATE_REMOVED" => Some(Self::Removed),
+            _ => None,
+        }
+    }
 }
 /// Generated client implementations.
 pub mod cluster_client {
@@ -3929,6 +3988,56 @@ pub mod cluster_client {
             req.extensions_mut().insert(GrpcMethod::new("lentic.v1.Cluster", "Balance"));
             self.inner.unary(req, path, codec).await
         }
+        /// Says that a shard shall have a replica on another node. It is made so afterwards: status says when it is.
+        pub async fn move_replica(
+            &mut self,
+            request: impl tonic::IntoRequest<super::MoveReplicaRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::MoveReplicaResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lentic.v1.Cluster/MoveReplica",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("lentic.v1.Cluster", "MoveReplica"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Says what a node is used for: a node that drains is emptied afterwards.
+        pub async fn set_node_state(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetNodeStateRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetNodeStateResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lentic.v1.Cluster/SetNodeState",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("lentic.v1.Cluster", "SetNodeState"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Makes a new node a member of the cluster, or tells a member's new addresses.
         pub async fn join(
             &mut self,
@@ -3994,6 +4103,22 @@ pub mod cluster_server {
             &self,
             request: tonic::Request<super::BalanceRequest>,
         ) -> std::result::Result<tonic::Response<super::BalanceResponse>, tonic::Status>;
+        /// Says that a shard shall have a replica on another node. It is made so afterwards: status says when it is.
+        async fn move_replica(
+            &self,
+            request: tonic::Request<super::MoveReplicaRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::MoveReplicaResponse>,
+            tonic::Status,
+        >;
+        /// Says what a node is used for: a node that drains is emptied afterwards.
+        async fn set_node_state(
+            &self,
+            request: tonic::Request<super::SetNodeStateRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetNodeStateResponse>,
+            tonic::Status,
+        >;
         /// Makes a new node a member of the cluster, or tells a member's new addresses.
         async fn join(
             &self,
@@ -4295,6 +4420,96 @@ pub mod cluster_server {
                     };
                     Box::pin(fut)
                 }
+                "/lentic.v1.Cluster/MoveReplica" => {
+                    #[allow(non_camel_case_types)]
+                    struct MoveReplicaSvc<T: Cluster>(pub Arc<T>);
+                    impl<
+                        T: Cluster,
+                    > tonic::server::UnaryService<super::MoveReplicaRequest>
+                    for MoveReplicaSvc<T> {
+                        type Response = super::MoveReplicaResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::MoveReplicaRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Cluster>::move_replica(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = MoveReplicaSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lentic.v1.Cluster/SetNodeState" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetNodeStateSvc<T: Cluster>(pub Arc<T>);
+                    impl<
+                        T: Cluster,
+                    > tonic::server::UnaryService<super::SetNodeStateRequest>
+                    for SetNodeStateSvc<T> {
+                        type Response = super::SetNodeStateResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetNodeStateRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Cluster>::set_node_state(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetNodeStateSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/lentic.v1.Cluster/Join" => {
                     #[allow(non_camel_case_types)]
                     struct JoinSvc<T: Cluster>(pub Arc<T>);
@@ -4388,7 +4603,7 @@ pub struct PipeRequest {
     pub deadline_ms: u32,
     #[prost(
         oneof = "pipe_request::Request",
-        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 30, 40, 41, 42, 43, 44, 45, 50, 60, 61, 90"
+        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 30, 40, 41, 42, 43, 44, 45, 50, 60, 61, 90, 76, 80"
     )]
     pub request: ::core::option::Option<pipe_request::Request>,
 }
@@ -4463,6 +4678,10 @@ pub mod pipe_request {
         Diff(super::DiffRequest),
         #[prost(message, tag = "90")]
         Balance(super::BalanceRequest),
+        #[prost(message, tag = "76")]
+        MoveReplica(super::MoveReplicaRequest),
+        #[prost(message, tag = "80")]
+        SetNodeState(super::SetNodeStateRequest),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -4471,7 +4690,7 @@ pub struct PipeResponse {
     pub id: u64,
     #[prost(
         oneof = "pipe_response::Response",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 30, 40, 41, 42, 43, 44, 45, 50, 60, 61, 90"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 30, 40, 41, 42, 43, 44, 45, 50, 60, 61, 90, 76, 80"
     )]
     pub response: ::core::option::Option<pipe_response::Response>,
 }
@@ -4543,6 +4762,10 @@ pub mod pipe_response {
         Diff(super::DiffResponse),
         #[prost(message, tag = "90")]
         Balance(super::BalanceResponse),
+        #[prost(message, tag = "76")]
+        MoveReplica(super::MoveReplicaResponse),
+        #[prost(message, tag = "80")]
+        SetNodeState(super::SetNodeStateResponse),
     }
 }
 /// What a transaction's coordinator asks of the leader of a shard.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use lentic_machine::oracle::Ticks;
 use lentic_types::codec::{DecodeError, Reader, put_bytes, put_varint};
-use lentic_types::{Index, KeyRange, NodeId, ShardId, TableId, Version};
+use lentic_types::{Epoch, Index, KeyRange, NodeId, ShardId, TableId, Version};
 
 use crate::balance::Report;
 use crate::disk::Pace;
@@ -36,6 +36,10 @@ pub(crate) enum Question {
     Led(Report),
     /// Asks a shard's leader to hand it over.
     HandOver { shard: ShardId, to: NodeId },
+    /// How the replica of a shard stands there.
+    Member { shard: ShardId },
+    /// The members of a shard's group are those of the catalog of this revision: told to the meta group's leader.
+    SettleReplicas { shard: ShardId, epoch: Epoch, revision: u64 },
 }
 
 /// The answer to a question.
@@ -51,6 +55,11 @@ pub(crate) enum Answer {
     Pins(PinList),
     /// Of shards that the node leads: whoever has applied an entry has all up to a version.
     Settled(Vec<(ShardId, Settled)>),
+    /// Whether the replica leads, and what it has applied.
+    Member {
+        leads: bool,
+        applied: Index,
+    },
     /// Not here: the meta group's leader, if the node knows it.
     NotLeader(Option<NodeId>),
 }
@@ -102,6 +111,14 @@ impl Question {
                 put_varint(&mut out, shard.0);
                 put_varint(&mut out, to.0);
             }
+            Self::Member { shard } => {
+                out.push(43);
+                put_varint(&mut out, shard.0);
+            }
+            Self::SettleReplicas { shard, epoch, revision } => {
+                out.push(44);
+                [shard.0, epoch.0, *revision].into_iter().for_each(|number| put_varint(&mut out, number));
+            }
         }
         out.into()
     }
@@ -138,6 +155,12 @@ impl Question {
                 Self::Led(Report { is_slow, led })
             }
             51 => Self::HandOver { shard: ShardId(reader.varint("shard")?), to: NodeId(reader.varint("node")?) },
+            43 => Self::Member { shard: ShardId(reader.varint("shard")?) },
+            44 => Self::SettleReplicas {
+                shard: ShardId(reader.varint("shard")?),
+                epoch: Epoch(reader.varint("epoch")?),
+                revision: reader.varint("revision")?,
+            },
             tag => return Err(DecodeError::UnknownTag { field: "question", tag }),
         };
         reader.finish("question")?;
@@ -188,6 +211,10 @@ impl Answer {
                     [shard.0, index.0, version.0].into_iter().for_each(|number| put_varint(&mut out, number));
                 }
             }
+            Self::Member { leads, applied } => {
+                out.extend_from_slice(&[43, u8::from(*leads)]);
+                put_varint(&mut out, applied.0);
+            }
             Self::NotLeader(leader) => {
                 out.push(5);
                 put_varint(&mut out, leader.map_or(0, |NodeId(node)| node));
@@ -233,6 +260,7 @@ impl Answer {
                 };
                 Self::Settled((0..count).map(|_| one(&mut reader)).collect::<Result<_, DecodeError>>()?)
             }
+            43 => Self::Member { leads: reader.bool("leads")?, applied: Index(reader.varint("applied")?) },
             tag => return Err(DecodeError::UnknownTag { field: "answer", tag }),
         };
         reader.finish("answer")?;

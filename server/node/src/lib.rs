@@ -19,6 +19,7 @@ mod gateway;
 mod join;
 mod meta;
 mod metrics;
+mod moves;
 mod node;
 mod options;
 mod shard;

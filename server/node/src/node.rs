@@ -106,7 +106,7 @@ impl<S: Portable> Node<S> {
     pub async fn start(
         seams: Seams<S>,
         membership: Membership,
-        options: NodeOptions,
+        options: &NodeOptions,
         raft: RaftOptions,
     ) -> Result<Self, StartError> {
         let scope = seams.scope.clone();
@@ -116,13 +116,13 @@ impl<S: Portable> Node<S> {
     async fn start_in_scope(
         seams: Seams<S>,
         membership: Membership,
-        options: NodeOptions,
+        options: &NodeOptions,
         raft: RaftOptions,
     ) -> Result<Self, StartError> {
         let Seams { scope, clock, network, log, store, gc } = seams;
         let Membership { identity, address, http_address, founds, peers } = membership;
         let (node, cluster) = (identity.node, identity.cluster);
-        let disk = Arc::new(Disk::new(log.clone(), &options));
+        let disk = Arc::new(Disk::new(log.clone(), options));
         let known: Vec<NodeId> = peers.keys().copied().collect();
         let addresses = Arc::new(Addresses::new(node, &address, peers));
         let host = Host::new(node, cluster, log, Arc::clone(&network), Arc::clone(&addresses) as _, raft);
@@ -143,7 +143,7 @@ impl<S: Portable> Node<S> {
         let ticks = TickSource::new(Arc::new(Arc::clone(&meta)));
         let (wanted, wants) = mpsc::channel(txn::WANTED_MAX);
         let windows = Arc::default();
-        let shared = Shared { node, host: host.clone(), store, failure, gc, ticks, wanted, windows, options };
+        let shared = Shared { node, host: host.clone(), store, failure, gc, ticks, wanted, windows, options: *options };
         let shards = Arc::new(Shards::new(shared));
         let routes = Arc::new(Routes { shards: Arc::clone(&shards), meta: Arc::clone(&meta) });
         let forwarder = Arc::new(Forwarder::new(network, node, cluster));
@@ -152,7 +152,8 @@ impl<S: Portable> Node<S> {
         let calls = Calls::new(budget.part(options.answer_bytes_max / 2), options.caller_answer_bytes_max);
         let txns = Arc::new(Txns::default());
         let balance = Arc::new(Balance::default());
-        let gateway = Gateway { shards, meta, routes, forwarder, budget, calls, txns, disk, balance, options };
+        let gateway =
+            Gateway { shards, meta, routes, forwarder, budget, calls, txns, disk, balance, options: *options };
         let (meta, shards) = (Arc::downgrade(&gateway.meta), Arc::downgrade(&gateway.shards));
         let (disk, balance) = (Arc::clone(&gateway.disk), Arc::clone(&gateway.balance));
         host.on_ask(Arc::new(Answers { meta, shards, disk, balance }));
@@ -195,7 +196,7 @@ impl<S: Portable> Node<S> {
         if !catalog.nodes.contains_key(&self.id()) {
             reasons.push("the node is not registered with the cluster yet".to_owned());
         }
-        for place in catalog.shards_on(self.id()) {
+        for place in catalog.shards_on(self.id()).filter(|place| place.replicas.contains(&self.id())) {
             match self.gateway.shards.get(place.shard).map(|replica| replica.status()) {
                 None => reasons.push(format!("the replica of shard {} is not started", place.shard)),
                 Some(status) if status.leader.is_none() => {
@@ -309,6 +310,10 @@ impl<S: Portable> lentic_raft::Answer for Answers<S> {
                     Ok(ticks) => Answer::Ticks(ticks),
                     Err(not_here) => Answer::NotLeader(not_here.0),
                 },
+                Question::Member { shard } => match shards.get(shard).map(|replica| replica.status()) {
+                    Some(status) => Answer::Member { leads: status.is_leader, applied: status.applied },
+                    None => return Err(format!("there is no replica of shard {shard} here")),
+                },
                 Question::Pace => Answer::Pace(disk.pace()),
                 Question::HandOver { shard, to } => balance::hand_over(&shards, &balance, shard, to).await,
                 Question::Settled { shards: asked } => Answer::Settled(hear::settled(&shards, &asked).await),
@@ -319,6 +324,7 @@ impl<S: Portable> lentic_raft::Answer for Answers<S> {
                 | Question::Catalog { .. }
                 | Question::Pins { .. }
                 | Question::Led(_)
+                | Question::SettleReplicas { .. }
                     if !meta.leads() =>
                 {
                     Answer::NotLeader(meta.leader_by_replica())
@@ -331,6 +337,12 @@ impl<S: Portable> lentic_raft::Answer for Answers<S> {
                 Question::Led(report) => {
                     balance.hear(meta.group.watch().borrow().term, from, report);
                     Answer::Done
+                }
+                Question::SettleReplicas { shard, epoch, revision } => {
+                    match meta.settle(shard, epoch, revision).await {
+                        true => Answer::Done,
+                        false => return Err("the catalog has changed; look at it and decide again".to_owned()),
+                    }
                 }
                 Question::Nodes => Answer::Nodes(meta.alive().into_iter().collect()),
                 Question::Catalog { newer_than } => {

@@ -48,6 +48,9 @@ pub struct NodeOptions {
     /// By how much the version below which no more is pinned stays behind the ticks. Short: a snapshot that takes longer to
     /// commit is tried again. Long: no history goes sooner.
     pub pin_grace: Duration,
+    /// The replicas of a node that was not heard from for so long are given to others. Zero: never. Short: whole shards are
+    /// sent about for a node that is only started again. Long: another loss meanwhile may stop a shard.
+    pub replace_after: Duration,
     /// How many nodes the meta group has, if there are so many: 1, 3 or 5.
     pub meta_replicas: usize,
     /// How often it is looked at who leads what, and shards are handed over so that all nodes lead as many. Zero: never.
@@ -77,6 +80,7 @@ impl Default for NodeOptions {
             retention: Duration::from_secs(60 * 60),
             history_every: Duration::from_secs(5),
             pin_grace: Duration::from_secs(10),
+            replace_after: Duration::from_secs(5 * 60),
             meta_replicas: 3,
             balance_every: Duration::ZERO,
             heads: HeadsOptions::default(),

@@ -10,6 +10,8 @@ use lentic_types::{GroupId, Index, ShardId};
 use tokio::sync::watch;
 use tracing::{error, info};
 
+use crate::gateway::Gateway;
+use crate::moves;
 use crate::shard::replica::{Replica, Shared};
 use crate::shard::riders;
 
@@ -45,20 +47,28 @@ impl<S: Portable> Shards<S> {
     }
 
     /// Starts and ends replicas as the catalog changes. It ends with the node.
-    pub(crate) async fn follow(self: Arc<Self>, mut catalog: watch::Receiver<Arc<Catalog>>) {
+    pub(crate) async fn follow(self: Arc<Self>, gateway: &Gateway<S>) {
+        let mut catalog = gateway.meta.catalog.subscribe();
         loop {
             let now = Arc::clone(&catalog.borrow_and_update());
-            self.settle(&now, &catalog).await;
+            self.settle(&now, &catalog, gateway).await;
             if catalog.changed().await.is_err() {
                 return;
             }
         }
     }
 
-    async fn settle(self: &Arc<Self>, catalog: &Catalog, changes: &watch::Receiver<Arc<Catalog>>) {
+    async fn settle(
+        self: &Arc<Self>,
+        catalog: &Catalog,
+        changes: &watch::Receiver<Arc<Catalog>>,
+        gateway: &Gateway<S>,
+    ) {
         let node = self.shared.node;
-        let gone: Vec<_> =
-            self.groups().into_iter().filter(|replica| !catalog.shards.contains_key(&replica.shard)).collect();
+        // A catalog only gets newer, and names whoever is a member of a group until it is none any more.
+        let is_here =
+            |shard: &ShardId| catalog.shards.get(shard).is_some_and(|place| place.holders().any(|on| on == node));
+        let gone: Vec<_> = self.groups().into_iter().filter(|replica| !is_here(&replica.shard)).collect();
         for replica in gone {
             self.end(&replica).await;
         }
@@ -71,6 +81,7 @@ impl<S: Portable> Shards<S> {
                     info!(shard = place.shard.0, table = place.table.0, "replica started");
                     let replica = Arc::new(replica);
                     self.here().insert(place.shard, Arc::clone(&replica));
+                    spawn(moves::follow(gateway.clone(), Arc::clone(&replica)));
                     spawn(riders::keep(Arc::clone(self), replica, changes.clone()));
                 }
                 Err(reason) => {
@@ -80,7 +91,7 @@ impl<S: Portable> Shards<S> {
         }
     }
 
-    /// Ends a replica whose shard is gone, and clears what it kept.
+    /// Ends a replica whose shard is gone, or has left this node, and clears what it kept.
     async fn end(&self, replica: &Replica<S>) {
         let group = GroupId::from(replica.shard);
         replica.shown().leave();
@@ -93,7 +104,7 @@ impl<S: Portable> Shards<S> {
         }
         spans.sort();
         if let Err(error) = self.shared.host.remove(group).await {
-            error!(shard = replica.shard.0, %error, "the log of a dropped shard was not removed");
+            error!(shard = replica.shard.0, %error, "the log of a replica that is gone was not removed");
             return;
         }
         replica.leaves();
@@ -101,8 +112,8 @@ impl<S: Portable> Shards<S> {
         let store = &self.shared.store;
         let cleared = lentic_runtime::blocking(|| store.clear(group, &spans));
         match cleared {
-            Ok(()) => info!(shard = replica.shard.0, "replica of a dropped shard removed"),
-            Err(error) => error!(shard = replica.shard.0, %error, "what a dropped shard kept was not cleared"),
+            Ok(()) => info!(shard = replica.shard.0, "replica removed"),
+            Err(error) => error!(shard = replica.shard.0, %error, "what a replica kept that is gone was not cleared"),
         }
     }
 

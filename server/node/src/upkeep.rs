@@ -19,6 +19,7 @@ use crate::balance;
 use crate::disk;
 use crate::gateway::Gateway;
 use crate::meta::service::MetaService;
+use crate::moves;
 use crate::node::Identity;
 use crate::{shard, txn};
 
@@ -45,14 +46,16 @@ pub(crate) fn start<S: Portable>(gateway: &Gateway<S>, registration: Registratio
     let meta = Arc::clone(&gateway.meta);
     spawn(async move { follow_others(&meta).await });
     let shards = Arc::clone(&gateway.shards);
-    let catalog = gateway.meta.catalog.subscribe();
-    spawn(shards.follow(catalog));
+    let follows = gateway.clone();
+    spawn(async move { shards.follow(&follows).await });
     let register = gateway.clone();
     spawn(async move { self::register(&register, registration).await });
     let alive = gateway.clone();
     spawn(async move { say_alive(&alive).await });
     let members = gateway.clone();
     spawn(async move { keep_members(&members).await });
+    let leaves = gateway.clone();
+    spawn(async move { moves::keep(&leaves).await });
     let pins = Arc::clone(&gateway.meta);
     spawn(async move { pins.sweep_expired().await });
     let history = gateway.clone();
@@ -151,6 +154,14 @@ async fn keep_members<S: Portable>(gateway: &Gateway<S>) {
             }
             continue;
         }
+        if let Some(gone) = meta.member_to_leave(&meta.dead(gateway.options.replace_after)) {
+            match timeout(CHANGE_WITHIN, replace_member(meta, gone)).await {
+                Ok(Ok(())) => info!(node = gone.0, "a node is no member of the meta group any more"),
+                Ok(Err(reason)) => warn!(node = gone.0, reason, "the meta group did not let go of a member"),
+                Err(_) => warn!(node = gone.0, "the meta group does not let go of a member"),
+            }
+            continue;
+        }
         if let Some(node) = meta.next_member(gateway.options.meta_replicas) {
             match timeout(CHANGE_WITHIN, add_voter(&meta.group, node)).await {
                 Ok(Ok(())) => info!(node = node.0, "the meta group has a new member"),
@@ -159,6 +170,25 @@ async fn keep_members<S: Portable>(gateway: &Gateway<S>) {
             }
         }
     }
+}
+
+/// Lets go of a member of the meta group, and takes another in its place if there is one.
+async fn replace_member<S: Portable>(meta: &MetaService<S>, gone: NodeId) -> Result<(), String> {
+    let (status, catalog) = (meta.group.status(), meta.catalog());
+    if gone == meta.node {
+        // Who goes leads no more: another lets it go.
+        let is_active = |node: &&NodeId| catalog.nodes.get(*node).is_some_and(|node| node.state.is_active());
+        let heirs = status.voters.iter().filter(|node| **node != gone).filter(is_active);
+        let heir = heirs.max_by_key(|node| status.matched.get(node).copied()).ok_or("nobody else can lead it")?;
+        return if disk::hand_over(&meta.group, *heir).await { Ok(()) } else { Err("nobody took over".to_owned()) };
+    }
+    let mut voters = BTreeSet::clone(&status.voters);
+    if let Some(node) = meta.next_member(usize::MAX) {
+        meta.group.add_learner(node).await.map_err(|error| error.to_string())?;
+        voters.insert(node);
+    }
+    voters.remove(&gone);
+    meta.group.change_voters(voters).await.map_err(|error| error.to_string())
 }
 
 /// Adds a voter: as a learner first, so that the group does not wait for it.

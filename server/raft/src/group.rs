@@ -209,6 +209,15 @@ impl<M: Machine> Group<M> {
         self.core.release_log(pressed).await
     }
 
+    /// Lets the first entry go from the log, once it is durably applied here: a node that is added then gets a snapshot. Call
+    /// it again until [`Status::purged`] says so.
+    pub async fn release_first(&self) -> Result<(), ChangeError> {
+        if self.core.durable(true).await?.0 == 0 {
+            return Ok(());
+        }
+        self.core.purge(1).await
+    }
+
     /// Stops the group on this node; what it has stays. When it returns, the machine is dropped. Other calls say
     /// that it has stopped.
     pub async fn stop(&self) {
@@ -222,16 +231,7 @@ impl Core {
     }
 
     async fn release_log(&self, pressed: bool) -> Result<(), ChangeError> {
-        let stopped = |fatal: crate::types::Fatal| ChangeError::Stopped(fatal.to_string());
-        let durable = self.raft.with_state_machine(move |store| {
-            let durable = match pressed {
-                true => store.request_flush().and_then(|()| store.durable()),
-                false => store.durable(),
-            };
-            Box::pin(async move { durable })
-        });
-        let durable: Result<Index, Fault> = durable.await.map_err(stopped)?;
-        let durable = durable.map_err(|fault| ChangeError::Refused(fault.to_string()))?.0;
+        let durable = self.durable(pressed).await?.0;
         let through = match pressed {
             true => durable,
             false => {
@@ -243,6 +243,26 @@ impl Core {
         if through == 0 || through <= self.status.borrow().purged.0 {
             return Ok(());
         }
+        self.purge(through).await
+    }
+
+    /// What is durably applied; `pressed` asks for more, soon.
+    async fn durable(&self, pressed: bool) -> Result<Index, ChangeError> {
+        let stopped = |fatal: crate::types::Fatal| ChangeError::Stopped(fatal.to_string());
+        let durable = self.raft.with_state_machine(move |store| {
+            let durable = match pressed {
+                true => store.request_flush().and_then(|()| store.durable()),
+                false => store.durable(),
+            };
+            Box::pin(async move { durable })
+        });
+        let durable: Result<Index, Fault> = durable.await.map_err(stopped)?;
+        durable.map_err(|fault| ChangeError::Refused(fault.to_string()))
+    }
+
+    /// Lets go of the entries up to `through`, which are durably applied.
+    async fn purge(&self, through: u64) -> Result<(), ChangeError> {
+        let stopped = |fatal: crate::types::Fatal| ChangeError::Stopped(fatal.to_string());
         // openraft purges what it believes to be in a snapshot: here, what is flushed.
         let mut progress = self.raft.watch_snapshot_progress();
         self.raft.trigger().snapshot().await.map_err(stopped)?;

@@ -103,9 +103,33 @@ impl Host {
     /// # Errors
     /// See [`StartError`]; nothing was changed.
     pub async fn start<M: Machine>(&self, group: GroupId, machine: M) -> Result<Group<M>, StartError> {
+        self.start_as(group, machine, false).await
+    }
+
+    /// As [`Self::start`], for a group that has begun elsewhere, perhaps with this node, which may have left it and forgotten
+    /// its votes. As long as it has nothing of the group, it takes a snapshot, and neither votes nor takes entries from the
+    /// first on: among those are old members, of whom it could make a quorum that others have agreed to leave behind. The
+    /// leader has to let go of the first entry: see [`Group::release_first`].
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing was changed.
+    pub async fn join<M: Machine>(&self, group: GroupId, machine: M) -> Result<Group<M>, StartError> {
+        self.start_as(group, machine, true).await
+    }
+
+    /// Whether the log has anything of a group.
+    ///
+    /// # Errors
+    /// [`StartError::Failed`] if the log has stopped.
+    pub fn has_log(&self, group: GroupId) -> Result<bool, StartError> {
+        let state = self.0.log.state(group);
+        state.map(|state| state.is_some()).map_err(|error| StartError::Failed { group, reason: error.to_string() })
+    }
+
+    async fn start_as<M: Machine>(&self, group: GroupId, machine: M, joins: bool) -> Result<Group<M>, StartError> {
         let config = Arc::new(self.0.options.config()?);
         self.0.reserve(group)?;
-        let built = self.0.grid.within(self.0.build(group, machine, config)).await;
+        let built = self.0.grid.within(self.0.build(group, machine, config, joins)).await;
         let (core, inbox) = built.inspect_err(|_| drop(self.0.groups().running.remove(&group)))?;
         let started = {
             let mut groups = self.0.groups();
@@ -253,6 +277,7 @@ impl Shared {
         group: GroupId,
         machine: M,
         config: Arc<openraft::Config>,
+        joins: bool,
     ) -> Result<(Arc<Core>, Inbox), StartError> {
         let failed = |reason: String| StartError::Failed { group, reason };
         let log = LogStore::new(self.log.clone(), group, self.options.append_bytes_max);
@@ -280,7 +305,7 @@ impl Shared {
         let tasks = vec![
             lentic_runtime::spawn(status::follow(raft.clone(), status_sender)).abort_handle(),
             lentic_runtime::spawn(reads::rounds(raft.clone(), asks, Arc::clone(&self.peers.counters))).abort_handle(),
-            lentic_runtime::spawn(inbox::answer(raft.clone(), waiting)).abort_handle(),
+            lentic_runtime::spawn(inbox::answer(raft.clone(), waiting, joins)).abort_handle(),
         ];
         let core = Core {
             id: group,

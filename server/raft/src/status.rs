@@ -36,6 +36,8 @@ pub struct Status {
     pub is_changing: bool,
     /// Who gets entries and does not vote.
     pub learners: Arc<BTreeSet<NodeId>>,
+    /// Where the log says who the members are. They are so for good when it is committed.
+    pub members_at: Index,
     /// How far each other node is known to have the log, if this node leads.
     pub matched: BTreeMap<NodeId, Index>,
     /// Why the group has stopped on this node. It does not go on before the node is started again.
@@ -55,7 +57,8 @@ pub(crate) async fn follow(raft: Raft, status: watch::Sender<Status>) {
                 let voters = membership.voter_ids().map(NodeId).collect();
                 let learners = membership.learner_ids().map(NodeId).collect();
                 let is_changing = membership.get_joint_config().len() > 1;
-                Members { voters: Arc::new(voters), is_changing, learners: Arc::new(learners) }
+                let at = index(members_at.flatten().as_ref());
+                Members { voters: Arc::new(voters), is_changing, learners: Arc::new(learners), at }
             });
             status.send_if_modified(|status| update(status, &metrics, members));
         }
@@ -78,14 +81,16 @@ struct Members {
     voters: Arc<BTreeSet<NodeId>>,
     is_changing: bool,
     learners: Arc<BTreeSet<NodeId>>,
+    at: Index,
 }
 
 fn update(status: &mut Status, metrics: &RaftMetrics<Types>, members: Option<Members>) -> bool {
     let leads = metrics.state == ServerState::Leader;
-    let Members { voters, is_changing, learners } = members.unwrap_or_else(|| Members {
+    let Members { voters, is_changing, learners, at } = members.unwrap_or_else(|| Members {
         voters: Arc::clone(&status.voters),
         is_changing: status.is_changing,
         learners: Arc::clone(&status.learners),
+        at: status.members_at,
     });
     let applied_in = metrics.last_applied.as_ref().map(term_of);
     let fault = metrics.running_state.as_ref().err().map(ToString::to_string);
@@ -105,6 +110,7 @@ fn update(status: &mut Status, metrics: &RaftMetrics<Types>, members: Option<Mem
         voters,
         is_changing,
         learners,
+        members_at: at,
         matched: matched.unwrap_or_default(),
         fault,
     };

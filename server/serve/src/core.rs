@@ -90,7 +90,7 @@ impl Core {
         let identity = Identity { cluster: member.cluster, node: member.node, incarnation: member.incarnation };
         let membership =
             Membership { identity, address: address.clone(), http_address: http_address.clone(), founds, peers };
-        let node = Node::start(seams, membership, config.into(), (&config.raft).into()).await?;
+        let node = Node::start(seams, membership, &config.into(), (&config.raft).into()).await?;
         directory.become_ready()?;
         let (presses, followed) = (node.clone(), directory.path().to_path_buf());
         scope.spawn(release_pressed(presses, pressed));

@@ -30,6 +30,7 @@ impl From<&Config> for NodeOptions {
             history_every: Duration::from_millis(history.look_ms),
             pin_grace: Duration::from_millis(history.pin_grace_ms),
             meta_replicas: cluster.replicas as usize,
+            replace_after: Duration::from_millis(cluster.replace_after_ms),
             balance_every: Duration::from_millis(shards.balance_ms),
             // The seed is the process's secret.
             heads: HeadsOptions { bytes_max: shards.heads_bytes_max, seed: random() },

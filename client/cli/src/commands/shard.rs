@@ -1,24 +1,33 @@
 //! `lentic shard`
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
-use lentic_client::{NodeId, ShardId};
+use lentic_client::{ClusterStatus, NodeId, ShardId};
 use serde::Serialize;
+use tokio::time::sleep;
 
 use crate::ending::Ending;
 use crate::output::Answer;
 use crate::session::{Outcome, Session};
 
-/// Hand over the leadership of shards
+/// How often it is looked whether a move is at its end.
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Hand over the leadership of shards, and move their replicas
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum ShardCommand {
     /// Ask a shard's leader to hand over to another replica
     Transfer(TransferArgs),
+    /// Move a shard's replica from a node to another, while it is read and written
+    Move(MoveArgs),
 }
 
 impl ShardCommand {
     pub(crate) async fn run(&self, session: &mut Session) -> Outcome {
         match self {
             Self::Transfer(args) => args.run(session).await,
+            Self::Move(args) => args.run(session).await,
         }
     }
 }
@@ -33,8 +42,24 @@ pub(crate) struct TransferArgs {
     to: Option<u64>,
 }
 
+#[derive(Clone, Debug, Args)]
+pub(crate) struct MoveArgs {
+    /// The shard, by the number that `lentic status --shards` shows
+    #[arg(value_parser = number_after('s'))]
+    shard: u64,
+    /// The node that holds a replica, and shall hold none
+    #[arg(long, value_name = "NODE", value_parser = number_after('n'))]
+    from: u64,
+    /// The node that shall hold one
+    #[arg(long, value_name = "NODE", value_parser = number_after('n'))]
+    to: u64,
+    /// Wait until the node that it leaves holds it no more
+    #[arg(long)]
+    wait: bool,
+}
+
 /// A number, with its letter or without: `s12`, `12`.
-fn number_after(letter: char) -> impl Fn(&str) -> Result<u64, String> + Clone {
+pub(super) fn number_after(letter: char) -> impl Fn(&str) -> Result<u64, String> + Clone {
     move |text| {
         let number = text.strip_prefix(letter).unwrap_or(text).parse().ok().filter(|number| *number > 0);
         number.ok_or_else(|| format!("expected a number from 1 on, as in {letter}12"))
@@ -47,6 +72,54 @@ impl TransferArgs {
         client.transfer_leader(ShardId(self.shard), self.to.map(NodeId)).await?;
         session.printer.answer(&Transferred { shard: self.shard, to: self.to })?;
         Ok(Ending::Done)
+    }
+}
+
+impl MoveArgs {
+    async fn run(&self, session: &mut Session) -> Outcome {
+        let client = session.client().await?;
+        let (shard, from, to) = (ShardId(self.shard), NodeId(self.from), NodeId(self.to));
+        client.move_replica(shard, Some(from), to).await?;
+        while self.wait && !has_moved(&client.status(true).await?, shard, to) {
+            sleep(LOOK_EVERY).await;
+        }
+        session.printer.answer(&Moved { shard: self.shard, from: self.from, to: self.to, complete: self.wait })?;
+        Ok(Ending::Done)
+    }
+}
+
+/// Whether a shard is where it shall be, or is gone. A node that answers may not have heard of the move yet.
+fn has_moved(status: &ClusterStatus, shard: ShardId, to: NodeId) -> bool {
+    let place = status.shards.iter().map(|(_, place)| place).find(|place| place.shard == shard);
+    let is_there = place.is_none_or(|place| place.replicas.contains(&to));
+    is_there && status.moves.iter().all(|moving| moving.shard != shard)
+}
+
+#[derive(Serialize)]
+struct Moved {
+    shard: u64,
+    from: u64,
+    to: u64,
+    /// Whether it was waited for.
+    complete: bool,
+}
+
+impl Answer for Moved {
+    fn human(&self) -> String {
+        let Self { shard, from, to, complete } = self;
+        match complete {
+            true => format!("shard s{shard} has moved from n{from} to n{to}\n"),
+            false => format!("shard s{shard} moves from n{from} to n{to}; `lentic status` tells when it has\n"),
+        }
+    }
+
+    fn plain(&self) -> Vec<Vec<String>> {
+        vec![vec![
+            self.shard.to_string(),
+            self.from.to_string(),
+            self.to.to_string(),
+            if self.complete { "moved" } else { "moves" }.to_owned(),
+        ]]
     }
 }
 
@@ -78,6 +151,17 @@ mod tests {
     fn numbers_may_have_their_letter() {
         assert_eq!(["s12", "12"].map(|text| number_after('s')(text).ok()), [Some(12); 2]);
         assert_eq!(["n12", "0", "s", "-1"].map(|text| number_after('s')(text).ok()), [None; 4]);
+    }
+
+    #[test]
+    fn a_move_tells_whether_it_is_at_its_end() {
+        let [human, plain, json] = shapes_of(&Moved { shard: 3, from: 1, to: 4, complete: false });
+        assert_eq!(human, "shard s3 moves from n1 to n4; `lentic status` tells when it has\n");
+        assert_eq!(plain, "3\t1\t4\tmoves\n");
+        assert_eq!(json, "{\"shard\":3,\"from\":1,\"to\":4,\"complete\":false}\n");
+        let [human, plain, _] = shapes_of(&Moved { shard: 3, from: 1, to: 4, complete: true });
+        assert_eq!(human, "shard s3 has moved from n1 to n4\n");
+        assert_eq!(plain, "3\t1\t4\tmoved\n");
     }
 
     #[test]

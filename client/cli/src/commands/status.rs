@@ -1,7 +1,7 @@
 //! `lentic status`
 
 use clap::Args;
-use lentic_client::{ClusterStatus, NodeStatus};
+use lentic_client::{ClusterStatus, Move, NodeState, NodeStatus};
 use serde::Serialize;
 
 use super::table::{ShardRow, shard_table};
@@ -39,8 +39,16 @@ struct StatusShown<'a> {
     shard_count: usize,
     shards_without_leader: usize,
     nodes: Vec<NodeRow<'a>>,
+    moves: Vec<MoveRow>,
     #[serde(skip_serializing_if = "Option::is_none")]
     shards: Option<Vec<ShardRow<'a>>>,
+}
+
+/// A shard that leaves nodes.
+#[derive(Serialize)]
+struct MoveRow {
+    shard: u64,
+    leaving: Vec<u64>,
 }
 
 #[derive(Serialize)]
@@ -52,6 +60,29 @@ struct NodeRow<'a> {
     leads_meta: bool,
     replicas: u32,
     leaders: u32,
+    state: &'static str,
+}
+
+impl NodeRow<'_> {
+    /// Whether it is there, or should not be, and what it is used for, if that is not the usual.
+    fn shown_state(&self) -> String {
+        match (self.state, self.alive) {
+            ("removed", _) => "removed".to_owned(),
+            ("active", true) => "up".to_owned(),
+            ("active", false) => "down".to_owned(),
+            (state, true) => format!("up, {state}"),
+            (state, false) => format!("down, {state}"),
+        }
+    }
+}
+
+/// What a node is used for, in a word.
+pub(crate) fn state_word(state: NodeState) -> &'static str {
+    match state {
+        NodeState::Active => "active",
+        NodeState::Draining => "draining",
+        NodeState::Removed => "removed",
+    }
 }
 
 impl<'a> StatusShown<'a> {
@@ -64,10 +95,15 @@ impl<'a> StatusShown<'a> {
             leads_meta: status.meta_leader == Some(node.node),
             replicas: node.replicas,
             leaders: node.leaders,
+            state: state_word(node.state),
+        };
+        let move_row = |Move { shard, leaving }: &Move| MoveRow {
+            shard: shard.0,
+            leaving: leaving.iter().map(|node| node.0).collect(),
         };
         let shard_row = |(table, shard): &'a (String, _)| ShardRow { table: Some(table.as_str()), shard };
         let shards_without_leader = status.shards.iter().filter(|(_, shard)| shard.leader.is_none()).count();
-        let are_nodes_up = status.nodes.iter().all(|node| node.is_alive);
+        let are_nodes_up = status.nodes.iter().all(|node| node.is_alive || node.state == NodeState::Removed);
         Self {
             healthy: are_nodes_up && status.meta_leader.is_some() && shards_without_leader == 0,
             cluster: status.cluster.to_string(),
@@ -78,6 +114,7 @@ impl<'a> StatusShown<'a> {
             shard_count: status.shards.len(),
             shards_without_leader,
             nodes: status.nodes.iter().map(node_row).collect(),
+            moves: status.moves.iter().map(move_row).collect(),
             shards: with_shards.then(|| status.shards.iter().map(shard_row).collect()),
         }
     }
@@ -88,8 +125,8 @@ impl<'a> StatusShown<'a> {
             return "healthy: all nodes are up, and all shards have a leader".to_owned();
         }
         let mut faults = Vec::new();
-        let down: Vec<String> =
-            self.nodes.iter().filter(|node| !node.alive).map(|node| format!("n{}", node.node)).collect();
+        let is_down = |node: &&NodeRow<'_>| !node.alive && node.state != state_word(NodeState::Removed);
+        let down: Vec<String> = self.nodes.iter().filter(is_down).map(|node| format!("n{}", node.node)).collect();
         if !down.is_empty() {
             faults.push(format!("not heard from: {}", down.join(" ")));
         }
@@ -119,7 +156,7 @@ impl Answer for StatusShown<'_> {
                 format!("n{}", node.node),
                 node.address.to_owned(),
                 node.http_address.to_owned(),
-                if node.alive { "up" } else { "down" }.to_owned(),
+                node.shown_state(),
                 if node.leads_meta { "leader" } else { "" }.to_owned(),
                 node.replicas.to_string(),
                 node.leaders.to_string(),
@@ -130,11 +167,17 @@ impl Answer for StatusShown<'_> {
             format!("cluster {cluster}, release {release} on n{node}, tables: {tables}, shards: {shard_count}\n");
         let shards = self.shards.as_ref().filter(|shards| !shards.is_empty());
         let shards = shards.map(|shards| shard_table(shards.iter().cloned())).unwrap_or_default();
-        format!("{head}{}{shards}{}\n", table.rendered(), self.verdict())
+        let leaves = |MoveRow { shard, leaving }: &MoveRow| {
+            let leaving: Vec<String> = leaving.iter().map(|node| format!("n{node}")).collect();
+            format!("moving: s{shard} leaves {}\n", leaving.join(" "))
+        };
+        let moves: String = self.moves.iter().map(leaves).collect();
+        format!("{head}{}{shards}{moves}{}\n", table.rendered(), self.verdict())
     }
 
     /// Lines that begin with their kind: `node`, with number, address, http address, up or down, leader of meta or
-    /// nothing, replicas, leaders; `shard`, with table, number, epoch, leader, replicas, start, end.
+    /// nothing, replicas, leaders, what it is used for; `shard`, with table, number, epoch, leader, replicas, start, end;
+    /// `move`, with a shard and the nodes that it is leaving.
     fn plain(&self) -> Vec<Vec<String>> {
         let node_line = |node: &NodeRow<'_>| {
             let state = if node.alive { "up" } else { "down" };
@@ -142,14 +185,18 @@ impl Answer for StatusShown<'_> {
             let (replicas, leaders) = (node.replicas.to_string(), node.leaders.to_string());
             let fields = ["node", &node.node.to_string(), node.address, node.http_address, state, meta];
             let fields = fields.into_iter().map(str::to_owned);
-            fields.chain([replicas, leaders]).collect()
+            fields.chain([replicas, leaders, node.state.to_owned()]).collect()
         };
         let shard_line = |shard: &ShardRow<'_>| {
             let head = ["shard".to_owned(), shard.table.unwrap_or_default().to_owned()];
             head.into_iter().chain(shard.plain()).collect()
         };
         let shards = self.shards.iter().flatten().map(shard_line);
-        self.nodes.iter().map(node_line).chain(shards).collect()
+        let move_line = |MoveRow { shard, leaving }: &MoveRow| {
+            let leaving: Vec<String> = leaving.iter().map(ToString::to_string).collect();
+            vec!["move".to_owned(), shard.to_string(), leaving.join(",")]
+        };
+        self.nodes.iter().map(node_line).chain(shards).chain(self.moves.iter().map(move_line)).collect()
     }
 }
 
@@ -164,6 +211,7 @@ mod tests {
             node: NodeId(node),
             address: Address::from("http://a:7420"),
             http_address: "http://a:7421".to_owned(),
+            state: NodeState::Active,
             is_alive,
             replicas: 2,
             leaders: 1,
@@ -184,6 +232,7 @@ mod tests {
             nodes: vec![node(1, true), node(2, second_is_alive)],
             tables: 1,
             shards: vec![("default.t".to_owned(), shard)],
+            moves: vec![],
             release: "0.1.0".to_owned(),
         }
     }
@@ -204,17 +253,17 @@ mod tests {
         );
         assert_eq!(
             plain,
-            "node\t1\thttp://a:7420\thttp://a:7421\tup\tleader\t2\t1\n\
-             node\t2\thttp://a:7420\thttp://a:7421\tup\t\t2\t1\n"
+            "node\t1\thttp://a:7420\thttp://a:7421\tup\tleader\t2\t1\tactive\n\
+             node\t2\thttp://a:7420\thttp://a:7421\tup\t\t2\t1\tactive\n"
         );
         assert_eq!(
             json,
             "{\"healthy\":true,\"cluster\":\"abababababababababababababababab\",\"node\":1,\"release\":\"0.1.0\",\
              \"meta_leader\":1,\"tables\":1,\"shard_count\":1,\"shards_without_leader\":0,\"nodes\":[\
              {\"node\":1,\"address\":\"http://a:7420\",\"http_address\":\"http://a:7421\",\"alive\":true,\
-             \"leads_meta\":true,\"replicas\":2,\"leaders\":1},\
+             \"leads_meta\":true,\"replicas\":2,\"leaders\":1,\"state\":\"active\"},\
              {\"node\":2,\"address\":\"http://a:7420\",\"http_address\":\"http://a:7421\",\"alive\":true,\
-             \"leads_meta\":false,\"replicas\":2,\"leaders\":1}]}\n"
+             \"leads_meta\":false,\"replicas\":2,\"leaders\":1,\"state\":\"active\"}],\"moves\":[]}\n"
         );
     }
 
@@ -241,6 +290,24 @@ mod tests {
             ),
             "{json}"
         );
+    }
+
+    #[test]
+    fn nodes_that_are_emptied_and_gone_and_shards_on_their_way_are_told() {
+        let mut status = status(false, Some(NodeId(1)));
+        status.nodes[0].state = NodeState::Draining;
+        status.nodes[1].state = NodeState::Removed;
+        status.moves = vec![Move { shard: ShardId(3), leaving: vec![NodeId(1), NodeId(2)] }];
+        let shown = StatusShown::new(&status, false);
+        assert!(shown.healthy, "what is removed is not missed");
+        let [human, plain, json] = shapes_of(&shown);
+        assert!(human.contains("  up, draining  leader "), "{human}");
+        assert!(human.contains("  removed  "), "{human}");
+        assert!(human.contains("\nmoving: s3 leaves n1 n2\nhealthy"), "{human}");
+        assert!(plain.contains("\tdraining\nnode\t2\t") && plain.ends_with("\nmove\t3\t1,2\n"), "{plain}");
+        assert!(json.ends_with(",\"moves\":[{\"shard\":3,\"leaving\":[1,2]}]}\n"), "{json}");
+        status.nodes[0].is_alive = false;
+        assert!(!StatusShown::new(&status, false).healthy, "one that is emptied is still needed");
     }
 
     #[test]

@@ -55,6 +55,41 @@ fn three_nodes_lose_one_and_get_it_back() {
 }
 
 #[test]
+fn a_node_is_emptied_and_removed() {
+    let cluster = Cluster::start("4");
+    cluster.lentic(&["table", "create", "t", "--split-at", "b", "c", "d"]).ok();
+    let keys = ["a", "b", "c", "d"];
+    for key in keys {
+        cluster.lentic(&["put", "t", key, key]).ok();
+    }
+    until("a healthy cluster", || status(&cluster).0 == 0);
+
+    let (_, told) = status(&cluster);
+    let shard = &told["shards"][0];
+    let holders: Vec<u64> = shard["replicas"].as_array().unwrap().iter().map(|node| node.as_u64().unwrap()).collect();
+    let free = (1..=4).find(|node| !holders.contains(node)).unwrap();
+    let (number, from, to) = (format!("s{}", shard["shard"]), format!("n{}", holders[0]), format!("n{free}"));
+    let moved = cluster.lentic(&["shard", "move", &number, "--from", &from, "--to", &to, "--wait"]).ok();
+    assert_eq!(moved, format!("shard {number} has moved from {from} to {to}\n"));
+    cluster.lentic(&["shard", "move", &number, "--from", &from, "--to", &to]).ok();
+    let refused = cluster.lentic(&["shard", "move", &number, "--from", &format!("n{}", holders[1]), "--to", &to]);
+    assert!(refused.code != 0 && refused.stderr.contains("holds a replica"), "{refused:?}");
+
+    assert!(cluster.lentic(&["node", "remove", "n4"]).code != 0, "it holds something");
+    assert_eq!(cluster.lentic(&["node", "drain", "n4", "--wait"]).ok(), "node n4 is empty; it can be removed\n");
+    assert!(cluster.lentic(&["node", "drain", "n3"]).code != 0, "two nodes are too few");
+    until("the end of its part in the meta group", || cluster.lentic(&["node", "remove", "n4"]).code == 0);
+    let (_, four) = *cluster.pids().iter().find(|(node, _)| *node == 4).unwrap();
+    signal(four, Signal::KILL);
+    until_gone(four);
+    until("a cluster that is healthy without it", || status(&cluster).0 == 0);
+    for key in keys {
+        assert_eq!(cluster.lentic(&["get", "t", key]).ok(), format!("{key}\n"));
+        cluster.lentic(&["put", "t", key, "again"]).ok();
+    }
+}
+
+#[test]
 fn data_that_is_kept_is_there_again() {
     let cluster = Cluster::start("1");
     cluster.lentic(&["table", "create", "t"]).ok();

@@ -155,7 +155,14 @@ impl Inner {
         };
         let age = since.max(healed).elapsed();
         match age > OPEN_MAX {
-            true => Err(format!("a transaction of {group} is open on host {} for {} ms", host + 1, age.as_millis())),
+            true => {
+                let stands = self.standing.describe(group);
+                Err(format!(
+                    "a transaction of {group} is open on host {} for {} ms; {stands}",
+                    host + 1,
+                    age.as_millis()
+                ))
+            }
             false => Ok(()),
         }
     }

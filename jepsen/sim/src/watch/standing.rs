@@ -42,6 +42,13 @@ impl Standing {
         self.nodes.retain(|(of, _), _| *of != node);
     }
 
+    /// Where a group was last seen on each node, in words.
+    pub(super) fn describe(&self, group: GroupId) -> String {
+        let of_group = self.nodes.iter().filter(|((_, of), _)| *of == group);
+        let words: Vec<String> = of_group.map(|((node, _), seen)| format!("{node} {seen:?}")).collect();
+        words.join(", ")
+    }
+
     /// Takes in where a group stands on a node.
     pub(super) fn look(&mut self, node: NodeId, group: GroupId, status: &Status) -> Verdict {
         let seen = self.nodes.entry((node, group)).or_default();

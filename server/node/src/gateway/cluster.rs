@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lentic_engine::Portable;
-use lentic_machine::meta::{MetaCommand, MetaOutcome};
+use lentic_machine::meta::{MetaCommand, MetaOutcome, NodeState};
 use lentic_net::Address;
 use lentic_proto::v1::pipe_request::Request;
 use lentic_proto::v1::pipe_response::Response;
@@ -18,6 +18,7 @@ use super::forward::Lane;
 use super::pipe::Caller;
 use crate::balance;
 use crate::failure;
+use crate::moves;
 use crate::ticks::last_of;
 
 /// The pause before the meta group's leader is looked for again.
@@ -44,11 +45,13 @@ impl<S: Portable> Gateway<S> {
                 alive,
                 replicas: u32::try_from(catalog.shards_on(*id).count()).unwrap_or(u32::MAX),
                 leaders,
+                state: state_to_wire(node.state).into(),
             }
         });
         let shards = catalog.shards.values().filter(|_| request.shards).map(|place| v1::ShardStatus {
             shard: Some(self.routes.shard(&catalog, place)),
             table: catalog.tables.get(&place.table).map_or_else(String::new, |table| table.name.clone()),
+            leaving: place.shape.leaving.iter().map(|node| node.0).collect(),
         });
         Ok(v1::StatusResponse {
             cluster: Bytes::copy_from_slice(&catalog.cluster.0),
@@ -76,8 +79,9 @@ impl<S: Portable> Gateway<S> {
             return Err(self.routes.add_to(self.routes.elsewhere(shard), shard));
         };
         let status = replica.status();
+        let others = status.voters.iter().copied().filter(|node| *node != self.meta.node);
         let to = match request.to {
-            0 => status.voters.iter().copied().find(|node| *node != self.meta.node),
+            0 => others.max_by_key(|node| status.matched.get(node).copied()),
             to => Some(NodeId(to)).filter(|node| status.voters.contains(node)),
         };
         let to = to.ok_or_else(|| failure::invalid("no other voter of the shard is there to take over"))?;
@@ -170,6 +174,8 @@ impl<S: Portable> Gateway<S> {
             Request::DropPin(request) => Response::DropPin(self.drop_pin(request).await?),
             Request::RenewPin(request) => Response::RenewPin(self.renew_pin(request).await?),
             Request::Balance(request) => Response::Balance(self.balance(&request).await?),
+            Request::MoveReplica(request) => Response::MoveReplica(self.move_replica(&request).await?),
+            Request::SetNodeState(request) => Response::SetNodeState(self.set_node_state(&request).await?),
             Request::IssueClient(_) => Response::IssueClient(self.issue_client().await?),
             Request::Join(request) => Response::Join(self.join(request).await?),
             _ => return Err(failure::internal("this is no question for the meta group")),
@@ -184,6 +190,45 @@ impl<S: Portable> Gateway<S> {
             self.meta.confirm().await?;
         }
         balance::shown(self)
+    }
+
+    /// Says that a shard shall have a replica elsewhere.
+    async fn move_replica(&self, request: &v1::MoveReplicaRequest) -> Result<v1::MoveReplicaResponse, Failure> {
+        self.meta.confirm().await?;
+        let (shard, catalog) = (ShardId(request.shard), self.meta.catalog_after_apply());
+        let (from, to) = (Some(NodeId(request.from)).filter(|node| node.0 != 0), NodeId(request.to));
+        let place = catalog.shards.get(&shard);
+        let place = place.ok_or_else(|| failure::not_found(format!("there is no shard {shard}; check the number")))?;
+        if !self.meta.alive().get(&to).is_none_or(|(alive, _)| *alive) {
+            return Err(failure::invalid(format!("node {to} was not heard from lately; start it, or name another")));
+        }
+        let command = MetaCommand::MoveReplica { shard, epoch: place.epoch, from, to };
+        // A group that never began would never begin with others.
+        if !moves::has_leader(self, place).await {
+            return Err(failure::throttled(format!("shard {shard} has no leader now; a move needs one"), 100));
+        }
+        self.meta.propose(&command).await?;
+        Ok(v1::MoveReplicaResponse {})
+    }
+
+    /// Says what a node is used for.
+    async fn set_node_state(&self, request: &v1::SetNodeStateRequest) -> Result<v1::SetNodeStateResponse, Failure> {
+        self.meta.confirm().await?;
+        let node = NodeId(request.node);
+        let state = match v1::NodeState::try_from(request.state) {
+            Ok(v1::NodeState::Active) => NodeState::Active,
+            Ok(v1::NodeState::Draining) => NodeState::Draining,
+            Ok(v1::NodeState::Removed) => NodeState::Removed,
+            Err(_) => return Err(failure::invalid("a node is active, draining or removed")),
+        };
+        let status = self.meta.group.status();
+        if state == NodeState::Removed && (status.voters.contains(&node) || status.learners.contains(&node)) {
+            let reason =
+                format!("node {node} is a member of the meta group; drain it first, and wait until it is none");
+            return Err(Failure::new(ErrorKind::InUse, reason));
+        }
+        self.meta.propose(&MetaCommand::SetNodeState { node, state }).await?;
+        Ok(v1::SetNodeStateResponse {})
     }
 
     async fn issue_client(&self) -> Result<v1::IssueClientResponse, Failure> {
@@ -217,6 +262,14 @@ impl<S: Portable> Gateway<S> {
             node: node.0,
             nodes: nodes.collect(),
         })
+    }
+}
+
+const fn state_to_wire(state: NodeState) -> v1::NodeState {
+    match state {
+        NodeState::Active => v1::NodeState::Active,
+        NodeState::Draining => v1::NodeState::Draining,
+        NodeState::Removed => v1::NodeState::Removed,
     }
 }
 

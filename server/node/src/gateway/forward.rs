@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::failure;
 
 /// Requests that one pipe to another node carries at once.
-const OPEN_MAX: usize = 1_024;
+pub(super) const OPEN_MAX: usize = 1_024;
 /// How long a greeting may take.
 const GREETING: Duration = Duration::from_secs(3);
 

@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout};
 
 use super::Gateway;
 use super::answers::{Open, Responder, Waiting};
+use super::forward;
 use crate::failure;
 
 /// How long a client may take to say hello.
@@ -46,13 +47,19 @@ impl<S: Portable> Gateway<S> {
             return;
         }
         let options = self.options;
-        let (out, waiting) = mpsc::channel(options.pipe_requests_max);
+        // What a node passes on was let in where its client is: the ends of transactions do not wait for a place here.
+        let requests_max = match caller {
+            Caller::Client => options.pipe_requests_max,
+            Caller::Node => options.pipe_requests_max.max(forward::OPEN_MAX),
+        };
+        let (out, waiting) = mpsc::channel(requests_max);
         let sending = spawn(send_all(link.sender, waiting));
-        let requests = Arc::new(Semaphore::new(options.pipe_requests_max));
+        let requests = Arc::new(Semaphore::new(requests_max));
         let bytes = Arc::new(Semaphore::new(options.pipe_request_bytes_max));
         let budget = self.budget.part(options.caller_answer_bytes_max);
         let mut frames = Vec::new();
         while link.receiver.recv_many(&mut frames, FRAMES_AT_ONCE).await > 0 {
+            let arrived = Instant::now();
             for frame in frames.drain(..) {
                 let weight = frame.len().clamp(REQUEST_BYTES_MIN, options.pipe_request_bytes_max);
                 let weight = u32::try_from(weight).unwrap_or(u32::MAX);
@@ -72,7 +79,7 @@ impl<S: Portable> Gateway<S> {
                     let _ = timeout(LAST_WORDS_WITHIN, sending).await;
                     return;
                 };
-                self.handle(request, caller, responder);
+                self.handle(request, caller, arrived, responder);
             }
         }
     }
@@ -110,14 +117,14 @@ impl<S: Portable> Gateway<S> {
     }
 
     /// Begins a request; its responder answers it, now or later.
-    fn handle(&self, request: PipeRequest, caller: Caller, responder: Responder) {
+    fn handle(&self, request: PipeRequest, caller: Caller, arrived: Instant, responder: Responder) {
         use pipe_request::Request;
         use pipe_response::Response;
         let deadline = match request.deadline_ms {
             0 => self.options.deadline,
             ms => Duration::from_millis(u64::from(ms)),
         };
-        let deadline = Instant::now() + deadline;
+        let deadline = arrived + deadline;
         let Some(request) = request.request else {
             return responder.send(Err(failure::invalid("the request is of a kind this release does not know")));
         };
@@ -210,6 +217,8 @@ impl<S: Portable> Gateway<S> {
             | Request::ListTables(_)
             | Request::IssueClient(_)
             | Request::Balance(_)
+            | Request::MoveReplica(_)
+            | Request::SetNodeState(_)
             | Request::Join(_) => self.ask_meta(request, caller, deadline).await?,
             Request::Transact(request) => Response::Transact(self.transact(request, deadline).await?),
             Request::Take(request) => Response::Take(self.take(request, deadline).await?),

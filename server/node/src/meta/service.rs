@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lentic_engine::Portable;
-use lentic_machine::meta::{Catalog, MetaCommand, MetaOutcome, Pins};
+use lentic_machine::meta::{Catalog, MetaCommand, MetaOutcome, NodeState, Pins};
 use lentic_machine::oracle::Ticks;
 use lentic_net::BoxFuture;
 use lentic_proto::v1::Failure;
 use lentic_raft::{Group, Host, ProposeError, Vouch};
-use lentic_types::NodeId;
+use lentic_types::{Epoch, NodeId, ShardId};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -100,7 +100,11 @@ impl<S: Portable> MetaService<S> {
     pub(crate) fn leader_by_replica(&self) -> Option<NodeId> {
         let status = self.group.watch();
         let status = status.borrow();
-        status.leader.filter(|_| status.voters.contains(&self.node))
+        // A voter that is let go may never hear of it, and would believe in its last leader for ever.
+        let catalog = self.catalog();
+        let is_used = catalog.nodes.get(&self.node).is_none_or(|node| node.state.is_active());
+        let counts = |leader: &NodeId| *leader == self.node || is_used && status.voters.contains(&self.node);
+        status.leader.filter(counts)
     }
 
     /// Whether this node leads it.
@@ -237,6 +241,34 @@ impl<S: Portable> MetaService<S> {
         catalog.nodes.keys().map(|node| (*node, alive(node))).collect()
     }
 
+    /// The members of a shard's group are those of the catalog of this revision; whether the meta group took it.
+    pub(crate) async fn settle(&self, shard: ShardId, epoch: Epoch, revision: u64) -> bool {
+        self.propose(&MetaCommand::SettleReplicas { shard, epoch, revision }).await.is_ok()
+    }
+
+    /// The nodes that were not heard from for so long, while this node leads; zero: none ever.
+    pub(crate) fn dead(&self, unheard_for: Duration) -> Vec<NodeId> {
+        let catalog = self.catalog();
+        let heard = self.heard();
+        let Some(since) = heard.since.filter(|since| !unheard_for.is_zero() && since.elapsed() >= unheard_for) else {
+            return Vec::new();
+        };
+        let last = |node: &NodeId| heard.nodes.get(node).map_or(since, |(at, _)| *at);
+        let is_dead = |node: &&NodeId| **node != self.node && last(node).elapsed() >= unheard_for;
+        let in_use = catalog.nodes.values().filter(|node| node.state != NodeState::Removed);
+        in_use.map(|node| &node.node).filter(is_dead).copied().collect()
+    }
+
+    /// A member of the meta group that should be none any more, if this node leads the group: one that is emptied, removed
+    /// or dead, and perhaps this node.
+    pub(crate) fn member_to_leave(&self, dead: &[NodeId]) -> Option<NodeId> {
+        let (status, catalog) = (self.group.status(), self.catalog());
+        let is_active = |node: &NodeId| catalog.nodes.get(node).is_none_or(|node| node.state.is_active());
+        let is_replaced = |node: &NodeId| dead.contains(node) && self.next_member(usize::MAX).is_some();
+        let leaves = |node: &&NodeId| !is_active(node) || is_replaced(node);
+        status.voters.iter().filter(|_| status.is_leader && status.voters.len() > 1).find(leaves).copied()
+    }
+
     /// A node that should be a member of the meta group and is none, if this node leads the group and it has fewer than
     /// `replicas` members.
     pub(crate) fn next_member(&self, replicas: usize) -> Option<NodeId> {
@@ -244,8 +276,11 @@ impl<S: Portable> MetaService<S> {
         if !status.is_leader || status.voters.is_empty() || status.voters.len() >= replicas {
             return None;
         }
-        let alive = self.alive();
-        alive.iter().find(|(node, (alive, _))| *alive && !status.voters.contains(*node)).map(|(node, _)| *node)
+        let (alive, catalog) = (self.alive(), self.catalog());
+        let is_active = |node: &NodeId| catalog.nodes.get(node).is_some_and(|node| node.state.is_active());
+        let can =
+            |(node, (alive, _)): &(&NodeId, &(bool, u32))| *alive && is_active(node) && !status.voters.contains(*node);
+        alive.iter().find(can).map(|(node, _)| *node)
     }
 
     /// Whether this node leads the meta group and is about to give it another member, without which the loss of one of

@@ -10,8 +10,8 @@ use lentic_machine::meta::{Catalog, ShardPlace};
 use lentic_machine::shard::{Descriptor, TxnRef};
 use lentic_proto::v1::Failure;
 use lentic_raft::{Group, Host, Status};
-use lentic_runtime::spawn;
-use lentic_types::{GroupId, NodeId, ShardId, TableId, Version};
+use lentic_runtime::{blocking, spawn};
+use lentic_types::{GroupId, Index, NodeId, ShardId, TableId, Version};
 use tokio::sync::{mpsc, watch};
 
 use super::blocked::Blocked;
@@ -87,6 +87,12 @@ impl<S: Portable> Replica<S> {
             watermark: Version::ZERO,
             ttl_ms: table.options.ttl_ms,
         };
+        // One that has left its group before, and was not cleared to the end, begins anew.
+        let joins = place.shape.born > Index(0) && !shared.host.has_log(group).map_err(|error| error.to_string())?;
+        if joins {
+            let spans = lentic_machine::shard::spans(group, &descriptor);
+            blocking(|| shared.store.clear(group, &spans)).map_err(|error| error.to_string())?;
+        }
         let (store, heads) = (Arc::clone(&shared.store), shared.options.heads);
         let machine = ShardMachine::open(
             group,
@@ -98,9 +104,14 @@ impl<S: Portable> Replica<S> {
         )
         .map_err(|fault| fault.to_string())?;
         let (shown, riding) = (machine.shown(), machine.riding());
-        let group = shared.host.start(group, machine).await.map_err(|error| error.to_string())?;
+        let started = match joins {
+            true => shared.host.join(group, machine).await,
+            false => shared.host.start(group, machine).await,
+        };
+        let group = started.map_err(|error| error.to_string())?;
+        // A group that has had other members has begun.
         // One replica begins; the others hear from it. Were each to begin by itself, one that lost its disk would too.
-        if place.replicas.first() == Some(&shared.node) {
+        if place.shape.born == Index(0) && place.replicas.first() == Some(&shared.node) {
             let members: BTreeSet<_> = place.replicas.iter().copied().collect();
             group.initialize(members).await.map_err(|error| error.to_string())?;
         }

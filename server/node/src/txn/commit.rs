@@ -30,7 +30,8 @@ const TICK_AGE: Duration = Duration::from_millis(500);
 const ATTEMPT: Duration = Duration::from_millis(PREPARE_WITHIN_MS - 500);
 /// What is left of the caller's time for giving up: a round at the anchor.
 const LAST_ROUND: Duration = Duration::from_millis(200);
-/// The pause before another attempt, at first and at most.
+/// The pause before another attempt, at first, and at most if attempts take no longer: where shards are slow, more would keep
+/// them busy with attempts that give way than with those that these give way to.
 const PAUSE_MS_MIN: u64 = 1;
 const PAUSE_MS_MAX: u64 = 64;
 
@@ -123,6 +124,7 @@ impl<S: Portable> Transaction<'_, S> {
                     result => return result,
                 }
             }
+            let tried = Instant::now();
             let came = self.attempt(&mut begun, shares).await?;
             rounds += 1;
             match came {
@@ -143,8 +145,9 @@ impl<S: Portable> Transaction<'_, S> {
                     if Instant::now() + pause + LAST_ROUND >= self.deadline {
                         return Err(failure);
                     }
+                    let took_ms = u64::try_from(tried.elapsed().as_millis()).unwrap_or(u64::MAX);
                     sleep(pause).await;
-                    pause_ms = (pause_ms * 2).min(PAUSE_MS_MAX);
+                    pause_ms = (pause_ms * 2).min(PAUSE_MS_MAX.max(took_ms));
                 }
             }
         }

@@ -9,6 +9,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use lentic_net::Class;
 use lentic_proto::internal as wire;
+use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::raft::AppendEntriesResponse;
 use tokio::sync::mpsc;
 use tokio::task::unconstrained;
@@ -93,17 +94,43 @@ impl Inbox {
 }
 
 /// Answers what comes into the inbox, until the group is removed from the host.
-pub(crate) async fn answer(raft: Raft, mut waiting: Waiting) {
+///
+/// `joins`: while nothing of the group is here, only a snapshot may bring it.
+pub(crate) async fn answer(raft: Raft, mut waiting: Waiting, joins: bool) {
     let mut answering = FuturesUnordered::new();
+    let metrics = raft.metrics();
+    let has_nothing = || joins && metrics.borrow_watched().last_applied.is_none();
     loop {
         let room = answering.len() < ANSWERING_MAX;
         tokio::select! { biased;
             Some(()) = answering.next(), if !answering.is_empty() => {}
-            Some(control) = waiting.controls.recv(), if room => answering.push(start(&raft, control)),
-            Some(append) = waiting.appends.recv(), if room => answering.push(start(&raft, append)),
+            Some(incoming) = waiting.controls.recv(), if room => {
+                if let Some(incoming) = admit(has_nothing(), incoming) {
+                    answering.push(start(&raft, incoming));
+                }
+            }
+            Some(incoming) = waiting.appends.recv(), if room => {
+                if let Some(incoming) = admit(has_nothing(), incoming) {
+                    answering.push(start(&raft, incoming));
+                }
+            }
             else => return,
         }
     }
+}
+
+/// Refuses what a replica that has nothing of the group must not take.
+fn admit(has_nothing: bool, incoming: Incoming) -> Option<Incoming> {
+    let brings_the_first = match &incoming.body {
+        Body::Append(append) => append.previous.is_none() && !append.entries.is_empty(),
+        Body::Vote(_) | Body::PreVote(_) | Body::Transfer(_) => true,
+        _ => false,
+    };
+    if has_nothing && brings_the_first {
+        incoming.reply.refuse("this replica begins with nothing and waits for a snapshot");
+        return None;
+    }
+    Some(incoming)
 }
 
 /// Polled first in the order of the calls, and then hands the request to openraft at once: unconstrained, it does not

@@ -29,6 +29,10 @@ section! {
         /// How long a new node tries to join before it gives up, in milliseconds. Too short: nodes that are started
         /// together give up on each other. Too long: a wrong address is found out late.
         pub join_ms_max: u64 = 120_000,
+        /// How long a node may not be heard from before its replicas are made anew on others, in milliseconds; 0: never.
+        /// It is the node that leads the meta group whose value counts. Too short: whole shards are sent about for a node
+        /// that is only started again. Too long: another loss meanwhile may stop a shard.
+        pub replace_after_ms: u64 = 300_000,
     }
 }
 
@@ -98,8 +102,9 @@ section! {
         /// read the store each time.
         pub heads_bytes_max: u64 = 8 << 20,
         /// How often it is looked at which node leads which shards, and some are handed over so that all lead as much, in
-        /// milliseconds; 0: never. The node that leads the meta group looks. Too short: leaders move for what passes. Too
-        /// long: after a restart one node leads much for so long.
+        /// milliseconds; 0: never, and then no replica moves to a node that holds fewer either. The node that leads the
+        /// meta group looks. Too short: leaders move for what passes. Too long: after a restart one node leads much for so
+        /// long.
         pub balance_ms: u64 = 0,
     }
 }

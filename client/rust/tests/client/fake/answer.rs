@@ -70,6 +70,7 @@ impl World {
             Asked::Step(_) => Err(Failure::invalid("steps are for nodes")),
             Asked::Join(_) => Err(Failure::invalid("a client does not join")),
             Asked::Balance(_) => Err(Failure::invalid("this cluster has no balance")),
+            Asked::MoveReplica(_) | Asked::SetNodeState(_) => Err(Failure::invalid("nothing moves here")),
             Asked::TransferLeader(transfer) => self.transfer(node, &transfer),
             Asked::Write(write) => {
                 self.at_shard(node, &write.table, write.route, &first_key(&write)).and_then(|id| self.write(id, write))
@@ -114,9 +115,13 @@ impl World {
             replicas: u32::try_from(self.shards.len()).expect("few shards"),
             leaders: u32::try_from(self.shards.values().filter(|shard| shard.leader == Some(node)).count())
                 .expect("few"),
+            state: v1::NodeState::Active.into(),
         };
-        let shard_status =
-            |(name, id): (&String, &u64)| v1::ShardStatus { shard: Some(self.shard_message(*id)), table: name.clone() };
+        let shard_status = |(name, id): (&String, &u64)| v1::ShardStatus {
+            shard: Some(self.shard_message(*id)),
+            table: name.clone(),
+            leaving: Vec::new(),
+        };
         let shards = self.tables.iter().flat_map(|(name, table)| table.shards.iter().map(move |id| (name, id)));
         v1::StatusResponse {
             cluster: Bytes::copy_from_slice(&self.cluster),

@@ -198,6 +198,8 @@ impl World {
             Request::ListTables(_) => "list",
             Request::Status(_) => "status",
             Request::TransferLeader(_) => "transfer",
+            Request::MoveReplica(_) => "move",
+            Request::SetNodeState(_) => "node-state",
             Request::Join(_) => "join",
             Request::Balance(_) => "balance",
             Request::Transact(_) => "transact",

@@ -1,0 +1,183 @@
+//! Replicas that move to other nodes while they are written, and leaders that are lost half way.
+
+use std::time::Duration;
+
+use lentic_client::{Client, NodeId, Options, TableOptions};
+use lentic_sim::{Cluster, Dice, Shape, Trace, run};
+use tokio::time::{Instant, sleep, timeout};
+
+const SHARDS: u32 = 3;
+const KEYS: u8 = 200;
+
+/// Four nodes, and a table with three replicas, on which of them it is left to chance.
+async fn four_nodes(dice: &Dice, trace: Trace) -> (Cluster, Client) {
+    let mut cluster = Cluster::start(dice, trace, Shape { hosts: 4, ..Shape::default() }).await;
+    let client = cluster.client(Options::default());
+    let options = TableOptions { shards: SHARDS, replicas: 3, ..TableOptions::default() };
+    client.create_table("t", options).await.expect("it is made");
+    for key in 0..KEYS {
+        client.table("t").put(vec![key.wrapping_mul(101), 0], vec![key]).await.expect("it is put");
+    }
+    (cluster, client)
+}
+
+fn host_of(cluster: &Cluster, node: NodeId) -> usize {
+    (0..cluster.hosts()).find(|host| cluster.node(*host).is_some_and(|found| found.id() == node)).expect("it runs")
+}
+
+/// Writes until each shard is where it shall be and nothing leaves any more.
+async fn settled(cluster: &Cluster, client: &Client, is_so: impl Fn(&[Vec<NodeId>]) -> bool) {
+    let waits = async {
+        let (table, mut number) = (client.table("t"), 0_u8);
+        loop {
+            number = number.wrapping_add(1);
+            table.put(vec![number.wrapping_mul(101), 1], "while it moves").await.expect("it is put");
+            let described = client.describe_table("t").await.expect("it is known");
+            let places: Vec<Vec<NodeId>> = described.shards.iter().map(|shard| shard.replicas.clone()).collect();
+            let held = |host: usize| cluster.node(host).map_or(0, |node| node.groups().len() - 1);
+            let replicas: usize = places.iter().map(Vec::len).sum();
+            if is_so(&places) && (0..cluster.hosts()).map(held).sum::<usize>() == replicas {
+                return;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    if timeout(Duration::from_secs(120), waits).await.is_err() {
+        let groups: Vec<_> = (0..cluster.hosts()).filter_map(|host| Some(cluster.node(host)?.groups())).collect();
+        panic!("it does not come to its end: {groups:#?}");
+    }
+}
+
+async fn all_is_there(client: &Client) {
+    for key in 0..KEYS {
+        let found = client.table("t").get(vec![key.wrapping_mul(101), 0]).await.expect("it is read");
+        assert_eq!(found.map(|found| found.value.to_vec()), Some(vec![key]), "key {key}");
+    }
+}
+
+const SEEDS: std::ops::RangeInclusive<u64> = 1..=6;
+
+#[test]
+fn a_leaders_replica_moves_and_a_leader_is_lost_half_way() {
+    for seed in SEEDS {
+        let outcome = run(seed, false, |dice, trace| async move { moves(&dice, trace).await });
+        outcome.value.unwrap_or_else(|reason| panic!("seed {seed}: {reason}"));
+    }
+}
+
+async fn moves(dice: &Dice, trace: Trace) {
+    let (mut cluster, client) = four_nodes(dice, trace).await;
+    let described = client.describe_table("t").await.expect("it is known");
+    let mut expected = Vec::new();
+    for shard in &described.shards {
+        let from = shard.leader.expect("it has been written");
+        let to = (1..=4).map(NodeId).find(|node| !shard.replicas.contains(node)).expect("four nodes, three replicas");
+        client.move_replica(shard.shard, Some(from), to).await.expect("it moves");
+        let again = client.move_replica(shard.shard, Some(from), from).await;
+        again.expect_err("no node holds two");
+        expected.push((from, to));
+    }
+    sleep(Duration::from_millis(dice.between(0..=1_500))).await;
+    let lost = host_of(&cluster, expected[0].0);
+    cluster.crash(lost, true);
+    sleep(Duration::from_secs(2)).await;
+    cluster.start_host(lost).await;
+    settled(&cluster, &client, |places| {
+        let is_moved =
+            |(place, (from, to)): (&Vec<NodeId>, &(NodeId, NodeId))| place.contains(to) && !place.contains(from);
+        places.iter().zip(&expected).all(is_moved)
+    })
+    .await;
+    all_is_there(&client).await;
+}
+
+#[test]
+fn a_node_is_emptied_and_removed_and_the_others_go_on_without_it() {
+    for seed in SEEDS {
+        let outcome = run(seed, false, |dice, trace| async move { drains(&dice, trace).await });
+        outcome.value.unwrap_or_else(|reason| panic!("seed {seed}: {reason}"));
+    }
+}
+
+async fn drains(dice: &Dice, trace: Trace) {
+    let (mut cluster, client) = four_nodes(dice, trace).await;
+    let drained = NodeId(dice.between(1..=4));
+    client.remove_node(drained).await.expect_err("it is in use");
+    client.drain_node(drained).await.expect("three are left");
+    let other = NodeId(1 + drained.0 % 4);
+    client.drain_node(other).await.expect_err("two are too few");
+    settled(&cluster, &client, |places| places.iter().all(|place| !place.contains(&drained))).await;
+    let began = Instant::now();
+    while let Err(error) = client.remove_node(drained).await {
+        assert!(began.elapsed() < Duration::from_secs(60), "not removed: {error}");
+        sleep(Duration::from_millis(100)).await;
+    }
+    client.undrain_node(drained).await.expect_err("it is gone for good");
+    cluster.crash(host_of(&cluster, drained), false);
+    all_is_there(&client).await;
+    client.table("t").put("more", "all goes on").await.expect("it is put");
+}
+
+#[test]
+fn what_a_dead_node_held_is_made_anew_elsewhere() {
+    for seed in SEEDS {
+        let outcome = run(seed, false, |dice, trace| async move { heals(&dice, trace).await });
+        outcome.value.unwrap_or_else(|reason| panic!("seed {seed}: {reason}"));
+    }
+}
+
+async fn heals(dice: &Dice, trace: Trace) {
+    let mut shape = Shape { hosts: 4, ..Shape::default() };
+    shape.node.replace_after = Duration::from_secs(20);
+    let mut cluster = Cluster::start(dice, trace, shape).await;
+    let client = cluster.client(Options::default());
+    let options = TableOptions { shards: SHARDS, replicas: 3, ..TableOptions::default() };
+    client.create_table("t", options).await.expect("it is made");
+    for key in 0..KEYS {
+        client.table("t").put(vec![key.wrapping_mul(101), 0], vec![key]).await.expect("it is put");
+    }
+    let dead = NodeId(dice.between(1..=4));
+    cluster.crash(host_of(&cluster, dead), true);
+    sleep(Duration::from_secs(10)).await;
+    let is_on_it = |place: &Vec<NodeId>| place.contains(&dead);
+    let described = client.describe_table("t").await.expect("it is known");
+    let before: Vec<Vec<NodeId>> = described.shards.iter().map(|shard| shard.replicas.clone()).collect();
+    assert!(before.iter().any(is_on_it), "it is soon to say that it is dead");
+    settled(&cluster, &client, |places| !places.iter().any(is_on_it)).await;
+    all_is_there(&client).await;
+}
+
+#[test]
+fn a_node_that_is_used_again_gets_its_part() {
+    for seed in SEEDS {
+        let outcome = run(seed, false, |dice, trace| async move { grows(&dice, trace).await });
+        outcome.value.unwrap_or_else(|reason| panic!("seed {seed}: {reason}"));
+    }
+}
+
+async fn grows(dice: &Dice, trace: Trace) {
+    let mut shape = Shape { hosts: 4, ..Shape::default() };
+    shape.node.balance_every = Duration::from_millis(500);
+    let mut cluster = Cluster::start(dice, trace, shape).await;
+    let client = cluster.client(Options::default());
+    let empty = NodeId(dice.between(1..=4));
+    client.drain_node(empty).await.expect("three are left");
+    let options = TableOptions { shards: 6, replicas: 3, ..TableOptions::default() };
+    client.create_table("t", options).await.expect("it is made");
+    for key in 0..KEYS {
+        client.table("t").put(vec![key.wrapping_mul(101), 0], vec![key]).await.expect("it is put");
+    }
+    let held = |places: &[Vec<NodeId>], node: u64| places.iter().filter(|place| place.contains(&NodeId(node))).count();
+    let described = client.describe_table("t").await.expect("it is known");
+    let before: Vec<Vec<NodeId>> = described.shards.iter().map(|shard| shard.replicas.clone()).collect();
+    assert_eq!(held(&before, empty.0), 0, "it is being emptied");
+    client.undrain_node(empty).await.expect("it was being emptied");
+    settled(&cluster, &client, |places| (1..=4).all(|node| (4..=5).contains(&held(places, node)))).await;
+    let described = client.describe_table("t").await.expect("it is known");
+    let arrived = |(after, before): (&lentic_client::ShardDescription, &Vec<NodeId>)| {
+        after.replicas.iter().filter(|node| !before.contains(node)).count()
+    };
+    let moved: usize = described.shards.iter().zip(&before).map(arrived).sum();
+    assert_eq!(moved, 4, "the 18 replicas of four nodes: no more move than must");
+    all_is_there(&client).await;
+}

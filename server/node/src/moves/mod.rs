@@ -1,0 +1,17 @@
+//! Replicas move: the catalog says which nodes shall hold a shard, and the leader of its group makes it so.
+//!
+//! Nothing is remembered of how far a move is. The next step follows from what is seen: who the members of the group are, how
+//! far each has the log, what the catalog says. So whoever leads after a crash goes on.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `step` | from what is seen to the next step: a function |
+//! | `run` | the leader of a group takes steps |
+//! | `leave` | the leader of the meta group says where replicas go whose nodes are emptied or dead, and where one lacks |
+
+mod leave;
+mod run;
+mod step;
+
+pub(crate) use leave::{has_leader, keep};
+pub(crate) use run::follow;
