@@ -13,7 +13,8 @@ use lentic_types::limits::{TXN_KEYS_MAX, TXN_MS_MAX, TXN_PARTS_MAX, TXN_SHARDS_M
 use lentic_types::{TableId, TxnId, Version};
 use prost::Message as _;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::drive::{Attempt, Came};
 use super::shares::{self, Part, Share};
@@ -30,10 +31,11 @@ const TICK_AGE: Duration = Duration::from_millis(500);
 const ATTEMPT: Duration = Duration::from_millis(PREPARE_WITHIN_MS - 500);
 /// What is left of the caller's time for giving up: a round at the anchor.
 const LAST_ROUND: Duration = Duration::from_millis(200);
-/// The pause before another attempt, at first, and at most if attempts take no longer: where shards are slow, more would keep
-/// them busy with attempts that give way than with those that these give way to.
+/// The pause before another attempt, at first and at most.
 const PAUSE_MS_MIN: u64 = 1;
 const PAUSE_MS_MAX: u64 = 64;
+/// How long another attempt waits for the last one to let go of what it holds: it would give way to that.
+const LETS_GO_WITHIN: Duration = Duration::from_secs(1);
 
 impl<S: Portable> Gateway<S> {
     /// Commits a transaction.
@@ -124,7 +126,6 @@ impl<S: Portable> Transaction<'_, S> {
                     result => return result,
                 }
             }
-            let tried = Instant::now();
             let came = self.attempt(&mut begun, shares).await?;
             rounds += 1;
             match came {
@@ -138,16 +139,17 @@ impl<S: Portable> Transaction<'_, S> {
                     return Err(failure);
                 }
                 // Giving up takes a round, too.
-                Attempted::Again(failure) => {
+                Attempted::Again(failure, lets_go) => {
                     add(&self.gateway.txns.counts.attempts_aborted, 1);
                     rounds += 1;
                     let pause = Duration::from_millis(pause_ms + random() % (pause_ms + 1));
                     if Instant::now() + pause + LAST_ROUND >= self.deadline {
                         return Err(failure);
                     }
-                    let took_ms = u64::try_from(tried.elapsed().as_millis()).unwrap_or(u64::MAX);
+                    // Where that takes long, the next one gets no further anyway.
+                    let _ = timeout_at(self.deadline.min(Instant::now() + LETS_GO_WITHIN), lets_go).await;
                     sleep(pause).await;
-                    pause_ms = (pause_ms * 2).min(PAUSE_MS_MAX.max(took_ms));
+                    pause_ms = (pause_ms * 2).min(PAUSE_MS_MAX);
                 }
             }
         }
@@ -188,7 +190,7 @@ impl<S: Portable> Transaction<'_, S> {
         let (answer, came) = oneshot::channel();
         let gateway = self.gateway.clone();
         // It goes on when its client is gone: what it has locked is to be let go of.
-        spawn(attempt.run(gateway, answer));
+        let ends = spawn(attempt.run(gateway, answer));
         let lost = || failure::unknown("the end of the transaction was not heard of; send it again with the same key");
         Ok(match came.await.map_err(|_| lost())? {
             Came::To(Verdict::Committed(version)) => Attempted::Committed(version),
@@ -197,14 +199,14 @@ impl<S: Portable> Transaction<'_, S> {
             }
             Came::To(Verdict::Declined(refusal)) => Attempted::Refused(failure::of_refusal(&refusal)),
             Came::To(Verdict::Forgotten) => Attempted::Refused(failure::of_refusal(&Refusal::AnswerForgotten)),
-            Came::To(Verdict::Again) => Attempted::Again(failure::throttled(
-                "other transactions kept the keys until the deadline; nothing was done",
-                20,
-            )),
+            Came::To(Verdict::Again) => {
+                let words = "other transactions kept the keys until the deadline; nothing was done";
+                Attempted::Again(failure::throttled(words, 20), ends)
+            }
             Came::Failed(failure) if failure.retry_rule() == lentic_types::Retry::Never => Attempted::Refused(failure),
             // The attempt was aborted, whatever became of its messages: nothing was done.
             Came::Failed(failure) => {
-                Attempted::Again(failure::throttled(format!("a shard did not answer: {}", failure.message), 20))
+                Attempted::Again(failure::throttled(format!("a shard did not answer: {}", failure.message), 20), ends)
             }
         })
     }
@@ -214,7 +216,8 @@ impl<S: Portable> Transaction<'_, S> {
 enum Attempted {
     Committed(Version),
     Refused(Failure),
-    Again(Failure),
+    /// Nothing was done, and what ends when nothing is held any more.
+    Again(Failure, JoinHandle<()>),
 }
 
 fn of_refusal(share: &Share, refusal: &Refusal) -> Failure {
