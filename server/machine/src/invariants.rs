@@ -141,9 +141,11 @@ fn check_image(shard: &Shard, image_matches: bool) -> Result<(), String> {
 #[must_use]
 pub fn ids_are_below_counters(meta: &Meta) -> bool {
     let (catalog, next) = (meta.catalog(), meta.counters());
+    let splits = catalog.shards.values().filter_map(|place| place.shape.splitting.as_ref());
+    let children = splits.map(|splitting| &splitting.child);
     catalog.nodes.keys().all(|node| (1..next.node).contains(&node.0))
         && catalog.tables.keys().all(|table| (1..next.table).contains(&table.0))
-        && catalog.shards.keys().all(|shard| (crate::meta::GROUP.0 + 1..next.shard).contains(&shard.0))
+        && catalog.shards.keys().chain(children).all(|shard| (crate::meta::GROUP.0 + 1..next.shard).contains(&shard.0))
 }
 
 /// The shards of each table hold each key once, names are unique, replicas are on different nodes: what
@@ -177,9 +179,14 @@ pub fn meta_only_moves_on(before: &Meta, after: &Meta) -> bool {
     let (old_next, new_next) = (before.counters(), after.counters());
     let keeps_its_own = |place: &ShardPlace| {
         let earlier = old.shards.get(&place.shard);
-        earlier.map_or(place.shard.0 >= old_next.shard, |earlier| {
-            earlier.epoch <= place.epoch && earlier.table == place.table
-        })
+        let is_child = || {
+            let splitting = old.shards.values().filter_map(|place| place.shape.splitting.as_ref());
+            splitting.map(|splitting| splitting.child).any(|child| child == place.shard)
+        };
+        earlier.map_or_else(
+            || place.shard.0 >= old_next.shard || is_child(),
+            |earlier| earlier.epoch <= place.epoch && earlier.table == place.table,
+        )
     };
     old_next.node <= new_next.node
         && old_next.table <= new_next.table

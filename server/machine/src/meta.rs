@@ -7,7 +7,7 @@
 //! | file | idea |
 //! |---|---|
 //! | `apply` | the switch: from an entry to its effects |
-//! | `register_node`, `create_table`, `create_branch`, `drop_table`, `extend_window`, `issue_clients`, `set_replicas`, `set_cluster`, `set_balance`, `create_pin`, `renew_pin`, `release_pin`, `sweep_pins`, `move_replica`, `settle_replicas`, `set_node_state` | one command each |
+//! | `register_node`, `create_table`, `create_branch`, `drop_table`, `extend_window`, `issue_clients`, `set_replicas`, `set_cluster`, `set_balance`, `begin_split`, `end_split`, `create_pin`, `renew_pin`, `release_pin`, `sweep_pins`, `move_replica`, `settle_replicas`, `set_node_state` | one command each |
 //! | `command`, `outcome` | what goes in and what comes out, with their bytes in `codec` |
 //! | `catalog` | nodes, tables and shards, with the lookups that a router needs |
 //! | `branches` | which table continues which, and whose groups its shards ride in |
@@ -15,10 +15,9 @@
 //! | `name`, `options` | how a table may be called, and what it may be asked to be |
 //! | `rows` | the bytes of the state in the store |
 //! | `state` | the replicated state, decoded: always what [`Meta::load`] would read from the store |
-//!
-//! Commands to come have their place beside these: split.
 
 mod apply;
+mod begin_split;
 mod branches;
 mod catalog;
 mod codec;
@@ -27,6 +26,7 @@ mod create_branch;
 mod create_pin;
 mod create_table;
 mod drop_table;
+mod end_split;
 mod extend_window;
 mod issue_clients;
 mod move_replica;

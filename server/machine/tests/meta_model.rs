@@ -100,6 +100,7 @@ impl Model {
                 Ok(MetaOutcome::Dropped { table: TableId(table), shards })
             }
             MetaCommand::CreateBranch { name, of, version, now, nonce } => self.branch(&name, &of, version, now, nonce),
+            MetaCommand::BeginSplit { .. } | MetaCommand::EndSplit { .. } => unreachable!("scripts have the splits"),
             MetaCommand::ExtendWindow { until } => {
                 self.window = self.window.max(until.0);
                 Ok(MetaOutcome::Window(Version(self.window)))

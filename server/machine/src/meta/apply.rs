@@ -7,8 +7,9 @@ use super::command::MetaCommand;
 use super::outcome::{MetaOutcome, MetaRefusal};
 use super::state::{Change, Meta};
 use super::{
-    create_branch, create_pin, create_table, drop_table, extend_window, issue_clients, move_replica, register_node,
-    release_pin, renew_pin, set_balance, set_cluster, set_node_state, set_replicas, settle_replicas, sweep_pins,
+    begin_split, create_branch, create_pin, create_table, drop_table, end_split, extend_window, issue_clients,
+    move_replica, register_node, release_pin, renew_pin, set_balance, set_cluster, set_node_state, set_replicas,
+    settle_replicas, sweep_pins,
 };
 use crate::invariants;
 use crate::shard::Fatal;
@@ -73,6 +74,10 @@ impl Meta {
                 settle_replicas::apply(self, *shard, *epoch, *revision, change)
             }
             MetaCommand::SetNodeState { node, state } => set_node_state::apply(self, *node, *state, change),
+            MetaCommand::BeginSplit { shard, epoch, at } => begin_split::apply(self, *shard, *epoch, at, change),
+            MetaCommand::EndSplit { parent, child, epoch, born } => {
+                end_split::apply(self, (*parent, *child), *epoch, *born, change)
+            }
             MetaCommand::SetCluster { replicas } => set_cluster::apply(self, *replicas, change),
             MetaCommand::SetBalance { on } => set_balance::apply(self, *on, change),
             MetaCommand::CreatePin { pin, lease_ms } => create_pin::apply(self, pin, *lease_ms, change),

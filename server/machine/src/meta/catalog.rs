@@ -261,6 +261,17 @@ impl Catalog {
         self.check_bytes(shards.iter().map(shard_bytes).sum(), old.map(shard_bytes).sum())
     }
 
+    /// Checks that there is room for the halves of a shard in place of it, and for those of other splits that are under way.
+    pub(super) fn check_room_for_split(&self, halves: &[ShardPlace]) -> Result<(), MetaRefusal> {
+        let is_new = |half: &&ShardPlace| !self.shards.contains_key(&half.shard);
+        let ids: Vec<_> = halves.iter().map(|half| half.shard).collect();
+        let others =
+            self.shards.values().filter(|place| place.shape.splitting.is_some() && !ids.contains(&place.shard));
+        let count = self.shards.len() + halves.iter().filter(is_new).count() + others.count();
+        check_count(count, "shards", SHARDS_MAX)?;
+        self.check_room_for_shards(halves)
+    }
+
     fn check_bytes(&self, more: usize, less: usize) -> Result<(), MetaRefusal> {
         check_count(codec::HEADER_BYTES_MAX + self.bytes + more - less, "bytes in its catalog", CATALOG_BYTES_MAX)
     }

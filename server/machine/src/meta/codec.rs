@@ -18,8 +18,11 @@
 //!            34 shard epoch from to                                            move replica; from 0: none
 //!            35 shard epoch revision                                           settle replicas
 //!            38 node state                                                     set node state: 0 active, 1 draining, 2 removed
+//!            30 shard epoch key                                                begin split
+//!            31 parent child epoch index                                       end split
 //! outcome    01 node                  02 table created              03 table n shard*        04 version (window)
 //!            05 first count           06 (done)                07 pin-id version        08 floor gone
+//!            09 shard (splitting)
 //!            10 reason (invalid)      11 reason (name)              12 name (no table)       13 name table (exists)
 //!            14 node (none)           15 node (other incarnation)   16 shard (none)          17 epoch
 //!            18 (no nodes)            19 of most (too many)         1a version (window too far)
@@ -33,8 +36,9 @@
 //! those of the [`rows`](super::rows). A decoder takes nothing on trust: unknown tags are refused, and counts are checked
 //! against the input before memory is asked for.
 
+use bytes::Bytes;
 use lentic_types::codec::{DecodeError, Reader, put_bytes, put_varint};
-use lentic_types::{ClientId, Epoch, NodeId, PinId, ShardId, TableId, Version};
+use lentic_types::{ClientId, Epoch, Index, NodeId, PinId, ShardId, TableId, Version};
 
 use super::catalog::NodeState;
 use super::command::MetaCommand;
@@ -94,6 +98,13 @@ impl MetaCommand {
             Self::ReleasePin { pin } => put_numbers(&mut out, 0x0a, &[pin.0]),
             Self::SweepPins { now, floor } => put_numbers(&mut out, 0x0b, &[now.0, floor.0]),
             Self::SetBalance { on } => out.extend_from_slice(&[0x3a, u8::from(*on)]),
+            Self::BeginSplit { shard, epoch, at } => {
+                put_numbers(&mut out, 0x30, &[shard.0, epoch.0]);
+                put_bytes(&mut out, at);
+            }
+            Self::EndSplit { parent, child, epoch, born } => {
+                put_numbers(&mut out, 0x31, &[parent.0, child.0, epoch.0, born.0]);
+            }
             Self::CreateBranch { name, of, version, now, nonce } => {
                 out.push(0x10);
                 put_bytes(&mut out, name.as_bytes());
@@ -138,6 +149,17 @@ impl MetaCommand {
                 shard: ShardId(reader.varint("shard")?),
                 epoch: Epoch(reader.varint("epoch")?),
                 replicas: decode_nodes(reader)?,
+            },
+            0x30 => Self::BeginSplit {
+                shard: ShardId(reader.varint("shard")?),
+                epoch: Epoch(reader.varint("epoch")?),
+                at: Bytes::copy_from_slice(reader.bytes("split key")?),
+            },
+            0x31 => Self::EndSplit {
+                parent: ShardId(reader.varint("parent")?),
+                child: ShardId(reader.varint("child")?),
+                epoch: Epoch(reader.varint("epoch")?),
+                born: Index(reader.varint("born")?),
             },
             0x07 => Self::SetCluster { replicas: narrow(reader, "replicas")? },
             0x08 => Self::CreatePin { pin: Pin::decode(PinId(0), reader)?, lease_ms: reader.varint("lease")? },
@@ -196,6 +218,7 @@ impl MetaOutcome {
             Self::Done => out.push(0x06),
             Self::Pinned { pin, version } => put_numbers(&mut out, 0x07, &[pin.0, version.0]),
             Self::Swept { floor, gone } => put_numbers(&mut out, 0x08, &[floor.0, *gone]),
+            Self::Splitting { child } => put_numbers(&mut out, 0x09, &[child.0]),
             Self::Refused(refusal) => refusal.encode(&mut out),
         }
         out
@@ -233,6 +256,7 @@ impl MetaOutcome {
             0x07 => {
                 Self::Pinned { pin: PinId(reader.varint("pin")?), version: Version(reader.varint("pinned version")?) }
             }
+            0x09 => Self::Splitting { child: ShardId(reader.varint("child")?) },
             0x08 => Self::Swept { floor: Version(reader.varint("floor of pins")?), gone: reader.varint("pins gone")? },
             tag => return Err(DecodeError::UnknownTag { field: "meta outcome", tag }),
         })

@@ -1,6 +1,7 @@
 //! What the meta group can be asked to do.
 
-use lentic_types::{Epoch, NodeId, PinId, ShardId, Version};
+use bytes::Bytes;
+use lentic_types::{Epoch, Index, NodeId, PinId, ShardId, Version};
 
 use super::catalog::NodeState;
 use super::options::TableOptions;
@@ -95,6 +96,26 @@ pub enum MetaCommand {
         node: NodeId,
         /// From removed there is no way back.
         state: NodeState,
+    },
+    /// Lets a shard be cut in two, which its leader then does. Sent again with the same key before it is done: the same child.
+    BeginSplit {
+        /// The shard.
+        shard: ShardId,
+        /// Its epoch as the sender knows it.
+        epoch: Epoch,
+        /// The first key of the child: within the shard, and not its first.
+        at: Bytes,
+    },
+    /// Says that a shard has been cut in two. Sent again: no effect.
+    EndSplit {
+        /// The shard, which keeps the keys below.
+        parent: ShardId,
+        /// The shard that has the others.
+        child: ShardId,
+        /// The epoch before the split; both have the next one.
+        epoch: Epoch,
+        /// The entry of the parent's log that has cut it.
+        born: Index,
     },
     /// Sets what holds for the whole cluster. Sent again: no effect.
     SetCluster {

@@ -35,6 +35,9 @@ pub(super) fn apply(
         return Err(MetaRefusal::PinExists { name: pin.name.clone(), pin: pin.pin });
     }
     let Some(parent) = catalog.table_named(&of) else { return Err(MetaRefusal::NoSuchTable { name: of }) };
+    if let Some(place) = catalog.shards_of(parent.table).find(|place| place.shape.splitting.is_some()) {
+        return Err(MetaRefusal::UnderWay { shard: place.shard });
+    }
     let spans = vec![PinSpan { table: parent.table, range: KeyRange::all() }];
     check_version(meta, parent.table, &spans, version, now)?;
     check_room(meta, parent.table)?;

@@ -17,6 +17,10 @@ pub(super) fn apply(meta: &mut Meta, name: &str, change: &mut Change) -> Result<
         let branch = meta.catalog.tables.get(&branch).map_or_else(|| branch.to_string(), |branch| branch.name.clone());
         return Err(MetaRefusal::HasBranch { name, branch });
     }
+    // The child is nowhere to be found yet: nobody would clear what it keeps.
+    if let Some(place) = meta.catalog.shards_of(table).find(|place| place.shape.splitting.is_some()) {
+        return Err(MetaRefusal::UnderWay { shard: place.shard });
+    }
     if let Some(origin) = meta.catalog.branches.get(&table).copied() {
         meta.remove_pin(origin.pin, change);
     }

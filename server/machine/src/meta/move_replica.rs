@@ -4,10 +4,11 @@
 //! it so, and [`settle_replicas`](super::settle_replicas) says when. One move of a shard is under way at a time.
 //!
 //! Whoever proposes this has seen the group at work: from here on no replica of it begins by itself, which `born` says.
-//! Else one that never heard of the first members could begin a second group with the new ones.
+//! Else one that never heard of the first members could begin a second group with the new ones. It is another with each move:
+//! what a split has made is for those who were there, and not for a node that has left and comes back.
 
 use lentic_types::limits::REPLICAS_MAX;
-use lentic_types::{Epoch, Index, NodeId, ShardId};
+use lentic_types::{Epoch, NodeId, ShardId};
 
 use super::catalog::{NodeState, ShardPlace};
 use super::outcome::{MetaOutcome, MetaRefusal};
@@ -36,7 +37,7 @@ pub(super) fn apply(
         place.replicas.push(to);
         place.shape.leaving.extend(from);
         if place.shard == shard {
-            place.shape.born = place.shape.born.max(Index(1));
+            place.shape.born = place.shape.born.next();
         }
         place
     };

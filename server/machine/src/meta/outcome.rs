@@ -48,6 +48,11 @@ pub enum MetaOutcome {
         /// How many pins have gone.
         gone: u64,
     },
+    /// The shard shall be split.
+    Splitting {
+        /// The shard that takes over from the key on.
+        child: ShardId,
+    },
     /// Done.
     Done,
     /// Nothing was done.

@@ -26,6 +26,9 @@ pub(super) fn apply(
     if meta.catalog.home_of(place) != Some(shard) {
         return Err(MetaRefusal::Invalid("a branch's shard is where its parent's is; move that one".into()));
     }
+    if place.shape.splitting.is_some() {
+        return Err(MetaRefusal::UnderWay { shard });
+    }
     meta.catalog.check_replicas(replicas)?;
     if place.replicas == replicas {
         return Ok(MetaOutcome::Done);

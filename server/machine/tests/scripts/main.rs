@@ -60,7 +60,7 @@ scripts! {
     merge { after_rollback fold too_large wrong_kind }
     meta {
         balance branches branches_refused create_table create_table_refused drop_table entries extend_window issue_clients moves node_state pins pins_refused register_node
-        set_cluster set_replicas
+        set_cluster set_replicas split split_refused
     }
     oracle { clocks first garbage idle leaders stopped window }
     prepare {

@@ -1,7 +1,7 @@
 //! The meta group's state as scripts print it: outcomes, the catalog, pins, and the rows of the store.
 
 use lentic_engine::keys::sys;
-use lentic_machine::meta::{GROUP, NodeState, PinKind, Pins, TableOptions};
+use lentic_machine::meta::{GROUP, NodeState, PinKind, Pins, Splitting, TableOptions};
 use lentic_machine::{Catalog, MetaApplied, MetaOutcome};
 use lentic_types::Version;
 use lentic_types::codec::{DecodeError, Reader};
@@ -15,6 +15,7 @@ pub(crate) fn print(applied: &MetaApplied, catalog: &Catalog) -> String {
         MetaOutcome::Dropped { table, shards } => format!("{table} dropped, {}", list(shards)),
         MetaOutcome::Window(end) => format!("window {}", version(*end)),
         MetaOutcome::Clients { first, count } => format!("{count} from {first}"),
+        MetaOutcome::Splitting { child } => format!("{child} shall be split off"),
         MetaOutcome::Done => "done".to_owned(),
         MetaOutcome::Pinned { pin, version: at } => format!("{pin} at {}", version(*at)),
         MetaOutcome::Swept { floor, gone } => format!("{gone} gone, floor {}", version(*floor)),
@@ -54,6 +55,9 @@ pub(crate) fn catalog(catalog: &Catalog) -> String {
             let mut shape = String::new();
             if !place.shape.leaving.is_empty() {
                 shape = format!(", leaving {}", list(&place.shape.leaving));
+            }
+            if let Some(Splitting { at, child }) = &place.shape.splitting {
+                shape += &format!(", {child} from {} on", text(at));
             }
             let on = list(&place.replicas);
             format!("  {} {} {} on {on}{shape}{home}", place.shard, range(&place.range), place.epoch)
@@ -160,7 +164,11 @@ pub(crate) fn row(key: &[u8], value: &[u8]) -> Result<String, DecodeError> {
             let (shard, born) = (name.u64_be("shard")?, value.varint("born")?);
             let nodes = (0..value.varint("leaving")?).map(|_| value.varint("node").map(|node| format!(" n{node}")));
             let nodes = nodes.collect::<Result<Vec<_>, _>>()?.concat();
-            let splits = value.bool("splitting")?;
+            let mut splits = value.bool("splitting")?.to_string();
+            if splits == "true" {
+                splits = format!("from {} on", text(value.bytes("key")?));
+                splits += &format!(": s{}", value.varint("child")?);
+            }
             format!("shape of shard {shard}: born {born}, leaving{nodes}, splitting {splits}")
         }
         0x17 => format!("state of node {}: {}", name.u64_be("node")?, value.u8("state")?),

@@ -117,6 +117,14 @@ pub(crate) enum Command {
         epoch: Option<u64>,
     },
 
+    /// Begins a split of a shard: `split 2 m`.
+    Split {
+        shard: u64,
+        key: Key,
+        #[arg(key)]
+        epoch: Option<u64>,
+    },
+
     /// Says that the members of a shard's group are as the catalog says, at this revision or at that of now.
     Settle {
         shard: u64,
@@ -126,6 +134,16 @@ pub(crate) enum Command {
 
     /// Says what a node is used for.
     Node { node: u64, state: String },
+
+    /// Says that it is cut: `cut 2 5 born=7`.
+    Cut {
+        parent: u64,
+        child: u64,
+        #[arg(key)]
+        born: u64,
+        #[arg(key)]
+        epoch: Option<u64>,
+    },
 
     /// Sets what holds for the cluster.
     Cluster {
@@ -393,6 +411,17 @@ impl goldenscript::Runner for MetaRunner {
             Command::Drop { name } => self.propose(&MetaCommand::DropTable { name: name.clone() }),
             Command::Extend { until } => self.propose(&MetaCommand::ExtendWindow { until: until.tick() }),
             Command::Clients { count } => self.propose(&MetaCommand::IssueClients { count: *count }),
+            Command::Split { shard, key, epoch } => self.propose(&MetaCommand::BeginSplit {
+                shard: ShardId(*shard),
+                epoch: Epoch(epoch.unwrap_or(1)),
+                at: key.0.clone().into(),
+            }),
+            Command::Cut { parent, child, born, epoch } => self.propose(&MetaCommand::EndSplit {
+                parent: ShardId(*parent),
+                child: ShardId(*child),
+                epoch: Epoch(epoch.unwrap_or(1)),
+                born: Index(*born),
+            }),
             Command::Replicas { shard, nodes, epoch } => self.propose(&MetaCommand::SetReplicas {
                 shard: ShardId(*shard),
                 epoch: Epoch(epoch.unwrap_or(1)),

@@ -63,6 +63,11 @@ fn golden_bytes_of_commands() {
             MetaCommand::SetReplicas { shard: ShardId(2), epoch: Epoch(1), replicas: vec![NodeId(3), NodeId(1)] },
             b"\x01\x06\x02\x01\x02\x03\x01",
         ),
+        (MetaCommand::BeginSplit { shard: ShardId(300), epoch: Epoch(2), at: key("m") }, b"\x01\x30\xac\x02\x02\x01m"),
+        (
+            MetaCommand::EndSplit { parent: ShardId(3), child: ShardId(300), epoch: Epoch(2), born: Index(128) },
+            b"\x01\x31\x03\xac\x02\x02\x80\x01",
+        ),
         (MetaCommand::SetCluster { replicas: 5 }, b"\x01\x07\x05"),
         (MetaCommand::SetBalance { on: true }, b"\x01\x3a\x01"),
         (
@@ -119,6 +124,7 @@ fn golden_bytes_of_outcomes() {
         (MetaOutcome::Done, b"\x06"),
         (MetaOutcome::Pinned { pin: PinId(300), version: Version(5) }, b"\x07\xac\x02\x05"),
         (MetaOutcome::Swept { floor: Version(300), gone: 2 }, b"\x08\xac\x02\x02"),
+        (MetaOutcome::Splitting { child: ShardId(300) }, b"\x09\xac\x02"),
         (MetaRefusal::Invalid("why".into()).into(), b"\x10\x03why"),
         (MetaRefusal::InvalidName("why".into()).into(), b"\x11\x03why"),
         (MetaRefusal::NoSuchTable { name: name() }.into(), b"\x12\x03a.t"),
@@ -246,6 +252,15 @@ fn command() -> impl Strategy<Value = MetaCommand> {
             shard: ShardId(shard),
             epoch: Epoch(epoch),
             replicas
+        }),
+        (number(), number(), proptest::collection::vec(any::<u8>(), 0..4)).prop_map(|(shard, epoch, at)| {
+            MetaCommand::BeginSplit { shard: ShardId(shard), epoch: Epoch(epoch), at: at.into() }
+        }),
+        (number(), number(), number(), number()).prop_map(|(parent, child, epoch, born)| MetaCommand::EndSplit {
+            parent: ShardId(parent),
+            child: ShardId(child),
+            epoch: Epoch(epoch),
+            born: Index(born)
         }),
         any::<u32>().prop_map(|replicas| MetaCommand::SetCluster { replicas }),
         (number(), number(), number(), number()).prop_map(|(shard, epoch, from, to)| MetaCommand::MoveReplica {
