@@ -59,6 +59,7 @@ const MUTANTS: &[(&str, &str)] = &[
     ("ttl-late", "readers see a value for a tenth of a second longer than it lives"),
     ("ttl-not-loaded", "a replica that starts has forgotten how long its table's values live"),
     ("settle-early", "a node is told to clear what it has of a shard while it still votes there"),
+    ("epoch-of-the-entry", "a request that was routed by a shard's old shape is proposed as if by the new one"),
     ("get-at-old-tick", "a get judges ends by the newest tick that its node happens to have"),
 ];
 

@@ -308,6 +308,20 @@ impl Client {
         }
     }
 
+    /// Says that the shard of key `at` shall be cut there in two, while it is read and written: the key is the first of the new
+    /// shard, whose number is returned. No data moves. If a shard begins there already, that is the one.
+    ///
+    /// # Errors
+    /// `Invalid` if the table is a branch, or the key is empty or too long; `InUse` if the table has branches; `NotFound` if there
+    /// is no such table; `Throttled` while the shard is being moved or split, or has no leader.
+    pub async fn split_shard(&self, table: &str, at: impl Into<Bytes>) -> Result<ShardId, Error> {
+        let request = v1::SplitShardRequest { table: table.to_owned(), at: at.into() };
+        match self.any(Request::SplitShard(request), Effect::Writes).await? {
+            Response::SplitShard(response) => Ok(ShardId(response.shard)),
+            _ => Err(unexpected()),
+        }
+    }
+
     /// Says that a node shall be emptied, and gets nothing more. It is emptied afterwards, while all is served;
     /// [`Self::status`] says what it still holds.
     ///

@@ -31,6 +31,7 @@ impl Load {
             clients: vec![client.clone()],
             table: table.to_owned(),
             starts: shards.iter().map(|shard| shard.range.start().clone()).collect(),
+            splits: false,
             dice: Dice::new(&Random::from_system()),
             recorder: recorder.clone(),
             pace,

@@ -212,6 +212,7 @@ async fn world(cluster: &Cluster, run: &Run, recorder: &Recorder, dice: Dice) ->
         clients,
         table: TABLE.to_owned(),
         starts,
+        splits: false,
         dice,
         recorder: recorder.clone(),
         pace: Pace::REAL,

@@ -429,9 +429,10 @@ impl<S: SimStore> Cluster<S> {
         self.trace.add("all is healed");
         self.network.heal_all();
         self.network.set_knobs(SimKnobs::default());
+        // One that stood still when its disk failed ends now.
+        (0..self.hosts.len()).for_each(|number| self.go_on(number));
         self.end_failed();
         for number in 0..self.hosts.len() {
-            self.go_on(number);
             self.hosts[number].repair();
             self.hosts[number].pace.set(2_000);
             self.start_host(number).await;

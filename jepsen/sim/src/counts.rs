@@ -59,4 +59,6 @@ counts! {
     transfers: "transfers",
     /// Moves of replicas that began, and nodes whose use changed so that replicas may move.
     moves: "moves and drains",
+    /// Shards that were told to split.
+    splits: "shards split",
 }

@@ -34,7 +34,7 @@ pub use faults::break_things;
 pub use host::SimStore;
 pub use lentic_workloads::Dice;
 pub use run::{Outcome, run};
-pub use scenario::{Report, seed, seed_on, seed_with};
+pub use scenario::{Report, SPLITS_FROM, seed, seed_on, seed_with};
 pub use sweep::{Failure, Plan, Sweep, sweep, sweep_on};
 pub use trace::Trace;
 pub use watch::Watched;

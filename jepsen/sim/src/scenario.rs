@@ -56,6 +56,9 @@ const DEADLINE: Duration = Duration::from_secs(120);
 /// Fewer operations show nothing.
 const OPERATIONS_MIN: u64 = 100;
 
+/// From this seed on shards are split while things break. Those before mean what they did.
+pub const SPLITS_FROM: u64 = 1_000_000;
+
 fn operations(world: &World) -> u64 {
     world.tally().sum().ok()
 }
@@ -67,15 +70,15 @@ pub fn seed(seed: u64, keeps_lines: bool) -> Outcome<Report> {
 
 /// Runs a seed with stores of another kind.
 pub fn seed_on<S: SimStore>(seed: u64, keeps_lines: bool) -> Outcome<Report> {
-    run(seed, keeps_lines, |dice, trace| scenario::<S>(dice, trace, None))
+    run(seed, keeps_lines, move |dice, trace| scenario::<S>(dice, trace, None, seed >= SPLITS_FROM))
 }
 
 /// Runs a seed with one workload in place of those that it would choose.
 pub fn seed_with(seed: u64, workload: &'static Workload) -> Outcome<Report> {
-    run(seed, false, move |dice, trace| scenario::<MemStore>(dice, trace, Some(workload)))
+    run(seed, false, move |dice, trace| scenario::<MemStore>(dice, trace, Some(workload), seed >= SPLITS_FROM))
 }
 
-async fn scenario<S: SimStore>(dice: Dice, trace: Trace, only: Option<&'static Workload>) -> Report {
+async fn scenario<S: SimStore>(dice: Dice, trace: Trace, only: Option<&'static Workload>, splits: bool) -> Report {
     let began = Instant::now();
     let (shape, shards) = shape(&dice);
     trace.add(format_args!("{shape:?}, {shards} shards"));
@@ -84,11 +87,16 @@ async fn scenario<S: SimStore>(dice: Dice, trace: Trace, only: Option<&'static W
     let admin = cluster.client(Options { deadline: DEADLINE, ..Options::default() });
     let table = TableOptions { shards: u32::try_from(shards).unwrap_or(1), ..TableOptions::default() };
     admin.create_table(TABLE, table).await.expect("the table is made");
-    let world = world(&dice, clients, &admin).await;
+    let world = world(&dice, clients, &admin, splits).await;
     let workloads = start(&dice, &world, only);
+    let splitter = splits.then(|| spawn(split_shards(dice.fork(), admin.clone())));
 
     break_things(&mut cluster, &dice.fork(), &admin, Duration::from_millis(dice.between(FAULTS_MS))).await;
     cluster.heal_all().await;
+    let splits = match splitter {
+        Some(splitter) => splitter.await.expect("a panic ends the run"),
+        None => 0,
+    };
     let healed = Instant::now();
     world.heal();
     // A cluster that was down for most of the time has served few by now: it goes on until it has shown something.
@@ -103,7 +111,7 @@ async fn scenario<S: SimStore>(dice: Dice, trace: Trace, only: Option<&'static W
     }
     settle(&admin, healed).await;
     converge(&cluster, &admin, Instant::now()).await;
-    let faults = cluster.counts();
+    let faults = FaultCounts { splits, ..cluster.counts() };
     let (counts, longest_healed) = {
         let tally = world.tally();
         (tally.sum(), tally.longest_healed())
@@ -117,12 +125,13 @@ async fn scenario<S: SimStore>(dice: Dice, trace: Trace, only: Option<&'static W
 }
 
 /// What workloads share.
-async fn world(dice: &Dice, clients: Vec<Client>, admin: &Client) -> World {
+async fn world(dice: &Dice, clients: Vec<Client>, admin: &Client, splits: bool) -> World {
     let shards = admin.describe_table(TABLE).await.expect("the table is known").shards;
     World::new(Setting {
         clients,
         table: TABLE.to_owned(),
         starts: shards.iter().map(|shard| shard.range.start().clone()).collect(),
+        splits,
         dice: dice.fork(),
         recorder: Recorder::in_memory(),
         policy: Policy::Strict { serves_within: SERVES_WITHIN },
@@ -200,6 +209,24 @@ fn standing<S: SimStore>(cluster: &Cluster<S>) -> String {
         }
     }
     text
+}
+
+/// Splits shards among the keys of workloads for as long as things break, and a little longer. How many splits began.
+async fn split_shards(dice: Dice, admin: Client) -> u64 {
+    let (began, mut splits) = (Instant::now(), 0);
+    while began.elapsed() < Duration::from_millis(*FAULTS_MS.end()) {
+        sleep(Duration::from_millis(dice.between(100..=1_500))).await;
+        let asked = async {
+            let shards = admin.describe_table(TABLE).await?.shards;
+            let mut at = shards[dice.place(shards.len())].range.start().to_vec();
+            let name = WORKLOADS[dice.place(WORKLOADS.len())].name;
+            at.extend(format!("\u{1}{name}/{}", dice.place(10)).bytes());
+            admin.split_shard(TABLE, at).await
+        };
+        // What is refused, or not answered in time, may be done all the same.
+        splits += u64::from(matches!(timeout(Duration::from_millis(500), asked).await, Ok(Ok(_))));
+    }
+    splits
 }
 
 /// Replicas that move come to where they shall be.

@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an error there has failed")]
 
-use lentic_sim::{Failure, Plan, seed, sweep};
+use lentic_sim::{Failure, Plan, SPLITS_FROM, seed, sweep};
 
 /// So many seeds run with every test run, from seed 1 on. Many more run outside of the tests: `cargo xtask sim --seeds N`.
 const SEEDS: u64 = 200;
+/// So many more from those on that split shards.
+const SEEDS_WITH_SPLITS: u64 = 40;
 
 fn tell(failure: &Failure) {
     eprintln!("seed {}: {}\nrun it again: {}", failure.seed, failure.reason, failure.again());
@@ -21,6 +23,11 @@ fn assert_passes(from: u64, count: u64) {
 #[test]
 fn nothing_is_lost_and_all_comes_back() {
     assert_passes(1, SEEDS);
+}
+
+#[test]
+fn shards_split_while_things_break() {
+    assert_passes(SPLITS_FROM, SEEDS_WITH_SPLITS);
 }
 
 #[test]

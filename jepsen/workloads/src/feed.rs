@@ -113,7 +113,7 @@ struct Replay {
     /// What was told above it: shards are not equally far.
     ahead: BTreeMap<(Version, Bytes), Option<Told>>,
     /// The last change of each shard.
-    last: BTreeMap<usize, (Version, Bytes)>,
+    last: BTreeMap<Bytes, (Version, Bytes)>,
     resolved: Version,
     /// Changes of this workload's keys.
     told: BTreeSet<(Version, Bytes)>,
@@ -240,7 +240,7 @@ impl Replay {
                 Some(version)
             }
             FeedEvent::Change(change) => {
-                self.change(world.shard_of(&change.key), change);
+                self.change(world.order_of(&change.key), change);
                 None
             }
             FeedEvent::RolledBack { range, to, version } => {
@@ -249,13 +249,13 @@ impl Replay {
         }
     }
 
-    fn change(&mut self, shard: usize, change: FeedChange) {
+    fn change(&mut self, order: Bytes, change: FeedChange) {
         let FeedChange { key, version, value, expires_unix_ms } = change;
         let (range, resolved, at) = (&self.range, self.resolved, (version, key.clone()));
         assert!(range.contains(&key), "{NAME}: {key:?} is told, which is not in {range}");
         assert!(version > resolved, "{NAME}: {key:?} is told at {version}, after {resolved} was resolved");
-        if let Some(last) = self.last.insert(shard, at.clone()) {
-            assert!(last < at, "{NAME}: of shard {shard}, {at:?} is told after {last:?}");
+        if let Some(last) = self.last.insert(order, at.clone()) {
+            assert!(last < at, "{NAME}: of one shard, {at:?} is told after {last:?}");
         }
         if key.windows(NAME.len()).any(|part| part == NAME.as_bytes()) {
             self.told.insert(at.clone());
@@ -324,9 +324,9 @@ mod tests {
     fn is_refused(key: &'static str, version: u64) -> bool {
         let taken = std::panic::catch_unwind(|| {
             let mut replay = replay();
-            replay.change(0, change("feed/b", 20));
+            replay.change(Bytes::new(), change("feed/b", 20));
             replay.resolved = Version(15);
-            replay.change(0, change(key, version));
+            replay.change(Bytes::new(), change(key, version));
         });
         taken.is_err()
     }
@@ -343,11 +343,11 @@ mod tests {
     #[test]
     fn what_is_told_ahead_is_there_when_it_is_resolved() {
         let mut replay = replay();
-        replay.change(0, change("feed/b", 30));
-        replay.change(1, change("feed/c", 20));
+        replay.change(Bytes::new(), change("feed/b", 30));
+        replay.change("p".into(), change("feed/c", 20));
         replay.resolve(Version(25));
         assert_eq!(replay.rows.keys().collect::<Vec<_>>(), ["feed/c"]);
-        replay.change(1, FeedChange { value: None, ..change("feed/c", 28) });
+        replay.change("p".into(), FeedChange { value: None, ..change("feed/c", 28) });
         replay.resolve(Version(30));
         assert_eq!(replay.rows.keys().collect::<Vec<_>>(), ["feed/b"]);
     }
@@ -365,7 +365,7 @@ mod tests {
                 .is_ok()
         };
         assert!(!check(&told), "a commit is missing");
-        told.change(0, change("feed/b", 20));
+        told.change(Bytes::new(), change("feed/b", 20));
         assert!(check(&told), "what was there before, and what is out of range or not resolved, need not be told");
     }
 

@@ -38,6 +38,8 @@ pub struct Setting {
     pub table: String,
     /// The first key of each shard, in order. None of them begins with a byte below 2, but the first, which is empty.
     pub starts: Vec<Bytes>,
+    /// Whether shards are split meanwhile.
+    pub splits: bool,
     /// The source of all choices.
     pub dice: Dice,
     /// What is told of operations.
@@ -84,6 +86,7 @@ struct Shared {
     clients: Vec<Client>,
     table: String,
     starts: Vec<Bytes>,
+    splits: bool,
     recorder: Recorder,
     policy: Policy,
     pace: Pace,
@@ -105,12 +108,12 @@ impl World {
     /// If there are no clients or shards, or a key would not be where it is meant to be.
     #[must_use]
     pub fn new(setting: Setting) -> Self {
-        let Setting { clients, table, starts, dice, recorder, policy, pace } = setting;
+        let Setting { clients, table, starts, splits, dice, recorder, policy, pace } = setting;
         assert!(!clients.is_empty() && !starts.is_empty(), "expected clients and shards, found none");
         let phase = watch::Sender::new(Phase { healed: None, is_over: false });
         let tally = Mutex::new(Tally::new(starts.len()));
         let order = AtomicU64::new(0);
-        let shared = Shared { clients, table, starts, recorder, policy, pace, order, tally, phase };
+        let shared = Shared { clients, table, starts, splits, recorder, policy, pace, order, tally, phase };
         let world = Self { shared: Arc::new(shared), dice };
         for (place, next) in world.shared.starts.iter().skip(1).enumerate() {
             assert!(world.key(place, "") < *next, "expected keys of shard {} below {next:?}", place + 1);
@@ -165,6 +168,12 @@ impl World {
     #[must_use]
     pub fn shard_of(&self, key: &[u8]) -> usize {
         self.shared.starts.partition_point(|start| **start <= *key).saturating_sub(1)
+    }
+
+    /// What a key's changes are told in order with: those of its shard, or, where shards are split, at least its own.
+    #[must_use]
+    pub fn order_of(&self, key: &Bytes) -> Bytes {
+        if self.shared.splits { key.clone() } else { self.shared.starts[self.shard_of(key)].clone() }
     }
 
     /// A number of the range.

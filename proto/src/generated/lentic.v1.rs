@@ -3679,6 +3679,20 @@ pub struct MoveReplicaRequest {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct MoveReplicaResponse {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SplitShardRequest {
+    #[prost(string, tag = "1")]
+    pub table: ::prost::alloc::string::String,
+    /// The first key of the new shard. If a shard begins there already, nothing is done.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub at: ::prost::bytes::Bytes,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SplitShardResponse {
+    /// The shard that begins with the key, or will.
+    #[prost(uint64, tag = "1")]
+    pub shard: u64,
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SetNodeStateRequest {
     #[prost(uint64, tag = "1")]
@@ -4013,6 +4027,31 @@ pub mod cluster_client {
                 .insert(GrpcMethod::new("lentic.v1.Cluster", "MoveReplica"));
             self.inner.unary(req, path, codec).await
         }
+        /// Says that a shard shall be cut in two. It is done afterwards, at once: the table's shards say when it is.
+        pub async fn split_shard(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SplitShardRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SplitShardResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lentic.v1.Cluster/SplitShard",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("lentic.v1.Cluster", "SplitShard"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Says what a node is used for: a node that drains is emptied afterwards.
         pub async fn set_node_state(
             &mut self,
@@ -4109,6 +4148,14 @@ pub mod cluster_server {
             request: tonic::Request<super::MoveReplicaRequest>,
         ) -> std::result::Result<
             tonic::Response<super::MoveReplicaResponse>,
+            tonic::Status,
+        >;
+        /// Says that a shard shall be cut in two. It is done afterwards, at once: the table's shards say when it is.
+        async fn split_shard(
+            &self,
+            request: tonic::Request<super::SplitShardRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SplitShardResponse>,
             tonic::Status,
         >;
         /// Says what a node is used for: a node that drains is emptied afterwards.
@@ -4465,6 +4512,51 @@ pub mod cluster_server {
                     };
                     Box::pin(fut)
                 }
+                "/lentic.v1.Cluster/SplitShard" => {
+                    #[allow(non_camel_case_types)]
+                    struct SplitShardSvc<T: Cluster>(pub Arc<T>);
+                    impl<
+                        T: Cluster,
+                    > tonic::server::UnaryService<super::SplitShardRequest>
+                    for SplitShardSvc<T> {
+                        type Response = super::SplitShardResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SplitShardRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Cluster>::split_shard(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SplitShardSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/lentic.v1.Cluster/SetNodeState" => {
                     #[allow(non_camel_case_types)]
                     struct SetNodeStateSvc<T: Cluster>(pub Arc<T>);
@@ -4603,7 +4695,7 @@ pub struct PipeRequest {
     pub deadline_ms: u32,
     #[prost(
         oneof = "pipe_request::Request",
-        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 30, 40, 41, 42, 43, 44, 45, 50, 60, 61, 90, 76, 80"
+        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 30, 40, 41, 42, 43, 44, 45, 50, 60, 61, 90, 76, 77, 80"
     )]
     pub request: ::core::option::Option<pipe_request::Request>,
 }
@@ -4680,6 +4772,8 @@ pub mod pipe_request {
         Balance(super::BalanceRequest),
         #[prost(message, tag = "76")]
         MoveReplica(super::MoveReplicaRequest),
+        #[prost(message, tag = "77")]
+        SplitShard(super::SplitShardRequest),
         #[prost(message, tag = "80")]
         SetNodeState(super::SetNodeStateRequest),
     }
@@ -4690,7 +4784,7 @@ pub struct PipeResponse {
     pub id: u64,
     #[prost(
         oneof = "pipe_response::Response",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 30, 40, 41, 42, 43, 44, 45, 50, 60, 61, 90, 76, 80"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 30, 40, 41, 42, 43, 44, 45, 50, 60, 61, 90, 76, 77, 80"
     )]
     pub response: ::core::option::Option<pipe_response::Response>,
 }
@@ -4764,6 +4858,8 @@ pub mod pipe_response {
         Balance(super::BalanceResponse),
         #[prost(message, tag = "76")]
         MoveReplica(super::MoveReplicaResponse),
+        #[prost(message, tag = "77")]
+        SplitShard(super::SplitShardResponse),
         #[prost(message, tag = "80")]
         SetNodeState(super::SetNodeStateResponse),
     }

@@ -60,4 +60,4 @@ pub use pins::Pins;
 pub use riders::{Gone, changed_key, riders_in};
 pub use spans::spans;
 pub(crate) use state::load_all;
-pub use state::{Descriptor, Shard};
+pub use state::{Descriptor, Shard, descriptor_in, descriptor_key};

@@ -40,6 +40,8 @@ pub(crate) enum Question {
     Member { shard: ShardId },
     /// The members of a shard's group are those of the catalog of this revision: told to the meta group's leader.
     SettleReplicas { shard: ShardId, epoch: Epoch, revision: u64 },
+    /// A shard has been cut in two, by the entry `born` of its log: told to the meta group's leader.
+    EndSplit { parent: ShardId, child: ShardId, epoch: Epoch, born: Index },
 }
 
 /// The answer to a question.
@@ -119,6 +121,10 @@ impl Question {
                 out.push(44);
                 [shard.0, epoch.0, *revision].into_iter().for_each(|number| put_varint(&mut out, number));
             }
+            Self::EndSplit { parent, child, epoch, born } => {
+                out.push(45);
+                [parent.0, child.0, epoch.0, born.0].into_iter().for_each(|number| put_varint(&mut out, number));
+            }
         }
         out.into()
     }
@@ -160,6 +166,12 @@ impl Question {
                 shard: ShardId(reader.varint("shard")?),
                 epoch: Epoch(reader.varint("epoch")?),
                 revision: reader.varint("revision")?,
+            },
+            45 => Self::EndSplit {
+                parent: ShardId(reader.varint("parent")?),
+                child: ShardId(reader.varint("child")?),
+                epoch: Epoch(reader.varint("epoch")?),
+                born: Index(reader.varint("entry of split")?),
             },
             tag => return Err(DecodeError::UnknownTag { field: "question", tag }),
         };

@@ -325,6 +325,7 @@ impl<S: Portable> lentic_raft::Answer for Answers<S> {
                 | Question::Pins { .. }
                 | Question::Led(_)
                 | Question::SettleReplicas { .. }
+                | Question::EndSplit { .. }
                     if !meta.leads() =>
                 {
                     Answer::NotLeader(meta.leader_by_replica())
@@ -342,6 +343,12 @@ impl<S: Portable> lentic_raft::Answer for Answers<S> {
                     match meta.settle(shard, epoch, revision).await {
                         true => Answer::Done,
                         false => return Err("the catalog has changed; look at it and decide again".to_owned()),
+                    }
+                }
+                Question::EndSplit { parent, child, epoch, born } => {
+                    match meta.end_split((parent, child), epoch, born).await {
+                        true => Answer::Done,
+                        false => return Err("the shard is not being split so; look at the catalog".to_owned()),
                     }
                 }
                 Question::Nodes => Answer::Nodes(meta.alive().into_iter().collect()),

@@ -1,19 +1,25 @@
 //! The shards of this node: what the catalog says is here, is here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use lentic_engine::Portable;
-use lentic_machine::meta::Catalog;
-use lentic_runtime::spawn;
+use lentic_machine::meta::{Catalog, ShardPlace};
+use lentic_runtime::{blocking, spawn};
 use lentic_types::{GroupId, Index, ShardId};
 use tokio::sync::watch;
+use tokio::time::sleep;
 use tracing::{error, info};
 
 use crate::gateway::Gateway;
 use crate::moves;
+use crate::shard::begins::Begins;
 use crate::shard::replica::{Replica, Shared};
 use crate::shard::riders;
+
+/// How soon it is looked again whether a replica that has to wait can begin.
+const AGAIN: Duration = Duration::from_millis(5);
 
 /// The replicas of this node.
 pub(crate) struct Shards<S: Portable> {
@@ -51,19 +57,25 @@ impl<S: Portable> Shards<S> {
         let mut catalog = gateway.meta.catalog.subscribe();
         loop {
             let now = Arc::clone(&catalog.borrow_and_update());
-            self.settle(&now, &catalog, gateway).await;
-            if catalog.changed().await.is_err() {
+            let is_settled = self.settle(&now, &catalog, gateway).await;
+            let changed = tokio::select! {
+                biased;
+                changed = catalog.changed() => changed,
+                () = sleep(AGAIN), if !is_settled => Ok(()),
+            };
+            if changed.is_err() {
                 return;
             }
         }
     }
 
+    /// Starts and ends what has to be; whether all of it could be done.
     async fn settle(
         self: &Arc<Self>,
         catalog: &Catalog,
         changes: &watch::Receiver<Arc<Catalog>>,
         gateway: &Gateway<S>,
-    ) {
+    ) -> bool {
         let node = self.shared.node;
         // A catalog only gets newer, and names whoever is a member of a group until it is none any more.
         let is_here =
@@ -72,23 +84,72 @@ impl<S: Portable> Shards<S> {
         for replica in gone {
             self.end(&replica).await;
         }
+        let mut is_settled = true;
+        let (mut begins, mut waits) = (Vec::new(), BTreeSet::new());
+        // In the order of their numbers: a shard that was cut off has a higher one than the other.
         for place in catalog.shards_on(node) {
             if self.get(place.shard).is_some() || catalog.home_of(place) != Some(place.shard) {
                 continue;
             }
-            match Replica::start(&self.shared, catalog, place).await {
-                Ok(replica) => {
-                    info!(shard = place.shard.0, table = place.table.0, "replica started");
-                    let replica = Arc::new(replica);
-                    self.here().insert(place.shard, Arc::clone(&replica));
-                    spawn(moves::follow(gateway.clone(), Arc::clone(&replica)));
-                    spawn(riders::keep(Arc::clone(self), replica, changes.clone()));
+            // What does not run yet may have the keys of those that were cut off it.
+            let begin = match waits.contains(&place.table) && place.shape.born > Index(0) {
+                true => Ok(None),
+                false => Begins::find(&self.shared, catalog, place, &self.groups()),
+            };
+            let started = match begin {
+                Ok(Some(Begins::New)) => {
+                    begins.push(place);
+                    continue;
+                }
+                Ok(Some(begin)) => self.start(place, begin, changes, gateway).await,
+                Ok(None) => {
+                    is_settled = false;
+                    false
                 }
                 Err(reason) => {
-                    error!(shard = place.shard.0, reason, "replica not started; look at the disk, then restart");
+                    not_started(place, &reason);
+                    false
                 }
+            };
+            if !started {
+                waits.insert(place.table);
             }
         }
+        // One flush for all of them.
+        let flushed = if begins.is_empty() { Ok(()) } else { blocking(|| self.shared.store.flush()) };
+        for place in begins {
+            match &flushed {
+                Ok(()) => drop(self.start(place, Begins::New, changes, gateway).await),
+                Err(error) => not_started(place, &error.to_string()),
+            }
+        }
+        is_settled
+    }
+
+    /// Starts a replica with all that works for it; whether it could be.
+    async fn start(
+        self: &Arc<Self>,
+        place: &ShardPlace,
+        begins: Begins,
+        changes: &watch::Receiver<Arc<Catalog>>,
+        gateway: &Gateway<S>,
+    ) -> bool {
+        let replica = match Replica::start(&self.shared, place, begins).await {
+            Ok(replica) => Arc::new(replica),
+            Err(reason) => {
+                not_started(place, &reason);
+                return false;
+            }
+        };
+        info!(shard = place.shard.0, table = place.table.0, ?begins, "replica started");
+        self.here().insert(place.shard, Arc::clone(&replica));
+        if begins == Begins::Divided && self.groups().iter().any(|other| is_cut_off(&replica, other) && other.serves())
+        {
+            spawn(moves::lead(Arc::clone(&replica)));
+        }
+        spawn(moves::follow(gateway.clone(), Arc::clone(&replica)));
+        spawn(riders::keep(Arc::clone(self), replica, changes.clone()));
+        true
     }
 
     /// Ends a replica whose shard is gone, or has left this node, and clears what it kept.
@@ -110,7 +171,7 @@ impl<S: Portable> Shards<S> {
         replica.leaves();
         self.shared.gc.stage(group, Index(0), None);
         let store = &self.shared.store;
-        let cleared = lentic_runtime::blocking(|| store.clear(group, &spans));
+        let cleared = blocking(|| store.clear(group, &spans));
         match cleared {
             Ok(()) => info!(shard = replica.shard.0, "replica removed"),
             Err(error) => error!(shard = replica.shard.0, %error, "what a replica kept that is gone was not cleared"),
@@ -132,4 +193,16 @@ impl<S: Portable> Shards<S> {
     fn here(&self) -> MutexGuard<'_, BTreeMap<ShardId, Arc<Replica<S>>>> {
         self.here.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a shard was cut off another one by the last cut of both.
+fn is_cut_off<S: Portable>(child: &Replica<S>, parent: &Replica<S>) -> bool {
+    let (child_is, parent_is) = (child.descriptor(), parent.descriptor());
+    child_is.table == parent_is.table
+        && parent_is.range.end() == Some(child_is.range.start())
+        && child.born() == parent.born()
+}
+
+fn not_started(place: &ShardPlace, reason: &str) {
+    error!(shard = place.shard.0, reason, "replica not started; look at the disk, then restart");
 }

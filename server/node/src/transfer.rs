@@ -1,11 +1,15 @@
 //! Replica snapshots: what replication asks for, from what a store can do.
 //!
-//! With a group goes all that rides in it. The receiver cannot know what that is, so a file of its own says it, behind those of
-//! the store:
+//! With a group goes all that rides in it. The receiver cannot know what that is, nor what shape the shard has there, so a file
+//! of its own says it, behind those of the store:
 //!
 //! ```text
-//! riders      n rider*          rider     group table range
+//! shape       epoch n rider*    rider     group table range
 //! ```
+//!
+//! A shard may be cut while it is sent or received: what is sent has the shape that it had at one moment, and what is replaced is
+//! what the receiver has of it then. A state from before a cut is not taken once the receiver knows of that: the keys that were
+//! cut off may be another group's there.
 
 use std::sync::Arc;
 
@@ -23,82 +27,97 @@ use lentic_types::{Epoch, GroupId, TableId, Version};
 use crate::failure::fault;
 use crate::shard::whole::Whole;
 
-/// The name of the file that says what rides in the group. It is none of a store's.
-const RIDERS: &str = "riders";
+/// The name of the file that says what shape the shard has and what rides in its group. It is none of a store's.
+const SHAPE: &str = "shape";
 /// Most bytes of it.
-const RIDERS_BYTES_MAX: usize = BRANCHES_MAX * (2 * KEY_BYTES_MAX + 64);
-/// How often an export is made again because the riders have changed meanwhile. They seldom do.
+const SHAPE_BYTES_MAX: usize = BRANCHES_MAX * (2 * KEY_BYTES_MAX + 64);
+/// How often an export is made again because the shape or the riders have changed meanwhile. They seldom do.
 const ATTEMPTS_MAX: usize = 8;
 
-/// Sends and receives the state of one group, which lies in some spans of a store, and of what rides in it.
+/// Sends and receives the state of one group and of what rides in it.
 pub(crate) struct StoreTransfer<S> {
     group: GroupId,
     store: Arc<S>,
-    spans: Vec<Span>,
+    /// Where the state lies, if that never changes; else it is a shard's.
+    fixed: Option<Vec<Span>>,
     whole: Arc<Whole>,
 }
 
 impl<S: Portable> StoreTransfer<S> {
-    /// `whole` is told before anything of the state is replaced.
-    pub(crate) const fn new(group: GroupId, store: Arc<S>, spans: Vec<Span>, whole: Arc<Whole>) -> Self {
-        Self { group, store, spans, whole }
+    /// The state of a shard. `whole` is told before anything of it is replaced.
+    pub(crate) const fn of_shard(group: GroupId, store: Arc<S>, whole: Arc<Whole>) -> Self {
+        Self { group, store, fixed: None, whole }
+    }
+
+    /// What lies in these spans.
+    pub(crate) fn of_spans(group: GroupId, store: Arc<S>, spans: Vec<Span>) -> Self {
+        Self { group, store, fixed: Some(spans), whole: Arc::default() }
     }
 }
 
 impl<S: Portable> Transfer for StoreTransfer<S> {
     fn export(&self) -> Result<Box<dyn Export>, Fault> {
-        let (export, riders) = self.export_with_riders()?;
+        let (export, shape) = self.export_with_shape()?;
         let replica = portable::Export::values(&export).first().cloned().flatten();
         let replica = replica.ok_or_else(|| fault("the state to be sent says nothing of its last entry"))?;
         let mut files: Vec<_> = portable::Export::files(&export).iter().map(info).collect();
-        if !riders.is_empty() {
-            let crc32 = crc32fast::hash(&riders);
-            files.push(FileInfo { name: RIDERS.to_owned(), bytes: riders.len() as u64, crc32 });
+        let crc32 = crc32fast::hash(&shape);
+        files.push(FileInfo { name: SHAPE.to_owned(), bytes: shape.len() as u64, crc32 });
+        if lentic_types::mutant!("lossy-snapshot") && files.len() > 2 {
+            files.drain(1..files.len() - 1);
         }
-        if lentic_types::mutant!("lossy-snapshot") && files.len() > 1 {
-            files.truncate(1);
-        }
-        Ok(Box::new(StoreExport { export, replica: replica.into(), files, riders }))
+        Ok(Box::new(StoreExport { export, replica: replica.into(), files, shape }))
     }
 
     fn import(&self) -> Result<Box<dyn Import>, Fault> {
         let import = self.store.import().map_err(fault)?;
-        let (group, store, spans) = (self.group, Arc::clone(&self.store), self.spans.clone());
-        let whole = Arc::clone(&self.whole);
-        Ok(Box::new(StoreImport { group, store, spans, whole, import, riders: Vec::new() }))
+        let (group, store, whole) = (self.group, Arc::clone(&self.store), Arc::clone(&self.whole));
+        Ok(Box::new(StoreImport { group, store, fixed: self.fixed.clone(), whole, import, shape: Vec::new() }))
     }
 }
 
 impl<S: Portable> StoreTransfer<S> {
-    /// The state of the group at one moment, and what rode in it then: empty if nothing does.
-    fn export_with_riders(&self) -> Result<(S::Export, Bytes), Fault> {
+    /// The state of the group at one moment, and what shape it had then.
+    fn export_with_shape(&self) -> Result<(S::Export, Bytes), Fault> {
         let replica = (Family::Sys, sys::key(self.group, SysKind::Replica, &[]));
-        let changed = (Family::Sys, shard::changed_key(self.group));
+        let rows = [shard::changed_key(self.group), shard::descriptor_key(self.group)].map(|key| (Family::Sys, key));
         for _ in 0..ATTEMPTS_MAX {
-            // In this order: if the row is the same in the export, so are the riders.
-            let before = self.store.get(changed.0, &changed.1).map_err(fault)?;
+            // In this order: if the rows are the same in the export, so is what was made of them.
+            let mut before = Vec::with_capacity(rows.len());
+            for (family, key) in &rows {
+                before.push(self.store.get(*family, key).map_err(fault)?);
+            }
+            let (epoch, mut spans) = shape_of(&*self.store, self.group, self.fixed.as_deref())?;
             let Ok(mut riders) = shard::riders_in(&*self.store, self.group) else { continue };
             if lentic_types::mutant!("branch-not-in-snapshot") {
                 riders.clear();
             }
-            let mut spans = self.spans.clone();
             spans.extend(riders.iter().flat_map(|(group, descriptor)| shard::spans(*group, descriptor)));
             spans.sort();
-            let keys = [replica.clone(), changed.clone()];
+            let keys: Vec<_> = std::iter::once(&replica).chain(&rows).cloned().collect();
             let export = blocking(|| self.store.export(&spans, &keys)).map_err(fault)?;
-            if portable::Export::values(&export).get(1) == Some(&before) {
-                return Ok((export, encode(&riders)));
+            if portable::Export::values(&export).get(1..) == Some(&*before) {
+                return Ok((export, encode(epoch, &riders)));
             }
         }
-        Err(fault("what rides in the group changes all the time; the snapshot is made again"))
+        Err(fault("the shard changes its shape all the time; the snapshot is made again"))
     }
 }
 
-fn encode(riders: &[(GroupId, Descriptor)]) -> Bytes {
-    let mut out = Vec::new();
-    if !riders.is_empty() {
-        put_varint(&mut out, riders.len() as u64);
+/// The epoch of a shard here and where it lies: now, for it may be cut.
+fn shape_of(store: &impl Portable, group: GroupId, fixed: Option<&[Span]>) -> Result<(Epoch, Vec<Span>), Fault> {
+    if let Some(spans) = fixed {
+        return Ok((Epoch(0), spans.to_vec()));
     }
+    let descriptor = shard::descriptor_in(store, group).map_err(fault)?;
+    let descriptor = descriptor.ok_or_else(|| fault("the store has no shard of this group; replace this replica"))?;
+    Ok((descriptor.epoch, shard::spans(group, &descriptor)))
+}
+
+fn encode(epoch: Epoch, riders: &[(GroupId, Descriptor)]) -> Bytes {
+    let mut out = Vec::new();
+    put_varint(&mut out, epoch.0);
+    put_varint(&mut out, riders.len() as u64);
     for (group, descriptor) in riders {
         put_varint(&mut out, group.0);
         put_varint(&mut out, u64::from(descriptor.table.0));
@@ -107,9 +126,10 @@ fn encode(riders: &[(GroupId, Descriptor)]) -> Bytes {
     out.into()
 }
 
-/// The spans of riders that a file tells of.
-fn decode(file: &[u8]) -> Result<Vec<Span>, DecodeError> {
+/// The shard's epoch, and the spans of riders, that a file tells of.
+fn decode(file: &[u8]) -> Result<(Epoch, Vec<Span>), DecodeError> {
     let mut reader = Reader::new(file);
+    let epoch = Epoch(reader.varint("epoch")?);
     let count = reader.count(3, "riders")?;
     if count > BRANCHES_MAX {
         return Err(DecodeError::Invalid { field: "riders" });
@@ -123,15 +143,15 @@ fn decode(file: &[u8]) -> Result<Vec<Span>, DecodeError> {
         let descriptor = Descriptor { table, range, epoch: Epoch(1), watermark: Version::ZERO, ttl_ms: 0 };
         spans.extend(shard::spans(group, &descriptor));
     }
-    reader.finish("riders")?;
-    Ok(spans)
+    reader.finish("shape")?;
+    Ok((epoch, spans))
 }
 
 struct StoreExport<E> {
     export: E,
     replica: Bytes,
     files: Vec<FileInfo>,
-    riders: Bytes,
+    shape: Bytes,
 }
 
 impl<E: portable::Export> Export for StoreExport<E> {
@@ -144,10 +164,10 @@ impl<E: portable::Export> Export for StoreExport<E> {
     }
 
     fn read(&self, file: usize, offset: u64, bytes_max: usize) -> Result<Bytes, Fault> {
-        if self.files.get(file).is_some_and(|file| file.name == RIDERS) {
-            let start = usize::try_from(offset).map_or(self.riders.len(), |offset| offset.min(self.riders.len()));
-            let end = start.saturating_add(bytes_max).min(self.riders.len());
-            return Ok(self.riders.slice(start..end));
+        if self.files.get(file).is_some_and(|file| file.name == SHAPE) {
+            let start = usize::try_from(offset).map_or(self.shape.len(), |offset| offset.min(self.shape.len()));
+            let end = start.saturating_add(bytes_max).min(self.shape.len());
+            return Ok(self.shape.slice(start..end));
         }
         blocking(|| self.export.read(file, offset, bytes_max)).map_err(fault)
     }
@@ -156,36 +176,48 @@ impl<E: portable::Export> Export for StoreExport<E> {
 struct StoreImport<S: Portable> {
     group: GroupId,
     store: Arc<S>,
-    spans: Vec<Span>,
+    fixed: Option<Vec<Span>>,
     whole: Arc<Whole>,
     import: S::Import,
-    riders: Vec<u8>,
+    shape: Vec<u8>,
+}
+
+impl<S: Portable> StoreImport<S> {
+    /// Where the state lies here and where it will, if it is of no older shape than what is here.
+    fn checked_spans(&self) -> Result<Vec<Span>, Fault> {
+        let (epoch, riders) = decode(&self.shape).map_err(fault)?;
+        let (here, mut spans) = shape_of(&*self.store, self.group, self.fixed.as_deref())?;
+        if epoch < here {
+            return Err(fault(format!("the state is of {epoch} and the shard here of {here}; it is sent again")));
+        }
+        spans.extend(riders);
+        Ok(spans)
+    }
 }
 
 impl<S: Portable> Import for StoreImport<S> {
     fn write(&mut self, file: &FileInfo, offset: u64, bytes: &[u8]) -> Result<(), Fault> {
-        if file.name == RIDERS {
+        if file.name == SHAPE {
             let start = usize::try_from(offset).map_err(fault)?;
-            if start > self.riders.len() || start + bytes.len() > RIDERS_BYTES_MAX {
-                return Err(fault("what rides in the group is told in parts that do not fit together"));
+            if start > self.shape.len() || start + bytes.len() > SHAPE_BYTES_MAX {
+                return Err(fault("the shape of the shard is told in parts that do not fit together"));
             }
-            self.riders.truncate(start);
-            self.riders.extend_from_slice(bytes);
-            return Ok(());
+            self.shape.truncate(start);
+            self.shape.extend_from_slice(bytes);
+            // Here it is only refused; at the end it would stop the group.
+            return if self.shape.len() as u64 == file.bytes { self.checked_spans().map(drop) } else { Ok(()) };
         }
         let import = &mut self.import;
         blocking(|| portable::Import::write(import, &portable(file), offset, bytes)).map_err(fault)
     }
 
     fn finish(self: Box<Self>, files: &[FileInfo]) -> Result<(), Fault> {
-        let files: Vec<_> = files.iter().filter(|file| file.name != RIDERS).map(portable).collect();
-        let Self { group, store, mut spans, whole, import, riders } = *self;
-        // What rides here goes with the rest, also where the sender has it no more.
+        let files: Vec<_> = files.iter().filter(|file| file.name != SHAPE).map(portable).collect();
+        // What is here now, and what rides in it, goes with the rest, also where the sender has it no more.
+        let mut spans = self.checked_spans()?;
+        let Self { group, store, whole, import, .. } = *self;
         let here = shard::riders_in(&*store, group).map_err(fault)?;
         spans.extend(here.iter().flat_map(|(group, descriptor)| shard::spans(*group, descriptor)));
-        if !riders.is_empty() {
-            spans.extend(decode(&riders).map_err(fault)?);
-        }
         whole.broken();
         spans.sort();
         spans.dedup();
@@ -256,7 +288,7 @@ mod tests {
     fn transfer(from: &MemStore, to: &MemStore) {
         let of = |store: &MemStore| {
             let store = Arc::new(store.crash(store.unflushed()));
-            (StoreTransfer::new(HOME, Arc::clone(&store), shard::spans(HOME, &descriptor(1)), Arc::default()), store)
+            (StoreTransfer::of_shard(HOME, Arc::clone(&store), Arc::default()), store)
         };
         let (sender, _) = of(from);
         let (receiver, received) = of(to);
@@ -282,13 +314,13 @@ mod tests {
     }
 
     #[test]
-    fn golden_bytes_of_riders() {
-        let file = encode(&[(GroupId(300), descriptor(7))]);
-        assert_eq!(&file[..], b"\x01\xac\x02\x07\x00\x00");
-        assert_eq!(decode(&file), Ok(shard::spans(GroupId(300), &descriptor(7))));
+    fn golden_bytes_of_a_shape() {
+        let file = encode(Epoch(9), &[(GroupId(300), descriptor(7))]);
+        assert_eq!(&file[..], b"\x09\x01\xac\x02\x07\x00\x00");
+        assert_eq!(decode(&file), Ok((Epoch(9), shard::spans(GroupId(300), &descriptor(7)))));
         for length in 0..file.len() {
             assert!(decode(&file[..length]).is_err(), "the first {length} bytes");
         }
-        assert_eq!(encode(&[]), Bytes::new(), "nothing rides, and nothing is said");
+        assert_eq!(decode(&encode(Epoch(3), &[])), Ok((Epoch(3), Vec::new())));
     }
 }

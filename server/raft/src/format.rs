@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use lentic_types::codec::{DecodeError, Reader, put_varint};
+use lentic_types::{Index, NodeId};
 use openraft::EntryPayload;
 
 use crate::types::{Command, Entry, LogId, Membership, StoredMembership, Vote, log_id, term_of};
@@ -119,6 +120,17 @@ pub(crate) struct Replica {
     pub(crate) applied: LogId,
     /// The newest membership at or before it.
     pub(crate) membership: StoredMembership,
+}
+
+/// The replica bytes of a group that begins with a state instead of with an entry: see
+/// [`Host::begin_behind`](crate::Host::begin_behind). All its voters begin with the same.
+#[must_use]
+pub fn replica_behind(index: Index, voters: &[NodeId]) -> Bytes {
+    let (applied, voters) = (log_id(0, index.0), voters.iter().map(|node| node.0).collect::<BTreeSet<_>>());
+    let nodes: BTreeMap<u64, ()> = voters.iter().map(|node| (*node, ())).collect();
+    // The nodes are the voters, so it is one.
+    let membership = Membership::new(vec![voters], nodes).unwrap_or_default();
+    Replica { applied, membership: StoredMembership::new(Some(applied), membership) }.encode()
 }
 
 impl Replica {

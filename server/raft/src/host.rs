@@ -8,7 +8,7 @@ use bytes::Bytes;
 use lentic_log::Log;
 use lentic_net::{BoxFuture, Class, Link, Network};
 use lentic_proto::internal::message::Body;
-use lentic_types::{ClusterId, GroupId, NodeId};
+use lentic_types::{ClusterId, GroupId, Index, NodeId};
 use tokio::sync::{Semaphore, watch};
 
 use crate::error::{AskError, StartError};
@@ -62,6 +62,17 @@ struct Groups {
     shut_down: bool,
 }
 
+/// What a group begins with on this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Begins {
+    /// What the log has of it, or nothing.
+    WithLog,
+    /// A snapshot, if the log has nothing of it.
+    WithSnapshot,
+    /// A state as of an entry that its log never had.
+    Behind(Index),
+}
+
 enum Entry {
     /// Its log and machine are being read.
     Starting,
@@ -103,7 +114,7 @@ impl Host {
     /// # Errors
     /// See [`StartError`]; nothing was changed.
     pub async fn start<M: Machine>(&self, group: GroupId, machine: M) -> Result<Group<M>, StartError> {
-        self.start_as(group, machine, false).await
+        self.start_as(group, machine, Begins::WithLog).await
     }
 
     /// As [`Self::start`], for a group that has begun elsewhere, perhaps with this node, which may have left it and forgotten
@@ -114,7 +125,24 @@ impl Host {
     /// # Errors
     /// See [`StartError`]; nothing was changed.
     pub async fn join<M: Machine>(&self, group: GroupId, machine: M) -> Result<Group<M>, StartError> {
-        self.start_as(group, machine, true).await
+        self.start_as(group, machine, Begins::WithSnapshot).await
+    }
+
+    /// As [`Self::start`], for a group that begins with the state that `machine` has, as of the entry `index` of another group:
+    /// its first entry is the next. The replica bytes in that state are those of [`replica_behind`](crate::replica_behind), the
+    /// same on all voters.
+    ///
+    /// **The state must be durable before**, for from here on this node votes; and nothing of the group may ever have been here.
+    ///
+    /// # Errors
+    /// See [`StartError`]; it may be started again.
+    pub async fn begin_behind<M: Machine>(
+        &self,
+        group: GroupId,
+        machine: M,
+        index: Index,
+    ) -> Result<Group<M>, StartError> {
+        self.start_as(group, machine, Begins::Behind(index)).await
     }
 
     /// Whether the log has anything of a group.
@@ -126,10 +154,10 @@ impl Host {
         state.map(|state| state.is_some()).map_err(|error| StartError::Failed { group, reason: error.to_string() })
     }
 
-    async fn start_as<M: Machine>(&self, group: GroupId, machine: M, joins: bool) -> Result<Group<M>, StartError> {
+    async fn start_as<M: Machine>(&self, group: GroupId, machine: M, begins: Begins) -> Result<Group<M>, StartError> {
         let config = Arc::new(self.0.options.config()?);
         self.0.reserve(group)?;
-        let built = self.0.grid.within(self.0.build(group, machine, config, joins)).await;
+        let built = self.0.grid.within(self.0.build(group, machine, config, begins)).await;
         let (core, inbox) = built.inspect_err(|_| drop(self.0.groups().running.remove(&group)))?;
         let started = {
             let mut groups = self.0.groups();
@@ -277,16 +305,19 @@ impl Shared {
         group: GroupId,
         machine: M,
         config: Arc<openraft::Config>,
-        joins: bool,
+        begins: Begins,
     ) -> Result<(Arc<Core>, Inbox), StartError> {
         let failed = |reason: String| StartError::Failed { group, reason };
         let log = LogStore::new(self.log.clone(), group, self.options.append_bytes_max);
+        if let Begins::Behind(index) = begins {
+            log.begin_behind(index).await.map_err(|error| failed(error.to_string()))?;
+        }
         let opened = Store::open(Box::new(machine), log.clone());
         let (store, gone) = opened.map_err(|fault| StartError::Machine { group, fault })?;
         let durable = store.durable().map_err(|fault| StartError::Machine { group, fault })?;
         let purged = log.purged().map_err(|error| failed(error.to_string()))?;
         if let Some(purged) = purged.filter(|purged| purged.index > durable.0) {
-            let purged = lentic_types::Index(purged.index);
+            let purged = Index(purged.index);
             return Err(StartError::StoreBehindLog { group, durable, purged });
         }
         let network = Factory {
@@ -305,7 +336,7 @@ impl Shared {
         let tasks = vec![
             lentic_runtime::spawn(status::follow(raft.clone(), status_sender)).abort_handle(),
             lentic_runtime::spawn(reads::rounds(raft.clone(), asks, Arc::clone(&self.peers.counters))).abort_handle(),
-            lentic_runtime::spawn(inbox::answer(raft.clone(), waiting, joins)).abort_handle(),
+            lentic_runtime::spawn(inbox::answer(raft.clone(), waiting, begins == Begins::WithSnapshot)).abort_handle(),
         ];
         let core = Core {
             id: group,

@@ -45,6 +45,7 @@ mod types;
 mod vouch;
 
 pub use error::{AskError, ChangeError, ProposeError, ReadError, StartError};
+pub use format::replica_behind;
 pub use group::Group;
 pub use host::{Answer, Host};
 pub use machine::{Committed, Export, Fault, FileInfo, Import, Machine, Transfer};

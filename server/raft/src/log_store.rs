@@ -18,7 +18,7 @@ use openraft::{LogState, OptionalSend, RaftLogReader};
 use tokio::sync::oneshot;
 
 use crate::format::{decode_entry, decode_marker, decode_vote, encode_entry, encode_marker, encode_vote};
-use crate::types::{Entry, LogId, Types, Vote};
+use crate::types::{Entry, LogId, Types, Vote, log_id};
 
 /// Entries read at once to be applied: enough for a large batch, and what one group holds in memory meanwhile.
 const APPLY_READ_BYTES: usize = 4 << 20;
@@ -55,6 +55,12 @@ impl LogStore {
     /// Forgets everything of the group, durably.
     pub(crate) async fn remove(&self) -> io::Result<()> {
         self.durably(|done| self.log.remove_group(self.group, done)).await
+    }
+
+    /// Begins the log of a group behind an entry that it never had. Durable when it returns.
+    pub(crate) async fn begin_behind(&self, index: Index) -> io::Result<()> {
+        let marker = encode_marker(&log_id(0, index.0));
+        self.durably(|done| self.log.purge(self.group, index, marker.clone(), done)).await
     }
 
     /// Entries from `start` on, before `end`: up to `bytes_max` in sum, but one if there is one.

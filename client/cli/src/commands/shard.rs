@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use lentic_client::{ClusterStatus, NodeId, ShardId};
+use lentic_client::{ClusterStatus, NodeId, ShardId, TableDescription};
 use serde::Serialize;
 use tokio::time::sleep;
 
+use crate::args::SyntaxArgs;
 use crate::ending::Ending;
 use crate::output::Answer;
 use crate::session::{Outcome, Session};
@@ -14,13 +15,15 @@ use crate::session::{Outcome, Session};
 /// How often it is looked whether a move is at its end.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// Hand over the leadership of shards, and move their replicas
+/// Hand over the leadership of shards, move their replicas, and split them
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum ShardCommand {
     /// Ask a shard's leader to hand over to another replica
     Transfer(TransferArgs),
     /// Move a shard's replica from a node to another, while it is read and written
     Move(MoveArgs),
+    /// Split the shard of a key in two, while it is read and written: no data moves
+    Split(SplitArgs),
 }
 
 impl ShardCommand {
@@ -28,6 +31,7 @@ impl ShardCommand {
         match self {
             Self::Transfer(args) => args.run(session).await,
             Self::Move(args) => args.run(session).await,
+            Self::Split(args) => args.run(session).await,
         }
     }
 }
@@ -58,6 +62,19 @@ pub(crate) struct MoveArgs {
     wait: bool,
 }
 
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SplitArgs {
+    /// The table
+    table: String,
+    /// The first key of the new shard
+    at: String,
+    /// Wait until the new shard has a leader
+    #[arg(long)]
+    wait: bool,
+    #[command(flatten)]
+    syntax: SyntaxArgs,
+}
+
 /// A number, with its letter or without: `s12`, `12`.
 pub(super) fn number_after(letter: char) -> impl Fn(&str) -> Result<u64, String> + Clone {
     move |text| {
@@ -85,6 +102,44 @@ impl MoveArgs {
         }
         session.printer.answer(&Moved { shard: self.shard, from: self.from, to: self.to, complete: self.wait })?;
         Ok(Ending::Done)
+    }
+}
+
+impl SplitArgs {
+    async fn run(&self, session: &mut Session) -> Outcome {
+        let at = self.syntax.parse("key", &self.at)?;
+        let client = session.client().await?;
+        let shard = client.split_shard(&self.table, at).await?;
+        while self.wait && !is_led(&client.describe_table(&self.table).await?, shard) {
+            sleep(LOOK_EVERY).await;
+        }
+        session.printer.answer(&Divided { shard: shard.0, complete: self.wait })?;
+        Ok(Ending::Done)
+    }
+}
+
+fn is_led(table: &TableDescription, shard: ShardId) -> bool {
+    table.shards.iter().any(|place| place.shard == shard && place.leader.is_some())
+}
+
+#[derive(Serialize)]
+struct Divided {
+    /// The new one.
+    shard: u64,
+    /// Whether it was waited for.
+    complete: bool,
+}
+
+impl Answer for Divided {
+    fn human(&self) -> String {
+        match self.complete {
+            true => format!("shard s{} begins with the key\n", self.shard),
+            false => format!("shard s{} will begin with the key, in a moment\n", self.shard),
+        }
+    }
+
+    fn plain(&self) -> Vec<Vec<String>> {
+        vec![vec![self.shard.to_string(), if self.complete { "split" } else { "splits" }.to_owned()]]
     }
 }
 
@@ -162,6 +217,15 @@ mod tests {
         let [human, plain, _] = shapes_of(&Moved { shard: 3, from: 1, to: 4, complete: true });
         assert_eq!(human, "shard s3 has moved from n1 to n4\n");
         assert_eq!(plain, "3\t1\t4\tmoved\n");
+    }
+
+    #[test]
+    fn a_split_tells_which_shard_is_new() {
+        let [human, plain, json] = shapes_of(&Divided { shard: 9, complete: false });
+        assert_eq!(human, "shard s9 will begin with the key, in a moment\n");
+        assert_eq!(plain, "9\tsplits\n");
+        assert_eq!(json, "{\"shard\":9,\"complete\":false}\n");
+        assert_eq!(shapes_of(&Divided { shard: 9, complete: true })[1], "9\tsplit\n");
     }
 
     #[test]

@@ -70,7 +70,7 @@ pub(super) struct Effect {
     txns: Vec<(Vec<u8>, bool)>,
     /// Shards of branches that ride there no more.
     gone: Vec<GroupId>,
-    /// The watermark rises: what is counted is another part of the state.
+    /// The watermark rises, or the group is cut: what is counted is another part of the state.
     raises: bool,
 }
 
@@ -90,16 +90,20 @@ impl States {
         let groups: BTreeSet<GroupId> = of_sys.filter_map(|(_, key)| group_of(key)).collect();
         // A rider has a higher number than the shard in whose group it rides.
         let Some(home) = groups.first().copied() else { return Ok(Vec::new()) };
-        let mut effects = Vec::new();
+        let (mut effects, mut is_divided) = (Vec::new(), false);
         // The group's own is the last: it says who is gone.
         for group in groups.iter().rev() {
-            if *group != home && !rides(view, &changes, home, *group)? {
+            let is_child = *group != home && is_born(view, &changes, home, *group)?;
+            if *group != home && !is_child && !rides(view, &changes, home, *group)? {
                 return Err(format!("a batch is of {home} and of {group}"));
             }
+            is_divided |= is_child;
             let descriptor = row(view, &changes, &descriptor_key(*group))?;
             let table = if groups.len() == 1 { None } else { descriptor.as_deref().map(table_in).transpose()? };
             effects.push(Effect::of(view, &changes, *group, table)?);
         }
+        // Where a group lies is another place then.
+        effects.iter_mut().for_each(|effect| effect.raises |= is_divided);
         Ok(effects)
     }
 
@@ -203,6 +207,14 @@ fn row(view: &impl View, changes: &Changes<'_>, key: &[u8]) -> Result<Option<Vec
 fn rides(view: &impl View, changes: &Changes<'_>, home: GroupId, rider: GroupId) -> Result<bool, String> {
     let key = sys::key(home, SysKind::Rider, &rider.0.to_be_bytes());
     Ok(row(view, changes, &key)?.is_some())
+}
+
+/// Whether a group is cut off another one by these changes: it is not there yet, and both come out of a split. The other may
+/// have been cut again since.
+fn is_born(view: &impl View, changes: &Changes<'_>, home: GroupId, child: GroupId) -> Result<bool, String> {
+    let is_new = view.get(Family::Sys, &descriptor_key(child)).map_err(|error| error.to_string())?.is_none();
+    let is_cut = |group| Ok::<_, String>(row(view, changes, &sys::key(group, SysKind::Born, &[]))?.is_some());
+    Ok(is_new && is_cut(child)? && is_cut(home)?)
 }
 
 impl Effect {

@@ -13,7 +13,7 @@ use lentic_types::codec::{DecodeError, Reader, put_varint};
 use lentic_types::limits::BRANCH_DEPTH_MAX;
 use lentic_types::{GroupId, Version};
 
-use super::state::{Shard, decode_descriptor, decode_mask, load_all};
+use super::state::{Shard, decode_mask, descriptor_in, load_all};
 
 /// Where a branch's shard has its older history from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,12 +75,9 @@ fn base_of(view: &impl View, group: GroupId) -> Result<Option<(GroupId, Version)
 
 /// What `parent` shows at `version`. Masks of later rollbacks are not for its readers.
 fn layer_of(view: &impl View, parent: GroupId, version: Version) -> Result<Layer, StoreError> {
-    let descriptor_key = sys::key(parent, SysKind::Descriptor, &[]);
-    let Some(value) = view.get(Family::Sys, &descriptor_key)? else {
+    let Some(descriptor) = descriptor_in(view, parent)? else {
         return Err(damaged(parent, "the shard that a branch was made of is not there"));
     };
-    let descriptor =
-        decode_descriptor(&value).map_err(|reason| StoreError::damaged(Family::Sys, &descriptor_key, reason))?;
     let masks = load_all(view, parent, SysKind::Mask, decode_mask)?;
     let masks = masks.into_iter().filter(|mask| mask.end <= version).collect();
     Ok(Layer { table: descriptor.table, version, masks })

@@ -31,7 +31,7 @@ use lentic_types::{GroupId, Index, KeyRange, ShardId, TableId};
 use super::apply::{Applied, Event, Fatal};
 use super::codec::{decode_range, encode_range};
 use super::heads::HeadsOptions;
-use super::state::{Descriptor, Shard, decode_descriptor, load_all};
+use super::state::{Descriptor, Shard, descriptor_in, load_all};
 
 /// A rider has this part of the room that its home has for heads: there may be many.
 const HEADS_PART: u64 = 8;
@@ -212,12 +212,8 @@ pub fn riders_in(view: &impl View, group: GroupId) -> Result<Vec<(GroupId, Descr
     let mut riders = Vec::new();
     for (id, row) in load_all(view, group, SysKind::Rider, decode)? {
         let (Row::Here { .. }, rider) = (row, GroupId::from(id)) else { continue };
-        let descriptor_key = sys::key(rider, SysKind::Descriptor, &[]);
         let lost = || StoreError::damaged(Family::Sys, &key(group, id), "a branch's shard is not there");
-        let value = view.get(Family::Sys, &descriptor_key)?.ok_or_else(lost)?;
-        let descriptor =
-            decode_descriptor(&value).map_err(|reason| StoreError::damaged(Family::Sys, &descriptor_key, reason))?;
-        riders.push((rider, descriptor));
+        riders.push((rider, descriptor_in(view, rider)?.ok_or_else(lost)?));
     }
     Ok(riders)
 }

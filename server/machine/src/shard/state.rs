@@ -88,9 +88,7 @@ impl Shard {
         (group, home): (GroupId, GroupId),
         heads: &HeadsOptions,
     ) -> Result<Option<Self>, StoreError> {
-        let key = sys::key(group, SysKind::Descriptor, &[]);
-        let Some(value) = view.get(Family::Sys, &key)? else { return Ok(None) };
-        let descriptor = decode_descriptor(&value).map_err(|reason| StoreError::damaged(Family::Sys, &key, reason))?;
+        let Some(descriptor) = descriptor_in(view, group)? else { return Ok(None) };
         let ttl_ms = if lentic_types::mutant!("ttl-not-loaded") { 0 } else { descriptor.ttl_ms };
         let descriptor = Descriptor { ttl_ms, ..descriptor };
         let Stamp { newest, horizon, age_ms } = load_stamp(view, group)?;
@@ -329,7 +327,23 @@ pub(super) fn put_descriptor(batch: &mut Batch, group: GroupId, descriptor: &Des
     batch.put(Family::Sys, &sys::key(group, SysKind::Descriptor, &[]), &value);
 }
 
-pub(super) fn decode_descriptor(value: &[u8]) -> Result<Descriptor, DecodeError> {
+/// What the shard of `group` is, as `view` has it; `None` if there is none.
+///
+/// # Errors
+/// The store failed or is damaged.
+pub fn descriptor_in(view: &impl View, group: GroupId) -> Result<Option<Descriptor>, StoreError> {
+    let key = descriptor_key(group);
+    let Some(value) = view.get(Family::Sys, &key)? else { return Ok(None) };
+    decode_descriptor(&value).map(Some).map_err(|reason| StoreError::damaged(Family::Sys, &key, reason))
+}
+
+/// The key of the row that says what the shard of a group is.
+#[must_use]
+pub fn descriptor_key(group: GroupId) -> Vec<u8> {
+    sys::key(group, SysKind::Descriptor, &[])
+}
+
+fn decode_descriptor(value: &[u8]) -> Result<Descriptor, DecodeError> {
     let mut reader = Reader::new(value);
     let table = u32::try_from(reader.varint("table")?).map_err(|_| DecodeError::Invalid { field: "table" })?;
     let epoch = Epoch(reader.varint("epoch")?);

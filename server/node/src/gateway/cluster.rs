@@ -175,6 +175,7 @@ impl<S: Portable> Gateway<S> {
             Request::RenewPin(request) => Response::RenewPin(self.renew_pin(request).await?),
             Request::Balance(request) => Response::Balance(self.balance(&request).await?),
             Request::MoveReplica(request) => Response::MoveReplica(self.move_replica(&request).await?),
+            Request::SplitShard(request) => Response::SplitShard(self.split_shard(&request).await?),
             Request::SetNodeState(request) => Response::SetNodeState(self.set_node_state(&request).await?),
             Request::IssueClient(_) => Response::IssueClient(self.issue_client().await?),
             Request::Join(request) => Response::Join(self.join(request).await?),
@@ -209,6 +210,28 @@ impl<S: Portable> Gateway<S> {
         }
         self.meta.propose(&command).await?;
         Ok(v1::MoveReplicaResponse {})
+    }
+
+    /// Says that the shard of a key shall be cut there.
+    pub(crate) async fn split_shard(&self, request: &v1::SplitShardRequest) -> Result<v1::SplitShardResponse, Failure> {
+        self.meta.confirm().await?;
+        let catalog = self.meta.catalog_after_apply();
+        let table = catalog.table_named(&request.table);
+        let table = table.ok_or_else(|| failure::not_found(format!("there is no table {}", request.table)))?;
+        let place = catalog.shard_for(table.table, &request.at);
+        let place = place.ok_or_else(|| failure::internal("a table has no shard for a key"))?;
+        if place.range.start() == &request.at && !request.at.is_empty() {
+            return Ok(v1::SplitShardResponse { shard: place.shard.0 });
+        }
+        if !moves::has_leader(self, place).await {
+            let reason = format!("shard {} has no leader now; a split needs one", place.shard);
+            return Err(failure::throttled(reason, 100));
+        }
+        let command = MetaCommand::BeginSplit { shard: place.shard, epoch: place.epoch, at: request.at.clone() };
+        match self.meta.propose(&command).await? {
+            MetaOutcome::Splitting { child } => Ok(v1::SplitShardResponse { shard: child.0 }),
+            outcome => Err(failure::internal(format!("a split was answered by {outcome:?}"))),
+        }
     }
 
     /// Says what a node is used for.

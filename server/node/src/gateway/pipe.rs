@@ -218,6 +218,7 @@ impl<S: Portable> Gateway<S> {
             | Request::IssueClient(_)
             | Request::Balance(_)
             | Request::MoveReplica(_)
+            | Request::SplitShard(_)
             | Request::SetNodeState(_)
             | Request::Join(_) => self.ask_meta(request, caller, deadline).await?,
             Request::Transact(request) => Response::Transact(self.transact(request, deadline).await?),

@@ -188,6 +188,7 @@ ask_anyone! { v1::cluster_server::Cluster:
     transfer_leader(v1::TransferLeaderRequest) -> v1::TransferLeaderResponse as TransferLeader;
     balance(v1::BalanceRequest) -> v1::BalanceResponse as Balance;
     move_replica(v1::MoveReplicaRequest) -> v1::MoveReplicaResponse as MoveReplica;
+    split_shard(v1::SplitShardRequest) -> v1::SplitShardResponse as SplitShard;
     set_node_state(v1::SetNodeStateRequest) -> v1::SetNodeStateResponse as SetNodeState;
     join(v1::JoinRequest) -> v1::JoinResponse as Join;
 }

@@ -11,7 +11,7 @@ use lentic_machine::oracle::Ticks;
 use lentic_net::BoxFuture;
 use lentic_proto::v1::Failure;
 use lentic_raft::{Group, Host, ProposeError, Vouch};
-use lentic_types::{Epoch, NodeId, ShardId};
+use lentic_types::{Epoch, Index, NodeId, ShardId};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -244,6 +244,11 @@ impl<S: Portable> MetaService<S> {
     /// The members of a shard's group are those of the catalog of this revision; whether the meta group took it.
     pub(crate) async fn settle(&self, shard: ShardId, epoch: Epoch, revision: u64) -> bool {
         self.propose(&MetaCommand::SettleReplicas { shard, epoch, revision }).await.is_ok()
+    }
+
+    /// A shard has been cut in two; whether the meta group took it.
+    pub(crate) async fn end_split(&self, (parent, child): (ShardId, ShardId), epoch: Epoch, born: Index) -> bool {
+        self.propose(&MetaCommand::EndSplit { parent, child, epoch, born }).await.is_ok()
     }
 
     /// The nodes that were not heard from for so long, while this node leads; zero: none ever.

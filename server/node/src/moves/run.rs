@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info};
 
+use super::split;
 use super::step::{Step, is_unsettled, step};
 use crate::ask::{Answer, Question};
 use crate::disk;
@@ -27,14 +28,15 @@ const ASK_WITHIN: Duration = Duration::from_millis(500);
 /// A follower that has applied all but so many entries has them before an election is over.
 const UNAPPLIED_MAX: u64 = 100;
 
-/// Sees to it that the members of the group of `home` are what the catalog says. It ends with the replica.
+/// Sees to it that the members of the group of `home`, and its shape, are what the catalog says. It ends with the replica.
 pub(crate) async fn follow<S: Portable>(gateway: Gateway<S>, home: Arc<Replica<S>>) {
     let mut catalog: watch::Receiver<Arc<Catalog>> = gateway.meta.catalog.subscribe();
-    let mut status = home.group.watch();
+    let (mut status, mut prepared) = (home.group.watch(), None);
     loop {
         let now = Arc::clone(&catalog.borrow_and_update());
         let place = now.shards.get(&home.shard);
-        let Some(place) = place.filter(|place| is_unsettled(&home.status(), place)) else {
+        let is_to_do = |place: &&ShardPlace| is_unsettled(&home.status(), place) || place.shape.splitting.is_some();
+        let Some(place) = place.filter(is_to_do) else {
             let unsettles = async {
                 match place {
                     Some(place) => status.wait_for(|status| is_unsettled(status, place)).await.is_ok(),
@@ -48,13 +50,29 @@ pub(crate) async fn follow<S: Portable>(gateway: Gateway<S>, home: Arc<Replica<S
             }
             continue;
         };
+        let splitting = place.shape.splitting.as_ref();
+        let child = splitting.map(|splitting| splitting.child);
+        if child.is_some() && std::mem::replace(&mut prepared, child) != child {
+            split::prepare(&home);
+        }
         let taken = async {
-            take(&gateway, &home, place, now.revision).await;
-            sleep(AGAIN).await;
+            match splitting {
+                Some(splitting) if !is_unsettled(&home.status(), place) => {
+                    if let Err(failure) = split::take(&gateway, &home, place, splitting).await {
+                        debug!(shard = home.shard.0, reason = failure.message, "a split is tried again");
+                    }
+                }
+                _ => take(&gateway, &home, place, now.revision).await,
+            }
         };
         tokio::select! { biased;
             () = home.shown().left() => return,
             () = taken => {}
+        }
+        tokio::select! { biased;
+            () = home.shown().left() => return,
+            changed = catalog.changed() => if changed.is_err() { return },
+            () = sleep(AGAIN) => {}
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use lentic_engine::gc::{GcHandle, GcRules};
 use lentic_engine::keys::sys::{self, SysKind};
-use lentic_engine::{Batch, Family, Layer, MaskSet, Portable};
+use lentic_engine::{Family, Layer, MaskSet, Portable};
 use lentic_machine::shard::{Descriptor, Gone, HeadsOptions, LockChanges, Pins};
 use lentic_machine::{Command, Event, Fatal, Outcome, Overlay, Shard};
 use lentic_raft::{Committed, Fault, Machine, Transfer};
@@ -71,6 +71,8 @@ pub(crate) struct Rules {
     pub(crate) masks: MaskSet,
     pub(crate) pins: Pins,
     pub(crate) layers: Vec<Layer>,
+    /// The entry that has cut it, or cut it off, last; 0 if it is as it was made.
+    pub(crate) born: Index,
 }
 
 impl Shown {
@@ -151,6 +153,7 @@ impl Rules {
             masks: shard.masks().clone(),
             pins: shard.pins().clone(),
             layers: shard.layers().to_vec(),
+            born: shard.born(),
         }
     }
 
@@ -161,26 +164,17 @@ impl Rules {
 }
 
 impl<S: Portable> ShardMachine<S> {
-    /// The shard of `group` as the store has it, or a new one of the shape of `descriptor`.
+    /// The shard of `group` as the store has it.
     pub(crate) fn open(
         group: GroupId,
-        descriptor: &Descriptor,
         store: Arc<S>,
         failure: StoreFailure,
         gc: GcHandle,
         heads: HeadsOptions,
     ) -> Result<Self, Fault> {
-        let shard = match Shard::load(&*store, group, &heads).map_err(fault)? {
-            Some(shard) => shard,
-            None => {
-                let mut batch = Batch::new();
-                Shard::create(&mut batch, group, descriptor);
-                store.write(&batch).map_err(fault)?;
-                Shard::load(&*store, group, &heads)
-                    .map_err(fault)?
-                    .ok_or_else(|| Fault::new("the store lost a shard that was just created"))?
-            }
-        };
+        let shard = Shard::load(&*store, group, &heads).map_err(fault)?;
+        let lost = "the log has entries of the shard and the store has nothing of it; give the node an empty directory";
+        let shard = shard.ok_or_else(|| Fault::new(lost))?;
         gc.stage(group, shard.applied(), Some(shard.gc_rules()));
         let shown = Arc::new(Shown::new(&shard, Arc::default()));
         let machine =
@@ -248,7 +242,8 @@ impl<S: Portable> ShardMachine<S> {
         let store = Arc::clone(&self.store);
         let mut overlay = Overlay::new(&*store);
         let mut replies = Vec::with_capacity(entries.len());
-        let (mut changed, mut riders_changed) = (BTreeMap::<Option<ShardId>, Changed>::new(), false);
+        let mut changed = BTreeMap::<Option<ShardId>, Changed>::new();
+        let (mut riders_changed, mut is_divided) = (false, false);
         for entry in entries {
             let (rider, command) = match &entry.command {
                 Some(bytes) => Command::decode_for(bytes).map_err(fault)?,
@@ -271,10 +266,13 @@ impl<S: Portable> ShardMachine<S> {
                     Event::LocksChanged(changes) => changed.locks.push(changes),
                     Event::RiderCame(_) | Event::RiderLeft(_) => riders_changed = true,
                     Event::Divided(split) => {
-                        let child = split.child;
-                        return Err(fault(format!(
-                            "the entry splits {child} off, and this release does not do so yet"
-                        )));
+                        let key = sys::key(split.child.into(), SysKind::Replica, &[]);
+                        overlay.batch().put(
+                            Family::Sys,
+                            &key,
+                            &lentic_raft::replica_behind(entry.index, &split.voters),
+                        );
+                        is_divided = true;
                     }
                 }
             }
@@ -287,6 +285,13 @@ impl<S: Portable> ShardMachine<S> {
         self.store.write(&batch).map_err(|error| self.failure.fault(&error))?;
         if riders_changed {
             self.show_riders(false);
+        }
+        if is_divided {
+            // All that the entries have changed of it is in what is left. The rules come first: who finds that a lock is gone
+            // finds that its key is another shard's.
+            changed.remove(&None);
+            self.shown.reset(&self.shard);
+            self.gc.stage(self.group, self.shard.applied(), Some(self.shard.gc_rules()));
         }
         for (rider, changed) in changed {
             // Of one that came and left at once there is nothing to show.
@@ -333,8 +338,7 @@ impl<S: Portable> Machine for ShardMachine<S> {
     }
 
     fn transfer(&self) -> Arc<dyn Transfer> {
-        let spans = lentic_machine::shard::spans(self.group, self.shard.descriptor());
-        Arc::new(StoreTransfer::new(self.group, Arc::clone(&self.store), spans, Arc::clone(&self.shown.whole)))
+        Arc::new(StoreTransfer::of_shard(self.group, Arc::clone(&self.store), Arc::clone(&self.shown.whole)))
     }
 
     fn reload(&mut self) -> Result<(), Fault> {

@@ -1,5 +1,6 @@
 //! A shard on a node: its machine over the store, the proposer, the reader, the feed.
 
+pub(crate) mod begins;
 pub(crate) mod blocked;
 pub(crate) mod diff;
 pub(crate) mod feed;

@@ -103,7 +103,8 @@ impl<S: Portable> Proposer<S> {
             };
             let is_alone = || in_flight.available_permits() + 1 == self.entries_in_flight_max;
             let mut gathered = Gathered(self.queue.gather(&self.limits, is_alone).await);
-            self.let_go(&mut gathered.0);
+            // The shape that they were routed by: it may change while a tick is fetched.
+            let mut epoch = self.let_go(&mut gathered.0);
             if gathered.0.is_empty() {
                 continue;
             }
@@ -121,7 +122,9 @@ impl<S: Portable> Proposer<S> {
                 }
             };
             let number = stamped.number();
-            let epoch = self.epoch();
+            if lentic_types::mutant!("epoch-of-the-entry") {
+                epoch = self.epoch();
+            }
             let proposals = std::mem::take(&mut gathered.0);
             let (requests, askers): (Vec<_>, Vec<_>) = proposals
                 .into_iter()
@@ -146,8 +149,9 @@ impl<S: Portable> Proposer<S> {
         }
     }
 
-    /// Answers what needs no entry: requests nobody waits for any more, and those routed by another shape.
-    fn let_go(&self, gathered: &mut Vec<Proposal>) {
+    /// Answers what needs no entry: requests nobody waits for any more, and those routed by another shape. The epoch of those
+    /// that are left.
+    fn let_go(&self, gathered: &mut Vec<Proposal>) -> Epoch {
         let (now, epoch) = (Instant::now(), self.epoch());
         let late = |proposal: &mut Proposal| proposal.deadline <= now || proposal.epoch != epoch;
         for proposal in gathered.extract_if(.., late) {
@@ -158,6 +162,7 @@ impl<S: Portable> Proposer<S> {
             };
             proposal.reply.send(Err(failure));
         }
+        epoch
     }
 
     fn epoch(&self) -> Epoch {

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use lentic_engine::gc::GcHandle;
 use lentic_engine::{Portable, Pressure};
-use lentic_machine::meta::{Catalog, ShardPlace};
+use lentic_machine::meta::ShardPlace;
 use lentic_machine::shard::{Descriptor, TxnRef};
 use lentic_proto::v1::Failure;
 use lentic_raft::{Group, Host, Status};
-use lentic_runtime::{blocking, spawn};
+use lentic_runtime::spawn;
 use lentic_types::{GroupId, Index, NodeId, ShardId, TableId, Version};
 use tokio::sync::{mpsc, watch};
 
+use super::begins::Begins;
 use super::blocked::Blocked;
 use super::locked::Locked;
 use super::machine::{Riding, ShardMachine, Shown};
@@ -75,41 +76,20 @@ pub(crate) struct Shared<S> {
 }
 
 impl<S: Portable> Replica<S> {
-    /// Starts the replica, from what the node has of it or from nothing.
-    pub(crate) async fn start(shared: &Shared<S>, catalog: &Catalog, place: &ShardPlace) -> Result<Self, String> {
+    /// Starts the replica as it begins here.
+    pub(crate) async fn start(shared: &Shared<S>, place: &ShardPlace, begins: Begins) -> Result<Self, String> {
         let group = GroupId::from(place.shard);
-        // The same on all replicas, whenever they begin: a table's TTL never changes.
-        let table = catalog.tables.get(&place.table).ok_or("the catalog has a shard without its table")?;
-        let descriptor = Descriptor {
-            table: place.table,
-            range: place.range.clone(),
-            epoch: place.epoch,
-            watermark: Version::ZERO,
-            ttl_ms: table.options.ttl_ms,
-        };
-        // One that has left its group before, and was not cleared to the end, begins anew.
-        let joins = place.shape.born > Index(0) && !shared.host.has_log(group).map_err(|error| error.to_string())?;
-        if joins {
-            let spans = lentic_machine::shard::spans(group, &descriptor);
-            blocking(|| shared.store.clear(group, &spans)).map_err(|error| error.to_string())?;
-        }
-        let (store, heads) = (Arc::clone(&shared.store), shared.options.heads);
-        let machine = ShardMachine::open(
-            group,
-            &descriptor,
-            Arc::clone(&store),
-            shared.failure.clone(),
-            shared.gc.clone(),
-            heads,
-        )
-        .map_err(|fault| fault.to_string())?;
+        let (store, gc, heads) = (Arc::clone(&shared.store), shared.gc.clone(), shared.options.heads);
+        let machine = ShardMachine::open(group, store, shared.failure.clone(), gc, heads);
+        let machine = machine.map_err(|fault| fault.to_string())?;
         let (shown, riding) = (machine.shown(), machine.riding());
-        let started = match joins {
-            true => shared.host.join(group, machine).await,
-            false => shared.host.start(group, machine).await,
+        let started = match begins {
+            Begins::Known | Begins::New => shared.host.start(group, machine).await,
+            Begins::Joins => shared.host.join(group, machine).await,
+            Begins::Divided => shared.host.begin_behind(group, machine, place.shape.born).await,
         };
         let group = started.map_err(|error| error.to_string())?;
-        // A group that has had other members has begun.
+        // A group that has had other members, or another shape, has begun.
         // One replica begins; the others hear from it. Were each to begin by itself, one that lost its disk would too.
         if place.shape.born == Index(0) && place.replicas.first() == Some(&shared.node) {
             let members: BTreeSet<_> = place.replicas.iter().copied().collect();
@@ -227,6 +207,11 @@ impl<S: Portable> Replica<S> {
         self.shown.whole.broken();
     }
 
+    /// Where its state is.
+    pub(crate) fn store(&self) -> &S {
+        &self.store
+    }
+
     /// Where replication stands.
     pub(crate) fn status(&self) -> Status {
         self.group.watch().borrow().clone()
@@ -253,6 +238,11 @@ impl<S: Portable> Replica<S> {
             pins: rules.pins.versions().to_vec(),
             masks: u32::try_from(rules.masks.masks().len()).unwrap_or(u32::MAX),
         }
+    }
+
+    /// The entry that has cut the shard, or cut it off, last, as far as this node has applied; 0 if it is as it was made.
+    pub(crate) fn born(&self) -> Index {
+        self.shown.rules().born
     }
 
     /// What the shard is.

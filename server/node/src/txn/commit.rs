@@ -14,7 +14,7 @@ use lentic_types::{TableId, TxnId, Version};
 use prost::Message as _;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::drive::{Attempt, Came};
 use super::shares::{self, Part, Share};
@@ -105,8 +105,9 @@ enum Work {
 impl<S: Portable> Transaction<'_, S> {
     async fn commit(&self) -> Result<Version, Failure> {
         let (mut begun, mut rounds, mut pause_ms) = (None, 0, PAUSE_MS_MIN);
+        let mut news = self.gateway.meta.catalog.subscribe();
         loop {
-            let catalog = self.gateway.meta.catalog();
+            let catalog = Arc::clone(&news.borrow_and_update());
             let shares = match &self.work {
                 Work::Parts(parts) => shares::cut(&catalog, parts)?,
                 Work::Take(table, take) => shares::cut_take(&catalog, *table, take)?,
@@ -120,7 +121,8 @@ impl<S: Portable> Transaction<'_, S> {
                 let share = shares.into_iter().next().expect("there is one");
                 match self.act(share, action).await {
                     Err(failure) if failure.kind() == v1::ErrorKind::WrongEpoch && Instant::now() < self.deadline => {
-                        sleep(Duration::from_millis(PAUSE_MS_MAX)).await;
+                        // The route came from the catalog here, or the other node's is the old one.
+                        let _ = timeout(Duration::from_millis(PAUSE_MS_MAX), news.changed()).await;
                         continue;
                     }
                     result => return result,
@@ -160,7 +162,7 @@ impl<S: Portable> Transaction<'_, S> {
         let key = share.first_key().ok_or_else(|| failure::internal("a share has no key"))?;
         share.in_order_of_single();
         let step = Step { key: self.key, action };
-        match self.gateway.ask_step(share.place.table, &key, &step, self.deadline).await? {
+        match self.gateway.ask_cut(&share.place, &key, &step, self.deadline).await? {
             // A copy may be answered as one that was cut otherwise.
             Outcome::Committed { version } | Outcome::Taken { token: Token(version) } => Ok(version),
             Outcome::Refused(refusal) => Err(of_refusal(&share, &refusal)),

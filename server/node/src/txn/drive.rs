@@ -133,7 +133,7 @@ impl Attempt {
         let step = Step { key: self.key.filter(|_| is_anchor), action: Action::Prepare(prepare) };
         let place = &share.place;
         let key = if is_anchor { self.txn.anchor.key.clone() } else { place.range.start().clone() };
-        let told = gateway.ask_step(place.table, &key, &step, self.until).await;
+        let told = gateway.ask_cut(place, &key, &step, self.until).await;
         Heard::Event(match told {
             Ok(Outcome::Prepared(prepared)) => Event::Prepared { participant, prepared },
             Ok(Outcome::Committed { version }) => Event::CommittedBefore(version),
@@ -189,24 +189,27 @@ pub(super) async fn end<S: Portable>(
             }
         }
         Ask::Resolve { participant: place, decision } => {
-            let Participant { table, range } = participant(place);
-            resolve(gateway, txn, decision, (table, range.start()), deadline).await.map(|()| Ended::Resolved(place))
+            resolve(gateway, txn, decision, &participant(place), deadline).await.map(|()| Ended::Resolved(place))
         }
     }
 }
 
-/// Has the shard of a key do as was decided. One that is gone has nothing to do.
+/// Has the shards of a participant do as was decided, the anchor at last: until then it can be asked. One that is gone has
+/// nothing to do.
 pub(super) async fn resolve<S: Portable>(
     gateway: &Gateway<S>,
     txn: &TxnRef,
     decision: Decision,
-    (table, key): (lentic_types::TableId, &[u8]),
+    Participant { table, range }: &Participant,
     deadline: Instant,
 ) -> Result<(), Failure> {
     let step = Step { key: None, action: Action::Resolve(Resolve { txn: txn.clone(), decision }) };
-    match gateway.ask_step(table, key, &step, deadline).await {
-        Ok(Outcome::Resolved) => Ok(()),
-        Ok(outcome) => Err(unexpected(&outcome)),
+    let anchor = Some(&*txn.anchor.key).filter(|_| txn.anchor.table == *table);
+    match gateway.ask_all((*table, range), anchor, &step, deadline).await {
+        Ok(outcomes) => match outcomes.iter().find(|outcome| **outcome != Outcome::Resolved) {
+            Some(outcome) => Err(unexpected(outcome)),
+            None => Ok(()),
+        },
         Err(failure) if failure::is_not_found(&failure) => Ok(()),
         Err(failure) => Err(failure),
     }

@@ -10,8 +10,8 @@ use lentic_machine::txn::ending::Ask;
 use lentic_machine::txn::recovery::{self, Event};
 use lentic_proto::v1::Failure;
 use lentic_runtime::spawn;
+use lentic_types::TxnId;
 use lentic_types::limits::PREPARE_MS_MAX;
-use lentic_types::{TableId, TxnId};
 use tokio::time::{Instant, sleep};
 use tracing::{debug, info};
 
@@ -40,15 +40,15 @@ pub(crate) async fn sweep<S: Portable>(gateway: &Gateway<S>) {
             open.since.elapsed() >= Duration::from_millis(PREPARE_MS_MAX) && !lentic_types::mutant!("no-sweep")
         };
         for replica in led {
-            let table = replica.descriptor().table;
             for open in replica.locked().open().into_iter().filter(is_old) {
-                begin(gateway, open.txn, (table, replica.descriptor().range.start().clone()));
+                let descriptor = replica.descriptor();
+                begin(gateway, open.txn, Participant { table: descriptor.table, range: descriptor.range });
             }
         }
     }
 }
 
-fn begin<S: Portable>(gateway: &Gateway<S>, txn: TxnRef, met: (TableId, bytes::Bytes)) {
+fn begin<S: Portable>(gateway: &Gateway<S>, txn: TxnRef, met: Participant) {
     let id: TxnId = txn.id;
     if !gateway.txns.begin_recovery(id, RECOVERIES_MAX) {
         return;
@@ -67,12 +67,8 @@ fn begin<S: Portable>(gateway: &Gateway<S>, txn: TxnRef, met: (TableId, bytes::B
     });
 }
 
-/// Ends a transaction that was met in the shard of a key.
-async fn recover<S: Portable>(
-    gateway: &Gateway<S>,
-    txn: &TxnRef,
-    (table, key): (TableId, bytes::Bytes),
-) -> Result<Decision, Failure> {
+/// Ends a transaction that was met in a shard.
+async fn recover<S: Portable>(gateway: &Gateway<S>, txn: &TxnRef, met: Participant) -> Result<Decision, Failure> {
     let (mut recovery, mut todo) = Recovery::new();
     let is_anchor = |participant: &Participant| {
         participant.table == txn.anchor.table && participant.range.contains(&txn.anchor.key)
@@ -82,11 +78,15 @@ async fn recover<S: Portable>(
     while let Some(action) = todo.pop() {
         let event = match action {
             recovery::Action::AskAnchor => {
-                Event::Anchor(status(gateway, txn, txn.anchor.table, &txn.anchor.key).await?)
+                let (step, until) = (status_of(txn), Instant::now() + RECOVERY_WITHIN);
+                let told = gateway.ask_step(txn.anchor.table, &txn.anchor.key, &step, until).await;
+                Event::Anchor(together(told.map(|told| vec![told]))?)
             }
             recovery::Action::AskStatus { participant } => {
                 let Participant { table, range } = &recovery.participants()[participant];
-                Event::Status { participant, status: status(gateway, txn, *table, range.start()).await? }
+                let (step, until) = (status_of(txn), Instant::now() + RECOVERY_WITHIN);
+                let status = together(gateway.ask_all((*table, range), None, &step, until).await)?;
+                Event::Status { participant, status }
             }
             recovery::Action::End(ask) => {
                 if let Ask::Resolve { decision, .. } = ask {
@@ -99,7 +99,7 @@ async fn recover<S: Portable>(
             }
             recovery::Action::ResolveHere(decision) => {
                 ended = decision;
-                resolve(gateway, txn, decision, (table, &key), Instant::now() + RECOVERY_WITHIN).await?;
+                resolve(gateway, txn, decision, &met, Instant::now() + RECOVERY_WITHIN).await?;
                 continue;
             }
         };
@@ -108,18 +108,25 @@ async fn recover<S: Portable>(
     Ok(ended)
 }
 
-async fn status<S: Portable>(
-    gateway: &Gateway<S>,
-    txn: &TxnRef,
-    table: TableId,
-    key: &[u8],
-) -> Result<TxnStatus, Failure> {
-    let step = Step { key: None, action: Action::Status(txn.clone()) };
-    match gateway.ask_step(table, key, &step, Instant::now() + RECOVERY_WITHIN).await {
-        Ok(Outcome::Status(status)) => Ok(status),
-        Ok(outcome) => Err(unexpected(&outcome)),
+fn status_of(txn: &TxnRef) -> Step {
+    Step { key: None, action: Action::Status(txn.clone()) }
+}
+
+/// How a transaction stands at a participant, which may be several shards by now. A split divides what is prepared, so all of
+/// them are or none is; and what one knows of the end holds for all.
+fn together(told: Result<Vec<Outcome>, Failure>) -> Result<TxnStatus, Failure> {
+    let told = match told {
         // A shard whose table was dropped will never be prepared.
-        Err(failure) if failure::is_not_found(&failure) => Ok(TxnStatus::Ended(Decision::Abort)),
-        Err(failure) => Err(failure),
+        Err(failure) if failure::is_not_found(&failure) => return Ok(TxnStatus::Ended(Decision::Abort)),
+        told => told?,
+    };
+    let mut prepared = None;
+    for outcome in told {
+        match outcome {
+            Outcome::Status(status @ TxnStatus::Prepared { .. }) => drop(prepared.get_or_insert(status)),
+            Outcome::Status(status) => return Ok(status),
+            outcome => return Err(unexpected(&outcome)),
+        }
     }
+    prepared.ok_or_else(|| failure::internal("a participant has no shard"))
 }

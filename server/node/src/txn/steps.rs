@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use lentic_engine::Portable;
+use lentic_machine::meta::ShardPlace;
 use lentic_machine::shard::{Action, Back, Decide, Decision, Operation, RequestKey, Resolve, TxnStatus, Write};
 use lentic_machine::{Outcome, Refusal, Request};
 use lentic_net::Address;
 use lentic_proto::v1::pipe_response::Response;
 use lentic_proto::v1::{self, Failure, pipe_request};
-use lentic_types::{Epoch, TableId, Version};
+use lentic_types::{Epoch, KeyRange, ShardId, TableId, Version};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -23,6 +24,14 @@ use crate::shard::weight::Heavy;
 /// A validation takes the room of an operation in its entry for so many records that it looks at.
 const RECORDS_PER_OPERATION: usize = 12;
 
+/// The shard that is asked: that of a key, as it is then, or in one shape alone.
+#[derive(Clone, Copy)]
+struct To<'a> {
+    table: TableId,
+    key: &'a [u8],
+    shape: Option<(ShardId, Epoch)>,
+}
+
 /// What is asked of a shard. Asked twice, it is done once.
 #[derive(Debug)]
 pub(crate) struct Step {
@@ -34,7 +43,7 @@ impl<S: Portable> Gateway<S> {
     /// Asks the leader of the shard of `key` until the deadline.
     ///
     /// # Errors
-    /// The shard is gone or has another shape, the deadline passed, or the request is refused for its form.
+    /// The shard is gone, the deadline passed, or the request is refused for its form.
     pub(crate) async fn ask_step(
         &self,
         table: TableId,
@@ -42,16 +51,71 @@ impl<S: Portable> Gateway<S> {
         step: &Step,
         deadline: Instant,
     ) -> Result<Outcome, Failure> {
+        self.ask_shape(To { table, key, shape: None }, step, deadline).await.map(|(outcome, _)| outcome)
+    }
+
+    /// Asks the shard that a share was cut for, as it was then.
+    ///
+    /// # Errors
+    /// As of [`Self::ask_step`]; or the shard has another shape, and it has to be cut anew.
+    pub(crate) async fn ask_cut(
+        &self,
+        place: &ShardPlace,
+        key: &[u8],
+        step: &Step,
+        deadline: Instant,
+    ) -> Result<Outcome, Failure> {
+        let to = To { table: place.table, key, shape: Some((place.shard, place.epoch)) };
+        self.ask_shape(to, step, deadline).await.map(|(outcome, _)| outcome)
+    }
+
+    /// Asks every shard that has keys of `range` now, one after the other, that with the key of `anchor` at last: what was one
+    /// shard may be several. The outcomes, in that order.
+    ///
+    /// # Errors
+    /// As of [`Self::ask_step`].
+    pub(crate) async fn ask_all(
+        &self,
+        (table, range): (TableId, &KeyRange),
+        anchor: Option<&[u8]>,
+        step: &Step,
+        deadline: Instant,
+    ) -> Result<Vec<Outcome>, Failure> {
+        let (mut outcomes, mut at, mut left_out) = (Vec::new(), Some(range.start().clone()), None);
+        while let Some(key) = at.filter(|key| range.contains(key)) {
+            let catalog = self.meta.catalog();
+            let gone = || failure::not_found("the shard's table is gone");
+            let place = catalog.shard_for(table, &key).ok_or_else(gone)?;
+            if anchor.is_some_and(|anchor| place.range.contains(anchor)) {
+                at = place.range.end().cloned();
+                left_out = Some(place.range.clone());
+                continue;
+            }
+            let (outcome, asked) = self.ask_shape(To { table, key: &key, shape: None }, step, deadline).await?;
+            outcomes.push(outcome);
+            at = asked.end().cloned();
+        }
+        if let (Some(anchor), Some(left_out)) = (anchor, left_out) {
+            let (outcome, asked) = self.ask_shape(To { table, key: anchor, shape: None }, step, deadline).await?;
+            outcomes.push(outcome);
+            // It may have been cut since the others were asked.
+            for part in around(&left_out, &asked) {
+                outcomes.extend(Box::pin(self.ask_all((table, &part), None, step, deadline)).await?);
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// The outcome, and the keys of the shard that was asked.
+    async fn ask_shape(&self, to: To<'_>, step: &Step, deadline: Instant) -> Result<(Outcome, KeyRange), Failure> {
         let (mut pauses, mut bytes) = (Pauses::new(&self.meta.catalog, deadline), None);
         let again = step.key.is_some() || !matches!(step.action, Action::Write(_));
         loop {
-            let failure = match self.ask_step_once(table, key, step, pauses.hint(), &mut bytes, deadline).await {
-                Ok(outcome) => return Ok(outcome),
+            let failure = match self.ask_step_once(to, step, pauses.hint(), &mut bytes, deadline).await {
+                Ok(told) => return Ok(told),
                 Err(failure) => failure,
             };
-            // Cut by another shape, it has to be cut anew.
-            let is_cut = matches!(step.action, Action::Write(_) | Action::Prepare(_));
-            if is_cut && failure.kind() == v1::ErrorKind::WrongEpoch {
+            if to.shape.is_some() && failure.kind() == v1::ErrorKind::WrongEpoch {
                 return Err(failure);
             }
             pauses.after(failure, again).await?;
@@ -60,15 +124,29 @@ impl<S: Portable> Gateway<S> {
 
     async fn ask_step_once(
         &self,
-        table: TableId,
-        key: &[u8],
+        To { table, key, shape }: To<'_>,
+        step: &Step,
+        hint: Option<Address>,
+        bytes: &mut Option<Bytes>,
+        deadline: Instant,
+    ) -> Result<(Outcome, KeyRange), Failure> {
+        let catalog = self.meta.catalog();
+        let place = catalog.shard_for(table, key).ok_or_else(|| failure::not_found("the shard's table is gone"))?;
+        if shape.is_some_and(|shape| shape != (place.shard, place.epoch)) {
+            return Err(failure::of_refusal(&Refusal::WrongEpoch { epoch: place.epoch }));
+        }
+        let told = self.step_at(place, step, hint, bytes, deadline).await?;
+        Ok((told, place.range.clone()))
+    }
+
+    async fn step_at(
+        &self,
+        place: &ShardPlace,
         step: &Step,
         hint: Option<Address>,
         bytes: &mut Option<Bytes>,
         deadline: Instant,
     ) -> Result<Outcome, Failure> {
-        let catalog = self.meta.catalog();
-        let place = catalog.shard_for(table, key).ok_or_else(|| failure::not_found("the shard's table is gone"))?;
         if let Some(replica) = self.shards.get(place.shard).filter(|replica| replica.serves()) {
             return self.step_here(&replica, place.epoch, step.key, step.action.clone(), deadline).await;
         }
@@ -147,6 +225,13 @@ impl<S: Portable> Gateway<S> {
             outcome => Ok(outcome),
         }
     }
+}
+
+/// What lies in `range` on both sides of a part of it.
+fn around(range: &KeyRange, part: &KeyRange) -> Vec<KeyRange> {
+    let below = KeyRange::new(range.start().clone(), Some(part.start().clone()));
+    let above = part.end().and_then(|end| KeyRange::new(end.clone(), range.end().cloned()).ok());
+    below.ok().into_iter().chain(above).collect()
 }
 
 /// What is proposed in the place of what is too heavy: a copy of it may have been lighter, and only the log can tell.

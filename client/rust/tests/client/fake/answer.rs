@@ -70,7 +70,9 @@ impl World {
             Asked::Step(_) => Err(Failure::invalid("steps are for nodes")),
             Asked::Join(_) => Err(Failure::invalid("a client does not join")),
             Asked::Balance(_) => Err(Failure::invalid("this cluster has no balance")),
-            Asked::MoveReplica(_) | Asked::SetNodeState(_) => Err(Failure::invalid("nothing moves here")),
+            Asked::MoveReplica(_) | Asked::SplitShard(_) | Asked::SetNodeState(_) => {
+                Err(Failure::invalid("nothing moves here"))
+            }
             Asked::TransferLeader(transfer) => self.transfer(node, &transfer),
             Asked::Write(write) => {
                 self.at_shard(node, &write.table, write.route, &first_key(&write)).and_then(|id| self.write(id, write))

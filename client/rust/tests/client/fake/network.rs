@@ -199,6 +199,7 @@ impl World {
             Request::Status(_) => "status",
             Request::TransferLeader(_) => "transfer",
             Request::MoveReplica(_) => "move",
+            Request::SplitShard(_) => "split",
             Request::SetNodeState(_) => "node-state",
             Request::Join(_) => "join",
             Request::Balance(_) => "balance",

@@ -1,0 +1,120 @@
+//! A split: the leader of a shard cuts it where the catalog says, and says that it has.
+//!
+//! ```text
+//!   catalog: shall be cut      all replicas ask for a flush: after the cut there is little left to be made durable
+//!                              the leader proposes it, once its own state is
+//!   cut in its log             the leader says so
+//!   catalog: is cut            each node starts the child when what was made of it here is durable; where the shard is led,
+//!                              the child asks for votes at once
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lentic_engine::Portable;
+use lentic_machine::meta::{ShardPlace, Splitting};
+use lentic_machine::shard::{Action, Split};
+use lentic_machine::{Outcome, Refusal};
+use lentic_proto::v1::Failure;
+use lentic_types::{GroupId, Index};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{debug, info};
+
+use crate::ask::Question;
+use crate::failure;
+use crate::gateway::Gateway;
+use crate::shard::queue::{Cost, Proposal, Reply};
+use crate::shard::replica::Replica;
+
+/// How long a leader waits for its state to be durable before it cuts all the same.
+const FLUSH_WITHIN: Duration = Duration::from_secs(3);
+/// How often it looks.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// How long the entry may take.
+const CUT_WITHIN: Duration = Duration::from_secs(5);
+/// What a split weighs in an entry, beside its key.
+const SPLIT_BYTES: usize = 128;
+/// How long a new group asks for votes without waiting for an election, and how often: the others may start a little later.
+const LEAD_WITHIN: Duration = Duration::from_secs(2);
+const LEAD_EVERY: Duration = Duration::from_millis(10);
+
+/// Asks for a flush of what the shard has so far: on every replica, before it is cut.
+pub(super) fn prepare<S: Portable>(home: &Replica<S>) {
+    if let Err(error) = home.store().request_flush() {
+        debug!(shard = home.shard.0, %error, "not flushed before a split");
+    }
+}
+
+/// Takes the leader's next step; `Ok` also if there is none for this node.
+pub(super) async fn take<S: Portable>(
+    gateway: &Gateway<S>,
+    home: &Replica<S>,
+    place: &ShardPlace,
+    splitting: &Splitting,
+) -> Result<(), Failure> {
+    if !home.serves() {
+        return Ok(());
+    }
+    if home.descriptor().epoch == place.epoch {
+        let began = Instant::now();
+        wait_until_durable(home).await?;
+        cut(home, place, splitting).await?;
+        info!(shard = home.shard.0, child = splitting.child.0, took = ?began.elapsed(), "a shard was cut in two");
+    }
+    let (parent, child, epoch, born) = (home.shard, splitting.child, place.epoch, home.born());
+    let is_taken = match gateway.meta.leads() {
+        true => gateway.meta.end_split((parent, child), epoch, born).await,
+        false => gateway.meta.ask_leader(&Question::EndSplit { parent, child, epoch, born }).await.is_some(),
+    };
+    if is_taken { Ok(()) } else { Err(failure::not_leader()) }
+}
+
+/// What is applied now is on disk, or it takes too long.
+async fn wait_until_durable<S: Portable>(home: &Replica<S>) -> Result<(), Failure> {
+    let (store, applied) = (home.store(), home.status().applied);
+    let failed = |error: lentic_engine::StoreError| failure::internal(error.to_string());
+    store.request_flush().map_err(failed)?;
+    let since = Instant::now();
+    while store.durable_applied(GroupId::from(home.shard)).map_err(failed)? < applied && since.elapsed() < FLUSH_WITHIN
+    {
+        sleep(LOOK_EVERY).await;
+    }
+    Ok(())
+}
+
+/// Has the split in the log, and applied here.
+async fn cut<S: Portable>(home: &Replica<S>, place: &ShardPlace, splitting: &Splitting) -> Result<(), Failure> {
+    let voters = home.status().voters.iter().copied().collect();
+    let split = Split { at: splitting.at.clone(), child: splitting.child, voters };
+    let cost = Cost { bytes: SPLIT_BYTES + split.at.len(), operations: 1 };
+    let (reply, answer) = oneshot::channel();
+    // Who no longer waits needs no answer.
+    let reply = Reply::new(move |result| drop(reply.send(result)));
+    let deadline = Instant::now() + CUT_WITHIN;
+    let action = Action::Split(split);
+    home.propose(Proposal { epoch: place.epoch, key: None, action, cost, deadline, rides: false, reply });
+    match answer.await.map_err(|_| failure::unknown("the node is stopping"))?? {
+        Outcome::Committed { .. } => Ok(()),
+        // It is done, by an earlier leader.
+        Outcome::Refused(Refusal::WrongEpoch { .. }) if home.born() > Index(0) => Ok(()),
+        Outcome::Refused(refusal) => Err(failure::of_refusal(&refusal)),
+        outcome => Err(failure::internal(format!("a split was answered by {outcome:?}"))),
+    }
+}
+
+/// Has the group of a child led from this node soon, where its parent is led.
+pub(crate) async fn lead<S: Portable>(child: Arc<Replica<S>>) {
+    let elected = timeout(LEAD_WITHIN, async {
+        while child.status().leader.is_none() {
+            if let Err(error) = child.group.campaign().await {
+                debug!(shard = child.shard.0, %error, "not elected");
+                return;
+            }
+            sleep(LEAD_EVERY).await;
+        }
+    });
+    if elected.await.is_err() {
+        debug!(shard = child.shard.0, "the other replicas of a new shard did not vote in time");
+    }
+}

@@ -1,0 +1,95 @@
+//! What the replica of a shard begins with on this node.
+//!
+//! ```text
+//!   the log has it            what the store has, and the log behind it
+//!   it was just made          nothing: its rows are made durable before, for the log alone does not say what it began as
+//!   it was cut off a shard    what that has made of it, once it is durable, without a log
+//!   it has moved here         nothing: a snapshot comes
+//! ```
+//!
+//! The keys of a shard that was cut off are those of the other until that has applied the cut here, too. Before, nothing is
+//! begun and nothing is cleared.
+
+use std::sync::Arc;
+
+use lentic_engine::{Batch, Portable};
+use lentic_machine::Shard;
+use lentic_machine::meta::{Catalog, ShardPlace};
+use lentic_machine::shard::{self, Descriptor};
+use lentic_runtime::blocking;
+use lentic_types::{GroupId, Index, Version};
+
+use super::replica::{Replica, Shared};
+
+/// What it begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begins {
+    /// What is here of it.
+    Known,
+    /// Nothing, like its other replicas.
+    New,
+    /// The state that a split has made of it here.
+    Divided,
+    /// Nothing; others have it.
+    Joins,
+}
+
+impl Begins {
+    /// What the shard at `place` begins with, beside the replicas of `here`; `None` if it has to wait for one of them, or for
+    /// the disk. What is needed for it is in the store afterwards; of a new one it is not durable yet.
+    pub(crate) fn find<S: Portable>(
+        shared: &Shared<S>,
+        catalog: &Catalog,
+        place: &ShardPlace,
+        here: &[Arc<Replica<S>>],
+    ) -> Result<Option<Self>, String> {
+        let group = GroupId::from(place.shard);
+        if shared.host.has_log(group).map_err(|error| error.to_string())? {
+            return Ok(Some(Self::Known));
+        }
+        // The same on all replicas, whenever they begin: a table's TTL never changes.
+        let table = catalog.tables.get(&place.table).ok_or("the catalog has a shard without its table")?;
+        let descriptor = Descriptor {
+            table: place.table,
+            range: place.range.clone(),
+            epoch: place.epoch,
+            watermark: Version::ZERO,
+            ttl_ms: table.options.ttl_ms,
+        };
+        if place.shape.born == Index(0) {
+            if shard::descriptor_in(&*shared.store, group).map_err(|error| error.to_string())?.is_none() {
+                create(shared, group, &descriptor)?;
+            }
+            return Ok(Some(Self::New));
+        }
+        let overlaps = |other: &Arc<Replica<S>>| {
+            let other = other.descriptor();
+            other.table == place.table && other.range.intersection(&place.range).is_some()
+        };
+        if here.iter().any(overlaps) {
+            return Ok(None);
+        }
+        let heads = shared.options.heads;
+        let found = Shard::load(&*shared.store, group, &heads).map_err(|error| error.to_string())?;
+        // With each move there is another mark: one that left and was not cleared to the end is none of those who were there.
+        let is_divided = |shard: &Shard| shard.born() == place.shape.born && shard.applied() == place.shape.born;
+        if found.as_ref().is_some_and(is_divided) {
+            let durable = shared.store.durable_applied(group).map_err(|error| error.to_string())?;
+            if durable >= place.shape.born {
+                return Ok(Some(Self::Divided));
+            }
+            shared.store.request_flush().map_err(|error| error.to_string())?;
+            return Ok(None);
+        }
+        let spans = shard::spans(group, &descriptor);
+        blocking(|| shared.store.clear(group, &spans)).map_err(|error| error.to_string())?;
+        create(shared, group, &descriptor)?;
+        Ok(Some(Self::Joins))
+    }
+}
+
+fn create<S: Portable>(shared: &Shared<S>, group: GroupId, descriptor: &Descriptor) -> Result<(), String> {
+    let mut batch = Batch::new();
+    Shard::create(&mut batch, group, descriptor);
+    shared.store.write(&batch).map_err(|error| error.to_string())
+}
