@@ -84,35 +84,29 @@ impl<S: Portable> Shards<S> {
         for replica in gone {
             self.end(&replica).await;
         }
-        let mut is_settled = true;
-        let (mut begins, mut waits) = (Vec::new(), BTreeSet::new());
+        let (mut begins, mut waits, mut failed) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
         // In the order of their numbers: a shard that was cut off has a higher one than the other.
         for place in catalog.shards_on(node) {
             if self.get(place.shard).is_some() || catalog.home_of(place) != Some(place.shard) {
                 continue;
             }
             // What does not run yet may have the keys of those that were cut off it.
-            let begin = match waits.contains(&place.table) && place.shape.born > Index(0) {
-                true => Ok(None),
-                false => Begins::find(&self.shared, catalog, place, &self.groups()),
-            };
-            let started = match begin {
-                Ok(Some(Begins::New)) => {
-                    begins.push(place);
-                    continue;
+            if place.shape.born > Index(0) && (waits.contains(&place.table) || failed.contains(&place.table)) {
+                continue;
+            }
+            match Begins::find(&self.shared, catalog, place, &self.groups()) {
+                Ok(Some(Begins::New)) => begins.push(place),
+                Ok(Some(begin)) if self.start(place, begin, changes, gateway).await => {}
+                Ok(Some(_)) => {
+                    failed.insert(place.table);
                 }
-                Ok(Some(begin)) => self.start(place, begin, changes, gateway).await,
                 Ok(None) => {
-                    is_settled = false;
-                    false
+                    waits.insert(place.table);
                 }
                 Err(reason) => {
                     not_started(place, &reason);
-                    false
+                    failed.insert(place.table);
                 }
-            };
-            if !started {
-                waits.insert(place.table);
             }
         }
         // One flush for all of them.
@@ -123,7 +117,7 @@ impl<S: Portable> Shards<S> {
                 Err(error) => not_started(place, &error.to_string()),
             }
         }
-        is_settled
+        waits.is_empty()
     }
 
     /// Starts a replica with all that works for it; whether it could be.
