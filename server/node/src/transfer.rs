@@ -15,8 +15,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use lentic_engine::keys::sys::{self, SysKind};
-use lentic_engine::store::portable;
-use lentic_engine::{Family, Portable, Span};
+use lentic_engine::store::{TransferError, portable};
+use lentic_engine::{Family, Portable, Span, StoreError};
 use lentic_machine::shard::{self, Descriptor};
 use lentic_raft::{Export, Fault, FileInfo, Import, Transfer};
 use lentic_runtime::blocking;
@@ -24,7 +24,7 @@ use lentic_types::codec::{DecodeError, Reader, put_varint};
 use lentic_types::limits::{BRANCHES_MAX, KEY_BYTES_MAX};
 use lentic_types::{Epoch, GroupId, TableId, Version};
 
-use crate::failure::fault;
+use crate::failure::{StoreFailure, fault};
 use crate::shard::whole::Whole;
 
 /// The name of the file that says what shape the shard has and what rides in its group. It is none of a store's.
@@ -38,6 +38,7 @@ const ATTEMPTS_MAX: usize = 8;
 pub(crate) struct StoreTransfer<S> {
     group: GroupId,
     store: Arc<S>,
+    failure: StoreFailure,
     /// Where the state lies, if that never changes; else it is a shard's.
     fixed: Option<Vec<Span>>,
     whole: Arc<Whole>,
@@ -45,13 +46,13 @@ pub(crate) struct StoreTransfer<S> {
 
 impl<S: Portable> StoreTransfer<S> {
     /// The state of a shard. `whole` is told before anything of it is replaced.
-    pub(crate) const fn of_shard(group: GroupId, store: Arc<S>, whole: Arc<Whole>) -> Self {
-        Self { group, store, fixed: None, whole }
+    pub(crate) const fn of_shard(group: GroupId, store: Arc<S>, failure: StoreFailure, whole: Arc<Whole>) -> Self {
+        Self { group, store, failure, fixed: None, whole }
     }
 
     /// What lies in these spans.
-    pub(crate) fn of_spans(group: GroupId, store: Arc<S>, spans: Vec<Span>) -> Self {
-        Self { group, store, fixed: Some(spans), whole: Arc::default() }
+    pub(crate) fn of_spans(group: GroupId, store: Arc<S>, failure: StoreFailure, spans: Vec<Span>) -> Self {
+        Self { group, store, failure, fixed: Some(spans), whole: Arc::default() }
     }
 }
 
@@ -72,7 +73,8 @@ impl<S: Portable> Transfer for StoreTransfer<S> {
     fn import(&self) -> Result<Box<dyn Import>, Fault> {
         let import = self.store.import().map_err(fault)?;
         let (group, store, whole) = (self.group, Arc::clone(&self.store), Arc::clone(&self.whole));
-        Ok(Box::new(StoreImport { group, store, fixed: self.fixed.clone(), whole, import, shape: Vec::new() }))
+        let (failure, fixed) = (self.failure.clone(), self.fixed.clone());
+        Ok(Box::new(StoreImport { group, store, failure, fixed, whole, import, shape: Vec::new() }))
     }
 }
 
@@ -176,6 +178,7 @@ impl<E: portable::Export> Export for StoreExport<E> {
 struct StoreImport<S: Portable> {
     group: GroupId,
     store: Arc<S>,
+    failure: StoreFailure,
     fixed: Option<Vec<Span>>,
     whole: Arc<Whole>,
     import: S::Import,
@@ -215,13 +218,18 @@ impl<S: Portable> Import for StoreImport<S> {
         let files: Vec<_> = files.iter().filter(|file| file.name != SHAPE).map(portable).collect();
         // What is here now, and what rides in it, goes with the rest, also where the sender has it no more.
         let mut spans = self.checked_spans()?;
-        let Self { group, store, whole, import, .. } = *self;
+        let Self { group, store, failure, whole, import, .. } = *self;
         let here = shard::riders_in(&*store, group).map_err(fault)?;
         spans.extend(here.iter().flat_map(|(group, descriptor)| shard::spans(*group, descriptor)));
         whole.broken();
         spans.sort();
         spans.dedup();
-        blocking(|| store.install(import, group, &spans, &files)).map_err(fault)
+        // It stops the group, and what the disk refused for one it will refuse for others.
+        blocking(|| store.install(import, group, &spans, &files)).map_err(|error| match error {
+            TransferError::Store(error) => failure.fault(&error),
+            TransferError::Io { .. } => failure.fault(&StoreError::Failed(error.to_string())),
+            TransferError::Ranges { .. } | TransferError::Refused { .. } => fault(error),
+        })
     }
 }
 
@@ -288,7 +296,7 @@ mod tests {
     fn transfer(from: &MemStore, to: &MemStore) {
         let of = |store: &MemStore| {
             let store = Arc::new(store.crash(store.unflushed()));
-            (StoreTransfer::of_shard(HOME, Arc::clone(&store), Arc::default()), store)
+            (StoreTransfer::of_shard(HOME, Arc::clone(&store), StoreFailure::default(), Arc::default()), store)
         };
         let (sender, _) = of(from);
         let (receiver, received) = of(to);
@@ -313,6 +321,21 @@ mod tests {
         // What the receiver has and the sender has not, goes.
         transfer(&store(&[12]), &store(&[12, 14]));
         transfer(&store(&[]), &store(&[14]));
+    }
+
+    /// Who runs the node must hear of it: the group has stopped, and nothing starts it again.
+    #[test]
+    fn a_store_that_fails_while_it_takes_a_state_in_is_a_failure_of_the_node() {
+        let (from, to, failure) = (Arc::new(store(&[])), Arc::new(store(&[])), StoreFailure::default());
+        let export = StoreTransfer::of_shard(HOME, from, StoreFailure::default(), Arc::default()).export().unwrap();
+        let receiver = StoreTransfer::of_shard(HOME, Arc::clone(&to), failure.clone(), Arc::default());
+        let mut import = receiver.import().unwrap();
+        for (position, file) in export.files().iter().enumerate() {
+            import.write(file, 0, &export.read(position, 0, usize::MAX).unwrap()).unwrap();
+        }
+        to.fail("no space left");
+        assert!(import.finish(export.files()).is_err());
+        assert!(failure.get().is_some_and(|words| words.contains("no space left")), "{:?}", failure.get());
     }
 
     #[test]

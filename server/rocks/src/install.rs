@@ -3,16 +3,21 @@
 //! RocksDB lets files in atomically for one family, not for several, and what was in the range before must go first.
 //! So a crash can leave part of it, and a mark stands meanwhile: durable before the first change, gone with the last.
 
+use std::path::PathBuf;
+
 use lentic_engine::keys::sys;
 use lentic_engine::store::portable::check_spans;
 use lentic_engine::store::{PortableFile, TransferError};
 use lentic_engine::{Batch, Cursor as _, Family, Span, Store as _, StoreError, View as _};
 use lentic_types::GroupId;
-use rocksdb::{IngestExternalFileOptions, WriteBatch};
+use rocksdb::{ErrorKind, IngestExternalFileOptions, WriteBatch};
 
 use crate::error::store_error;
 use crate::import::{Arrival, RocksImport};
 use crate::store::RocksStore;
+
+/// How often files are let in before RocksDB's request to try again is taken for a failure.
+const INGEST_TRIES_MAX: u32 = 100;
 
 impl RocksStore {
     pub(crate) fn install_files(
@@ -47,13 +52,28 @@ impl RocksStore {
             if paths.is_empty() {
                 continue;
             }
-            // The rest is as we need it: a file is synced, it is newer than all that is there, cursors of before do
-            // not see it, and what lies in memory for its range is flushed first.
-            let mut options = IngestExternalFileOptions::default();
-            options.set_move_files(true);
-            self.db.ingest_external_file_cf_opts(self.handle(family), &options, paths).map_err(store_error)?;
+            self.ingest(family, &paths)?;
         }
         Ok(())
+    }
+
+    /// Lets files in. What lies in memory for their range goes to disk first: RocksDB would do it too, but hold up all
+    /// writers meanwhile. When another flush ends at that moment it may find its memtables in disorder, change nothing,
+    /// and ask to be tried again.
+    fn ingest(&self, family: Family, paths: &[&PathBuf]) -> Result<(), StoreError> {
+        // The rest is as we need it: a file is synced, it is newer than all that is there, and cursors of before do not
+        // see it.
+        let mut options = IngestExternalFileOptions::default();
+        options.set_move_files(true);
+        let mut tries = INGEST_TRIES_MAX;
+        loop {
+            self.flush_families(true)?;
+            tries -= 1;
+            match self.db.ingest_external_file_cf_opts(self.handle(family), &options, paths.to_vec()) {
+                Err(error) if error.kind() == ErrorKind::TryAgain && tries > 0 => {}
+                ended => return ended.map_err(store_error),
+            }
+        }
     }
 
     /// One flush takes the mark away and makes the deletes of what was there durable, which lie in memory.

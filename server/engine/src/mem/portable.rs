@@ -81,6 +81,9 @@ impl Portable for MemStore {
         import.received.check(files)?;
         let rows = checked_rows(&import.contents, spans, files)?;
         let mut state = self.lock();
+        if let Some(failed) = &state.failed {
+            return Err(failed.clone().into());
+        }
         spans.iter().for_each(|span| clear(&mut state, span));
         let interrupted = std::mem::take(&mut state.interrupt_install);
         let kept = if interrupted { rows.len() / 2 } else { rows.len() };

@@ -106,7 +106,7 @@ impl<S: Portable> Machine for MetaMachine<S> {
     fn transfer(&self) -> Arc<dyn Transfer> {
         let (store, spans) = (Arc::clone(&self.store), vec![Span::of_group(meta::GROUP)]);
         // Nobody reads this group from the store.
-        Arc::new(StoreTransfer::of_spans(meta::GROUP, store, spans))
+        Arc::new(StoreTransfer::of_spans(meta::GROUP, store, self.failure.clone(), spans))
     }
 
     fn reload(&mut self) -> Result<(), Fault> {

@@ -338,7 +338,8 @@ impl<S: Portable> Machine for ShardMachine<S> {
     }
 
     fn transfer(&self) -> Arc<dyn Transfer> {
-        Arc::new(StoreTransfer::of_shard(self.group, Arc::clone(&self.store), Arc::clone(&self.shown.whole)))
+        let (store, whole) = (Arc::clone(&self.store), Arc::clone(&self.shown.whole));
+        Arc::new(StoreTransfer::of_shard(self.group, store, self.failure.clone(), whole))
     }
 
     fn reload(&mut self) -> Result<(), Fault> {
