@@ -100,6 +100,11 @@ pub struct ClusterStatus {
     pub shards: Vec<(String, ShardDescription)>,
     /// Those of these shards that have replicas on nodes that they are leaving.
     pub moves: Vec<Move>,
+    /// Those of these shards that are being cut in two.
+    pub splits: Vec<ShardSplit>,
+    /// Their states, on the way to nodes that lack them: for a move, or for a replica that was away for long. They are told
+    /// every few seconds.
+    pub sends: Vec<Sending>,
     /// The release of the node that answered.
     pub release: String,
 }
@@ -111,6 +116,48 @@ pub struct Move {
     pub shard: ShardId,
     /// The nodes that hold a replica until its other replicas have all, and then none.
     pub leaving: Vec<NodeId>,
+}
+
+/// A shard that is being cut in two.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardSplit {
+    /// The shard.
+    pub shard: ShardId,
+    /// The shard that its keys from `at` on will be.
+    pub child: ShardId,
+    /// The first key of that.
+    pub at: Bytes,
+}
+
+/// The state of a shard on its way to a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sending {
+    /// The shard.
+    pub shard: ShardId,
+    /// The node that gets it.
+    pub to: NodeId,
+    /// Bytes that have come there, as compressed as on disk.
+    pub sent: u64,
+    /// Bytes of all of it.
+    pub bytes: u64,
+    /// For how long it has been on its way.
+    pub elapsed: Duration,
+}
+
+impl Sending {
+    /// Bytes per second so far; 0 if nothing has come yet.
+    #[must_use]
+    pub fn bytes_per_second(&self) -> u64 {
+        let ms = u64::try_from(self.elapsed.as_millis()).unwrap_or(u64::MAX);
+        self.sent.saturating_mul(1_000).checked_div(ms).unwrap_or(0)
+    }
+
+    /// How long the rest takes at this rate; `None` if nothing has come yet.
+    #[must_use]
+    pub fn left(&self) -> Option<Duration> {
+        let left = self.bytes.saturating_sub(self.sent);
+        left.checked_div(self.bytes_per_second()).map(Duration::from_secs)
+    }
 }
 
 /// What a node is used for.
@@ -153,6 +200,19 @@ pub struct Balance {
     /// What would be handed over next, the one that helps most first; empty if leaders are spread evenly. It is planned
     /// anew each time.
     pub steps: Vec<HandOver>,
+    /// Which replicas would move, one after the other, if nothing else happens; empty if all are where they should be.
+    pub moves: Vec<ReplicaMove>,
+}
+
+/// A replica that should be on another node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplicaMove {
+    /// The shard.
+    pub shard: ShardId,
+    /// The node that it leaves; `None`: the shard gets one replica more.
+    pub from: Option<NodeId>,
+    /// The node that gets it.
+    pub to: NodeId,
 }
 
 /// A shard that another of its replicas should lead.
@@ -269,7 +329,7 @@ impl Client {
         }
     }
 
-    /// Whether leaders are balanced over the nodes, and what would be handed over next.
+    /// Whether leaders and replicas are balanced over the nodes, and what would be handed over and moved next.
     pub async fn balance(&self) -> Result<Balance, Error> {
         self.ask_balance(None, Effect::Reads).await
     }
@@ -282,14 +342,20 @@ impl Client {
 
     async fn ask_balance(&self, on: Option<bool>, effect: Effect) -> Result<Balance, Error> {
         match self.any(Request::Balance(v1::BalanceRequest { on }), effect).await? {
-            Response::Balance(v1::BalanceResponse { on, every_ms, steps }) => {
+            Response::Balance(v1::BalanceResponse { on, every_ms, steps, moves }) => {
                 let step = |step: v1::HandOver| HandOver {
                     shard: ShardId(step.shard),
                     from: NodeId(step.from),
                     to: NodeId(step.to),
                 };
                 let every = (every_ms > 0).then(|| Duration::from_millis(every_ms));
-                Ok(Balance { is_on: on, every, steps: steps.into_iter().map(step).collect() })
+                let one = |one: v1::MoveReplicaRequest| ReplicaMove {
+                    shard: ShardId(one.shard),
+                    from: Some(NodeId(one.from)).filter(|node| node.0 != 0),
+                    to: NodeId(one.to),
+                };
+                let (steps, moves) = (steps.into_iter().map(step).collect(), moves.into_iter().map(one).collect());
+                Ok(Balance { is_on: on, every, steps, moves })
             }
             _ => Err(unexpected()),
         }
@@ -392,11 +458,27 @@ fn cluster_status(status: v1::StatusResponse) -> Result<ClusterStatus, Error> {
         replicas: node.replicas,
         leaders: node.leaders,
     };
-    let moves = status.shards.iter().filter(|status| !status.leaving.is_empty()).map(|status| Move {
-        shard: ShardId(status.shard.as_ref().map_or(0, |shard| shard.shard)),
-        leaving: status.leaving.iter().copied().map(NodeId).collect(),
-    });
+    let shard_of = |status: &v1::ShardStatus| ShardId(status.shard.as_ref().map_or(0, |shard| shard.shard));
+    let moves = status
+        .shards
+        .iter()
+        .filter(|status| !status.leaving.is_empty())
+        .map(|status| Move { shard: shard_of(status), leaving: status.leaving.iter().copied().map(NodeId).collect() });
     let moves = moves.collect();
+    let splits = status.shards.iter().filter_map(|status| {
+        let child = ShardId(status.child?);
+        Some(ShardSplit { shard: shard_of(status), child, at: status.split_at.clone() })
+    });
+    let sends = status.shards.iter().flat_map(|status| {
+        status.sends.iter().map(|sending| Sending {
+            shard: shard_of(status),
+            to: NodeId(sending.to),
+            sent: sending.sent,
+            bytes: sending.bytes,
+            elapsed: Duration::from_millis(sending.elapsed_ms),
+        })
+    });
+    let (splits, sends) = (splits.collect(), sends.collect());
     let shard_status =
         |status: v1::ShardStatus| Ok((status.table, shard_description(status.shard.ok_or_else(unexpected)?)?));
     Ok(ClusterStatus {
@@ -407,6 +489,8 @@ fn cluster_status(status: v1::StatusResponse) -> Result<ClusterStatus, Error> {
         tables: status.tables,
         shards: status.shards.into_iter().map(shard_status).collect::<Result<_, _>>()?,
         moves,
+        splits,
+        sends,
         release: status.release,
     })
 }

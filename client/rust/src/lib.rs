@@ -76,8 +76,8 @@ mod window;
 mod write;
 
 pub use admin::{
-    Balance, BranchOf, ClusterStatus, HandOver, Move, NodeState, NodeStatus, ShardDescription, TableDescription,
-    TableEntry, TableOptions,
+    Balance, BranchOf, ClusterStatus, HandOver, Move, NodeState, NodeStatus, ReplicaMove, Sending, ShardDescription,
+    ShardSplit, TableDescription, TableEntry, TableOptions,
 };
 pub use batch::WriteBatch;
 pub use checkpoint::{CheckpointScan, JobCheckpoint};

@@ -132,6 +132,10 @@ impl Portable for SimRocks {
         self.store.install(import, group, spans, files)
     }
 
+    fn disk_bytes(&self, spans: &[Span]) -> Result<Vec<u64>, StoreError> {
+        self.store.disk_bytes(spans)
+    }
+
     /// Waits for it: when a flush that runs by itself ends is no function of the seed.
     fn request_flush(&self) -> Result<(), StoreError> {
         self.flush()

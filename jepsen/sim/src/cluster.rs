@@ -46,7 +46,8 @@ impl Default for Shape {
         let log = LogOptions { segment_bytes: 1 << 18, bytes_max: 1 << 20, ..LogOptions::default() };
         Self {
             hosts: 3,
-            node: NodeOptions::default(),
+            // Seeds that have it say so.
+            node: NodeOptions { balance_every: Duration::ZERO, ..NodeOptions::default() },
             raft: RaftOptions::default(),
             log,
             hesitates_one_in: 0,

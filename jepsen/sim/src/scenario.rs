@@ -80,7 +80,10 @@ pub fn seed_with(seed: u64, workload: &'static Workload) -> Outcome<Report> {
 
 async fn scenario<S: SimStore>(dice: Dice, trace: Trace, only: Option<&'static Workload>, splits: bool) -> Report {
     let began = Instant::now();
-    let (shape, shards) = shape(&dice);
+    let (mut shape, shards) = shape(&dice);
+    if splits {
+        splits_by_themselves(&mut shape, &dice);
+    }
     trace.add(format_args!("{shape:?}, {shards} shards"));
     let mut cluster = Cluster::<S>::start_on(&dice, trace.clone(), shape).await;
     let clients: Vec<Client> = (0..3).map(|_| cluster.client(options(&dice))).collect();
@@ -174,6 +177,13 @@ fn odd_knobs(shape: &mut Shape, dice: &Dice) {
     node.pin_grace = Duration::from_millis([0, 50, 1_000][dice.place(3)]);
     shape.collects_ms = [20, 200, 1_000][dice.place(3)];
     shape.drift_ppm_max = [0, 500, 100_000][dice.place(3)];
+}
+
+/// Shards are cut for what is nothing elsewhere, and what they lead is evened out.
+fn splits_by_themselves(shape: &mut Shape, dice: &Dice) {
+    shape.node.split_bytes = [0, 4 << 10, 64 << 10][dice.place(3)];
+    shape.node.split_operations = [0, 20, 200][dice.place(3)];
+    shape.node.balance_every = Duration::from_millis([0, 500, 5_000][dice.place(3)]);
 }
 
 fn options(dice: &Dice) -> Options {

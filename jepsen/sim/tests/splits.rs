@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use lentic_client::{Client, Options, TableOptions};
+use lentic_node::NodeOptions;
+use lentic_runtime::spawn;
 use lentic_sim::{Cluster, Dice, Shape, Trace, run};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 const KEYS: u8 = 200;
 const SEEDS: std::ops::RangeInclusive<u64> = 1..=10;
+/// Of tests that take minutes of the cluster's time.
+const FEW_SEEDS: std::ops::RangeInclusive<u64> = 1..=3;
 
 async fn three_nodes(dice: &Dice, trace: Trace) -> (Cluster, Client) {
     let mut cluster = Cluster::start(dice, trace, Shape::default()).await;
@@ -78,4 +82,83 @@ async fn cuts(dice: &Dice, trace: Trace) {
         cluster.start_host(host).await;
     }
     all_is_there(&client).await;
+}
+
+/// What the table has come to.
+async fn shards_of(client: &Client) -> usize {
+    client.describe_table("t").await.expect("it is known").shards.len()
+}
+
+#[test]
+fn a_shard_that_grows_is_cut_where_half_of_its_bytes_are() {
+    for seed in FEW_SEEDS {
+        let outcome = run(seed, false, |dice, trace| async move {
+            let node = NodeOptions { split_bytes: 64 << 10, ..NodeOptions::default() };
+            let mut cluster = Cluster::start(&dice, trace, Shape { node, ..Shape::default() }).await;
+            let client = cluster.client(Options::default());
+            client.create_table("t", TableOptions { shards: 1, ..TableOptions::default() }).await.expect("it is made");
+            let table = client.table("t");
+            // About 400 KiB.
+            for key in 0..400_u32 {
+                table.put(key.to_be_bytes().to_vec(), vec![7; 1_000]).await.expect("it is put");
+            }
+            let cut = async {
+                // So that none is too large, and none smaller than a part that a cut leaves.
+                while !(7..=32).contains(&shards_of(&client).await) {
+                    sleep(Duration::from_secs(1)).await;
+                }
+                sleep(Duration::from_secs(60)).await;
+            };
+            timeout(Duration::from_secs(300), cut).await.expect("it is cut in time");
+            let shards = client.describe_table("t").await.expect("it is known").shards;
+            assert!((7..=32).contains(&shards.len()), "{}", shards.len());
+            for key in 0..400_u32 {
+                assert!(table.get(key.to_be_bytes().to_vec()).await.expect("it is read").is_some(), "{key}");
+            }
+        });
+        outcome.value.unwrap_or_else(|reason| panic!("seed {seed}: {reason}"));
+    }
+}
+
+/// Puts some of `keys`, some hundreds a second, for so long.
+async fn busy(client: &Client, dice: &Dice, keys: u64, lasts: Duration) {
+    let began = Instant::now();
+    while began.elapsed() < lasts {
+        sleep(Duration::from_millis(10)).await;
+        let puts = (0..8).map(|_| {
+            let key = dice.between(1..=keys);
+            let table = client.table("t");
+            spawn(async move { table.put(key.to_be_bytes().to_vec(), "v").await })
+        });
+        for put in puts.collect::<Vec<_>>() {
+            put.await.expect("it does not panic").expect("it is put");
+        }
+    }
+}
+
+#[test]
+fn a_shard_that_is_busy_is_cut_within_seconds_and_one_busy_key_is_not() {
+    for seed in FEW_SEEDS {
+        let outcome = run(seed, false, |dice, trace| async move {
+            let node = NodeOptions { split_operations: 100, ..NodeOptions::default() };
+            let mut cluster = Cluster::start(&dice, trace, Shape { node, ..Shape::default() }).await;
+            let client = cluster.client(Options::default());
+            client.create_table("t", TableOptions { shards: 1, ..TableOptions::default() }).await.expect("it is made");
+            busy(&client, &dice, 1, Duration::from_secs(20)).await;
+            assert_eq!(shards_of(&client).await, 1, "one key has it all");
+            let passes = Duration::from_secs(2);
+            sleep(Duration::from_secs(30)).await;
+            busy(&client, &dice, 1_000, passes).await;
+            sleep(Duration::from_secs(30)).await;
+            assert_eq!(shards_of(&client).await, 1, "it was busy for a moment");
+            client.set_balance(false).await.expect("it is switched off");
+            busy(&client, &dice, 1_000, Duration::from_secs(15)).await;
+            assert_eq!(shards_of(&client).await, 1, "nothing changes its shape while that is switched off");
+            client.set_balance(true).await.expect("it is switched on");
+            busy(&client, &dice, 1_000, Duration::from_secs(15)).await;
+            let shards = client.describe_table("t").await.expect("it is known").shards;
+            assert!(shards.len() >= 2, "{}", shards.len());
+        });
+        outcome.value.unwrap_or_else(|reason| panic!("seed {seed}: {reason}"));
+    }
 }

@@ -143,7 +143,8 @@ impl Lists {
         }
         let (client, step) = (world.client(), Step::new(NAME, Style::OneShot, "append", &self.name).value(token));
         let work = async {
-            if in_both {
+            // Keys that lie side by side may be those of two shards at any time.
+            if in_both || world.splits() {
                 return client.commit(Transaction::new().with(world.table_name(), batch)).await;
             }
             client.table(world.table_name()).write(batch).await

@@ -3656,7 +3656,7 @@ pub struct Node {
     #[prost(enumeration = "NodeState", tag = "7")]
     pub state: i32,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ShardStatus {
     #[prost(message, optional, tag = "1")]
     pub shard: ::core::option::Option<Shard>,
@@ -3665,6 +3665,28 @@ pub struct ShardStatus {
     /// Nodes that it is leaving.
     #[prost(uint64, repeated, tag = "3")]
     pub leaving: ::prost::alloc::vec::Vec<u64>,
+    /// The shard that is being cut off it, from this key on.
+    #[prost(uint64, optional, tag = "4")]
+    pub child: ::core::option::Option<u64>,
+    #[prost(bytes = "bytes", tag = "5")]
+    pub split_at: ::prost::bytes::Bytes,
+    /// Its state, on its way to nodes that lack it. Said every few seconds.
+    #[prost(message, repeated, tag = "6")]
+    pub sends: ::prost::alloc::vec::Vec<Sending>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Sending {
+    /// The node that gets it.
+    #[prost(uint64, tag = "1")]
+    pub to: u64,
+    /// Bytes that have come there, and of all of it; they are as compressed as on disk.
+    #[prost(uint64, tag = "2")]
+    pub sent: u64,
+    #[prost(uint64, tag = "3")]
+    pub bytes: u64,
+    /// For how long it has been on its way, in milliseconds.
+    #[prost(uint64, tag = "4")]
+    pub elapsed_ms: u64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct MoveReplicaRequest {
@@ -3745,6 +3767,9 @@ pub struct BalanceResponse {
     /// What would be handed over next; empty if leaders are spread evenly.
     #[prost(message, repeated, tag = "3")]
     pub steps: ::prost::alloc::vec::Vec<HandOver>,
+    /// Which replicas would move, one after the other; empty if all are where they should be.
+    #[prost(message, repeated, tag = "4")]
+    pub moves: ::prost::alloc::vec::Vec<MoveReplicaRequest>,
 }
 /// A shard that another of its replicas should lead.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -90,7 +90,7 @@ impl<'a> Board<'a> {
             let weight = Weight { count: 1.0, work: share(led.work) };
             let node = nodes.entry(led.leader).or_default();
             *node = node.plus(weight);
-            if place.shape.is_plain() {
+            if place.shape.is_idle() {
                 shards.insert(place.shard, Seat { leader: led.leader, replicas: &place.replicas, weight });
             }
         }

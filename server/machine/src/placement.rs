@@ -146,7 +146,7 @@ pub fn under_replicated<'a>(catalog: &'a Catalog, avoid: &'a [NodeId]) -> impl I
 #[must_use]
 pub fn spread<'a>(catalog: &'a Catalog, avoid: &[NodeId]) -> Option<(&'a ShardPlace, NodeId, NodeId)> {
     let is_home = |place: &&ShardPlace| catalog.home_of(place) == Some(place.shard);
-    let is_idle = |place: &&ShardPlace| place.shape.leaving.is_empty() && place.shape.splitting.is_none();
+    let is_idle = |place: &&ShardPlace| place.shape.is_idle();
     let all = loads_of(catalog, catalog.shards.values().filter(is_home));
     let mut best = None;
     for table in catalog.tables.keys() {

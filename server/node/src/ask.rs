@@ -10,9 +10,9 @@ use lentic_machine::oracle::Ticks;
 use lentic_types::codec::{DecodeError, Reader, put_bytes, put_varint};
 use lentic_types::{Epoch, Index, KeyRange, NodeId, ShardId, TableId, Version};
 
-use crate::balance::Report;
 use crate::disk::Pace;
 use crate::meta::pins::PinList;
+use crate::report::{Report, Sending, put_sends, read_sends};
 use crate::shard::resolved::Settled;
 
 /// A question to another node.
@@ -34,12 +34,16 @@ pub(crate) enum Question {
     Settled { shards: Vec<ShardId> },
     /// What the asker leads.
     Led(Report),
+    /// The states of shards that are on their way between nodes.
+    Sends,
     /// Asks a shard's leader to hand it over.
     HandOver { shard: ShardId, to: NodeId },
     /// How the replica of a shard stands there.
     Member { shard: ShardId },
     /// The members of a shard's group are those of the catalog of this revision: told to the meta group's leader.
     SettleReplicas { shard: ShardId, epoch: Epoch, revision: u64 },
+    /// A shard is too large or too busy, and shall be cut at this key: told to the meta group's leader.
+    BeginSplit { shard: ShardId, epoch: Epoch, at: Bytes },
     /// A shard has been cut in two, by the entry `born` of its log: told to the meta group's leader.
     EndSplit { parent: ShardId, child: ShardId, epoch: Epoch, born: Index },
 }
@@ -57,6 +61,8 @@ pub(crate) enum Answer {
     Pins(PinList),
     /// Of shards that the node leads: whoever has applied an entry has all up to a version.
     Settled(Vec<(ShardId, Settled)>),
+    /// The states of shards that are on their way.
+    Sends(Vec<Sending>),
     /// Whether the replica leads, and what it has applied.
     Member {
         leads: bool,
@@ -100,14 +106,11 @@ impl Question {
                 put_varint(&mut out, shards.len() as u64);
                 shards.iter().for_each(|shard| put_varint(&mut out, shard.0));
             }
-            Self::Led(Report { is_slow, led }) => {
-                out.extend_from_slice(&[50, u8::from(*is_slow)]);
-                put_varint(&mut out, led.len() as u64);
-                for (shard, work) in led {
-                    put_varint(&mut out, shard.0);
-                    put_varint(&mut out, *work);
-                }
+            Self::Led(report) => {
+                out.push(50);
+                report.put(&mut out);
             }
+            Self::Sends => out.push(52),
             Self::HandOver { shard, to } => {
                 out.push(51);
                 put_varint(&mut out, shard.0);
@@ -120,6 +123,11 @@ impl Question {
             Self::SettleReplicas { shard, epoch, revision } => {
                 out.push(44);
                 [shard.0, epoch.0, *revision].into_iter().for_each(|number| put_varint(&mut out, number));
+            }
+            Self::BeginSplit { shard, epoch, at } => {
+                out.push(46);
+                [shard.0, epoch.0].into_iter().for_each(|number| put_varint(&mut out, number));
+                put_bytes(&mut out, at);
             }
             Self::EndSplit { parent, child, epoch, born } => {
                 out.push(45);
@@ -154,13 +162,9 @@ impl Question {
                 let shard = |reader: &mut Reader<'_>| reader.varint("shard").map(ShardId);
                 Self::Settled { shards: (0..count).map(|_| shard(&mut reader)).collect::<Result<_, _>>()? }
             }
-            50 => {
-                let (is_slow, count) = (reader.bool("slow")?, reader.count(2, "shards")?);
-                let one = |reader: &mut Reader<'_>| Ok((ShardId(reader.varint("shard")?), reader.varint("work")?));
-                let led = (0..count).map(|_| one(&mut reader)).collect::<Result<_, DecodeError>>()?;
-                Self::Led(Report { is_slow, led })
-            }
+            50 => Self::Led(Report::read(&mut reader)?),
             51 => Self::HandOver { shard: ShardId(reader.varint("shard")?), to: NodeId(reader.varint("node")?) },
+            52 => Self::Sends,
             43 => Self::Member { shard: ShardId(reader.varint("shard")?) },
             44 => Self::SettleReplicas {
                 shard: ShardId(reader.varint("shard")?),
@@ -172,6 +176,11 @@ impl Question {
                 child: ShardId(reader.varint("child")?),
                 epoch: Epoch(reader.varint("epoch")?),
                 born: Index(reader.varint("entry of split")?),
+            },
+            46 => Self::BeginSplit {
+                shard: ShardId(reader.varint("shard")?),
+                epoch: Epoch(reader.varint("epoch")?),
+                at: input.slice_ref(reader.bytes("key of split")?),
             },
             tag => return Err(DecodeError::UnknownTag { field: "question", tag }),
         };
@@ -223,6 +232,10 @@ impl Answer {
                     [shard.0, index.0, version.0].into_iter().for_each(|number| put_varint(&mut out, number));
                 }
             }
+            Self::Sends(sends) => {
+                out.push(52);
+                put_sends(&mut out, sends);
+            }
             Self::Member { leads, applied } => {
                 out.extend_from_slice(&[43, u8::from(*leads)]);
                 put_varint(&mut out, applied.0);
@@ -272,6 +285,7 @@ impl Answer {
                 };
                 Self::Settled((0..count).map(|_| one(&mut reader)).collect::<Result<_, DecodeError>>()?)
             }
+            52 => Self::Sends(read_sends(&mut reader)?),
             43 => Self::Member { leads: reader.bool("leads")?, applied: Index(reader.varint("applied")?) },
             tag => return Err(DecodeError::UnknownTag { field: "answer", tag }),
         };
@@ -287,21 +301,29 @@ fn small(number: u64) -> Result<u32, DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::Figures;
 
     #[test]
     fn questions_and_answers_come_back() {
+        let sending = Sending { shard: ShardId(3), to: NodeId(2), sent: 300, bytes: u64::MAX, ms: 5 };
         let questions = [
             Question::Ticks { count: 7, vouched: None },
             Question::Ticks { count: 7, vouched: Some(u64::MAX) },
             Question::Catalog { newer_than: u64::MAX },
             Question::Alive { leaders: 3 },
             Question::Nodes,
+            Question::Sends,
             Question::Pace,
             Question::Pins { table: TableId(7), range: KeyRange::all(), wanted: Version(300) },
             Question::Pins { table: TableId(7), range: KeyRange::new("a", Some("c")).unwrap(), wanted: Version::ZERO },
             Question::Settled { shards: vec![ShardId(3), ShardId(u64::MAX)] },
             Question::Led(Report::default()),
-            Question::Led(Report { is_slow: true, led: vec![(ShardId(3), u64::MAX), (ShardId(4), 0)] }),
+            Question::Led(Report {
+                is_slow: true,
+                led: vec![(ShardId(3), Figures { rate: u64::MAX, bytes: 7 }), (ShardId(4), Figures::default())],
+                sends: vec![sending],
+            }),
+            Question::BeginSplit { shard: ShardId(3), epoch: Epoch(7), at: "k".into() },
             Question::HandOver { shard: ShardId(3), to: NodeId(2) },
         ];
         for question in questions {
@@ -319,6 +341,8 @@ mod tests {
             Answer::Pins(PinList { revision: 3, floor: Version(300), versions: vec![Version(1), Version(400)] }),
             Answer::Settled(vec![(ShardId(3), Settled { index: Index(7), version: Version(400) })]),
             Answer::Settled(Vec::new()),
+            Answer::Sends(Vec::new()),
+            Answer::Sends(vec![sending]),
             Answer::NotLeader(Some(NodeId(2))),
             Answer::NotLeader(None),
         ];

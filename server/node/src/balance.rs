@@ -25,6 +25,8 @@ use tracing::{info, warn};
 use crate::ask::{Answer, Question};
 use crate::disk;
 use crate::gateway::Gateway;
+use crate::moves;
+use crate::report::{Report, Sending};
 use crate::shards::Shards;
 
 /// Shards handed over at once. Each of them waits for an election, so a few: the next look is not far.
@@ -35,6 +37,10 @@ const SHOWN_MAX: usize = 256;
 const HAND_OVER_WITHIN: Duration = Duration::from_secs(2);
 /// A report that was on its way while a plan was carried out is of before.
 const ON_ITS_WAY: Duration = Duration::from_secs(1);
+/// How often nodes say what they lead where nothing is balanced.
+const REPORT_EVERY: Duration = Duration::from_secs(5);
+/// What is on its way was said in this time, or is not.
+const SENDS_FOR: Duration = Duration::from_secs(10);
 /// After so many looks without a report a node is left out.
 const SILENT_LOOKS_MAX: u32 = 3;
 
@@ -61,15 +67,6 @@ struct Told {
     report: Report,
 }
 
-/// What a node leads.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Report {
-    /// Its disk is slow, and it should lead nothing.
-    pub(crate) is_slow: bool,
-    /// The shards that it leads, and the operations per second that come to each.
-    pub(crate) led: Vec<(ShardId, u64)>,
-}
-
 impl Balance {
     /// A node says what it leads; `term` is the one in which this node leads the meta group.
     pub(crate) fn hear(&self, term: u64, from: NodeId, report: Report) {
@@ -88,11 +85,18 @@ impl Balance {
         let heard = self.heard(term);
         let lately = || heard.nodes.iter().filter(|(_, heard)| heard.at.elapsed() < within);
         let led = lately().flat_map(|(node, heard)| {
-            heard.report.led.iter().map(|(shard, work)| (*shard, Led { leader: *node, work: *work }))
+            heard.report.led.iter().map(|(shard, figures)| (*shard, Led { leader: *node, work: figures.rate }))
         });
         let able = lately().filter(|(_, heard)| !heard.report.is_slow).map(|(node, _)| *node).collect();
         let is_since = heard.acted.is_some_and(|acted| lately().all(|(_, heard)| heard.at >= acted + ON_ITS_WAY));
         (led.collect(), able, is_since)
+    }
+
+    /// The states of shards that are on their way between nodes, as nodes have said lately.
+    pub(crate) fn sends(&self, term: u64) -> Vec<Sending> {
+        let heard = self.heard(term);
+        let lately = heard.nodes.values().filter(|heard| heard.at.elapsed() < SENDS_FOR);
+        lately.flat_map(|heard| heard.report.sends.iter().copied()).collect()
     }
 
     fn acted(&self, term: u64) {
@@ -111,39 +115,19 @@ impl Balance {
 /// Reports what this node leads and, where the meta group is led, sees to the balance. It ends with the node.
 pub(crate) async fn keep<S: Portable>(gateway: &Gateway<S>) {
     let every = gateway.options.balance_every;
-    if every.is_zero() {
-        return;
-    }
-    let (mut before, mut at) = (BTreeMap::new(), Instant::now());
     loop {
-        sleep(every).await;
-        let report = report(gateway, &mut before, at.elapsed());
-        at = Instant::now();
+        sleep(if every.is_zero() { REPORT_EVERY } else { every }).await;
+        let report = Report::of(gateway);
         let status = gateway.meta.group.watch().borrow().clone();
         if status.is_leader {
             gateway.balance.hear(status.term, gateway.meta.node, report);
-            even_out(gateway, status.term).await;
+            if !every.is_zero() {
+                even_out(gateway, status.term).await;
+            }
         } else {
             gateway.meta.ask_leader(&Question::Led(report)).await;
         }
     }
-}
-
-/// What this node leads. `before` is how much had come to each shard at the last look, `after` ago.
-fn report<S: Portable>(gateway: &Gateway<S>, before: &mut BTreeMap<ShardId, u64>, after: Duration) -> Report {
-    let millis = u64::try_from(after.as_millis()).unwrap_or(u64::MAX).max(1);
-    let mut now = BTreeMap::new();
-    let shards = gateway.shards.groups();
-    let led = shards.iter().filter(|replica| replica.serves()).map(|replica| {
-        let work = replica.work();
-        now.insert(replica.shard, work);
-        // What came before this node led is not of now.
-        let come = before.get(&replica.shard).map_or(0, |before| work.saturating_sub(*before));
-        (replica.shard, come.saturating_mul(1_000) / millis)
-    });
-    let led = led.collect();
-    *before = now;
-    Report { is_slow: gateway.disk.pace().is_slow, led }
 }
 
 /// What should be handed over, as far as this node knows; it leads the meta group.
@@ -219,23 +203,34 @@ pub(crate) fn shown<S: Portable>(gateway: &Gateway<S>) -> Result<v1::BalanceResp
     }
     let (steps, _) = planned(gateway, status.term, SHOWN_MAX);
     let step = |step: &HandOver| v1::HandOver { shard: step.shard.0, from: step.from.0, to: step.to.0 };
+    let one = |(shard, from, to): (ShardId, Option<NodeId>, NodeId)| v1::MoveReplicaRequest {
+        shard: shard.0,
+        from: from.map_or(0, |from| from.0),
+        to: to.0,
+    };
     Ok(v1::BalanceResponse {
         on: gateway.meta.is_balanced(),
         every_ms: u64::try_from(gateway.options.balance_every.as_millis()).unwrap_or(u64::MAX),
         steps: steps.iter().map(step).collect(),
+        moves: moves::planned(gateway).into_iter().map(one).collect(),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::Figures;
     use lentic_types::Index;
     use std::sync::Arc;
 
     const EVERY: Duration = Duration::from_secs(5);
 
     fn report(led: &[(u64, u64)]) -> Report {
-        Report { is_slow: false, led: led.iter().map(|(shard, work)| (ShardId(*shard), *work)).collect() }
+        Report {
+            sends: Vec::new(),
+            is_slow: false,
+            led: led.iter().map(|(shard, rate)| (ShardId(*shard), Figures { rate: *rate, bytes: 0 })).collect(),
+        }
     }
 
     #[tokio::test(start_paused = true)]

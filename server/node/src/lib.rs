@@ -22,6 +22,7 @@ mod metrics;
 mod moves;
 mod node;
 mod options;
+mod report;
 mod shard;
 mod shards;
 mod ticks;

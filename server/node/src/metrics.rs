@@ -16,6 +16,9 @@ impl<S: Portable> Node<S> {
         let gauge = |name, help, value| Metric { name, help, kind: MetricKind::Gauge, value };
         let shards = self.gateway.shards.all();
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        let splits = |name, help, value| Metric { name, help, kind: MetricKind::Counter, value };
+        let (by_load, by_bytes) = self.gateway.divided.counts();
+        let led: Vec<_> = shards.iter().filter(|replica| !replica.is_rider() && replica.serves()).collect();
         let mut metrics = self.replication();
         metrics.extend(self.transactions());
         metrics.extend(self.disk());
@@ -34,6 +37,26 @@ impl<S: Portable> Node<S> {
                 kind: MetricKind::Counter,
                 value: self.gateway.balance.handed_over(),
             },
+            splits(
+                "lentic_node_splits_by_load_count",
+                "Cuts of shards that this node asked for, for they were too busy.",
+                by_load,
+            ),
+            splits(
+                "lentic_node_splits_by_bytes_count",
+                "Cuts of shards that this node asked for, for they were too large.",
+                by_bytes,
+            ),
+            gauge(
+                "lentic_node_led_bytes",
+                "Bytes on disk of the shards that this node leads, as they were seen last.",
+                led.iter().map(|replica| replica.gauges().bytes.load(Ordering::Relaxed)).sum(),
+            ),
+            gauge(
+                "lentic_node_led_operations_per_second",
+                "Operations per second that come to the shards that this node leads, on the average over some seconds.",
+                led.iter().map(|replica| replica.gauges().rate.load(Ordering::Relaxed)).sum(),
+            ),
             gauge(
                 "lentic_node_faults_count",
                 "Groups that have stopped on this node and need a person.",

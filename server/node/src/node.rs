@@ -30,6 +30,7 @@ use crate::gateway::{Budget, Calls, Forwarder, Gateway, Guarded, Routes};
 use crate::meta::machine::MetaMachine;
 use crate::meta::oracle::LocalOracle;
 use crate::meta::service::MetaService;
+use crate::moves;
 use crate::options::NodeOptions;
 use crate::shard::hear;
 use crate::shard::replica::Shared;
@@ -152,8 +153,19 @@ impl<S: Portable> Node<S> {
         let calls = Calls::new(budget.part(options.answer_bytes_max / 2), options.caller_answer_bytes_max);
         let txns = Arc::new(Txns::default());
         let balance = Arc::new(Balance::default());
-        let gateway =
-            Gateway { shards, meta, routes, forwarder, budget, calls, txns, disk, balance, options: *options };
+        let gateway = Gateway {
+            shards,
+            meta,
+            routes,
+            forwarder,
+            budget,
+            calls,
+            txns,
+            disk,
+            balance,
+            divided: Arc::default(),
+            options: *options,
+        };
         let (meta, shards) = (Arc::downgrade(&gateway.meta), Arc::downgrade(&gateway.shards));
         let (disk, balance) = (Arc::clone(&gateway.disk), Arc::clone(&gateway.balance));
         host.on_ask(Arc::new(Answers { meta, shards, disk, balance }));
@@ -321,10 +333,12 @@ impl<S: Portable> lentic_raft::Answer for Answers<S> {
                 // other goes round in circles.
                 Question::Alive { .. }
                 | Question::Nodes
+                | Question::Sends
                 | Question::Catalog { .. }
                 | Question::Pins { .. }
                 | Question::Led(_)
                 | Question::SettleReplicas { .. }
+                | Question::BeginSplit { .. }
                 | Question::EndSplit { .. }
                     if !meta.leads() =>
                 {
@@ -345,12 +359,17 @@ impl<S: Portable> lentic_raft::Answer for Answers<S> {
                         false => return Err("the catalog has changed; look at it and decide again".to_owned()),
                     }
                 }
+                Question::BeginSplit { shard, epoch, at } => match moves::begin(&meta, shard, epoch, at).await {
+                    true => Answer::Done,
+                    false => return Err("the shard is not cut now; look at the catalog".to_owned()),
+                },
                 Question::EndSplit { parent, child, epoch, born } => {
                     match meta.end_split((parent, child), epoch, born).await {
                         true => Answer::Done,
                         false => return Err("the shard is not being split so; look at the catalog".to_owned()),
                     }
                 }
+                Question::Sends => Answer::Sends(balance.sends(meta.group.watch().borrow().term)),
                 Question::Nodes => Answer::Nodes(meta.alive().into_iter().collect()),
                 Question::Catalog { newer_than } => {
                     let mut catalog = meta.catalog.subscribe();

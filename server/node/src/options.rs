@@ -56,6 +56,12 @@ pub struct NodeOptions {
     /// How often it is looked at who leads what, and shards are handed over so that all nodes lead as many. Zero: never.
     /// Short: leaders move for what passes. Long: after a restart one node leads much for so long.
     pub balance_every: Duration,
+    /// A shard with more bytes on disk is cut in two. Zero: never. Small: many groups, each of which costs. Large: a move takes
+    /// long, and so do compactions.
+    pub split_bytes: u64,
+    /// A shard to which more operations per second come for some seconds is cut in two. Zero: never. Small: shards are cut for
+    /// what passes. Large: one log takes what several could.
+    pub split_operations: u64,
     /// The memo of newest records of a shard.
     pub heads: HeadsOptions,
 }
@@ -82,7 +88,9 @@ impl Default for NodeOptions {
             pin_grace: Duration::from_secs(10),
             replace_after: Duration::from_secs(5 * 60),
             meta_replicas: 3,
-            balance_every: Duration::ZERO,
+            balance_every: Duration::from_secs(5),
+            split_bytes: 512 << 20,
+            split_operations: 50_000,
             heads: HeadsOptions::default(),
         }
     }

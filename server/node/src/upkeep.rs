@@ -66,6 +66,8 @@ pub(crate) fn start<S: Portable>(gateway: &Gateway<S>, registration: Registratio
     spawn(async move { txn::sweep(&txns).await });
     let leaders = gateway.clone();
     spawn(async move { balance::keep(&leaders).await });
+    let divides = gateway.clone();
+    spawn(async move { moves::divide(&divides).await });
     let disk = gateway.clone();
     // It ends with the log, and whoever runs the node is told of that by the log.
     spawn(async move { disk::watch(&disk).await });

@@ -24,7 +24,7 @@ use crate::peers::serve::{self, ASK_BYTES_MAX};
 use crate::propose::Room;
 use crate::reads::{self, Reads};
 use crate::runtime::Grid;
-use crate::snapshot::{Holds, Receiver, Senders};
+use crate::snapshot::{Holds, Progress, Receiver, Senders};
 use crate::stats::{Counters, Stats};
 use crate::status::{self, Status};
 use crate::store::Store;
@@ -256,6 +256,13 @@ impl Host {
         });
         futures_util::future::join_all(stops).await;
         self.0.peers.shutdown();
+    }
+
+    /// The snapshots that this node is sending, by group and receiver, and how far each is. One that waits for its turn is
+    /// none of them.
+    #[must_use]
+    pub fn sends(&self) -> Vec<(GroupId, NodeId, Progress)> {
+        self.0.senders.under_way()
     }
 
     /// What replication has done since it began.

@@ -54,6 +54,7 @@ pub use peers::peer::Directory;
 pub use peers::serve::ASK_BYTES_MAX;
 pub use propose::{COMMAND_BYTES_MAX, Pending};
 pub use reads::ReadIndex;
+pub use snapshot::Progress;
 pub use stats::Stats;
 pub use status::Status;
 pub use vouch::Vouch;

@@ -32,6 +32,8 @@ impl From<&Config> for NodeOptions {
             meta_replicas: cluster.replicas as usize,
             replace_after: Duration::from_millis(cluster.replace_after_ms),
             balance_every: Duration::from_millis(shards.balance_ms),
+            split_bytes: shards.split_bytes,
+            split_operations: shards.split_operations,
             // The seed is the process's secret.
             heads: HeadsOptions { bytes_max: shards.heads_bytes_max, seed: random() },
         }

@@ -17,6 +17,7 @@ mod snapshot;
 mod status;
 mod table;
 mod txn;
+mod under_way;
 mod version;
 mod written;
 

@@ -5,6 +5,7 @@ use lentic_client::{ClusterStatus, Move, NodeState, NodeStatus};
 use serde::Serialize;
 
 use super::table::{ShardRow, shard_table};
+use super::under_way::{SendRow, SplitRow};
 use crate::ending::Ending;
 use crate::output::{Align, Answer, Table};
 use crate::session::{Outcome, Session};
@@ -40,6 +41,8 @@ struct StatusShown<'a> {
     shards_without_leader: usize,
     nodes: Vec<NodeRow<'a>>,
     moves: Vec<MoveRow>,
+    splits: Vec<SplitRow<'a>>,
+    sends: Vec<SendRow>,
     #[serde(skip_serializing_if = "Option::is_none")]
     shards: Option<Vec<ShardRow<'a>>>,
 }
@@ -115,6 +118,8 @@ impl<'a> StatusShown<'a> {
             shards_without_leader,
             nodes: status.nodes.iter().map(node_row).collect(),
             moves: status.moves.iter().map(move_row).collect(),
+            splits: status.splits.iter().map(SplitRow::new).collect(),
+            sends: status.sends.iter().map(SendRow::new).collect(),
             shards: with_shards.then(|| status.shards.iter().map(shard_row).collect()),
         }
     }
@@ -172,12 +177,16 @@ impl Answer for StatusShown<'_> {
             format!("moving: s{shard} leaves {}\n", leaving.join(" "))
         };
         let moves: String = self.moves.iter().map(leaves).collect();
-        format!("{head}{}{shards}{moves}{}\n", table.rendered(), self.verdict())
+        let splits: String = self.splits.iter().map(SplitRow::human).collect();
+        let sends: String = self.sends.iter().map(SendRow::human).collect();
+        format!("{head}{}{shards}{moves}{splits}{sends}{}\n", table.rendered(), self.verdict())
     }
 
     /// Lines that begin with their kind: `node`, with number, address, http address, up or down, leader of meta or
     /// nothing, replicas, leaders, what it is used for; `shard`, with table, number, epoch, leader, replicas, start, end;
-    /// `move`, with a shard and the nodes that it is leaving.
+    /// `move`, with a shard and the nodes that it is leaving; `split`, with a shard, the one that is cut off it, and the first key
+    /// of that; `send`, with a shard, the node that gets its state, bytes that have come, bytes of all, bytes per second, and
+    /// seconds that the rest takes, or nothing.
     fn plain(&self) -> Vec<Vec<String>> {
         let node_line = |node: &NodeRow<'_>| {
             let state = if node.alive { "up" } else { "down" };
@@ -196,7 +205,10 @@ impl Answer for StatusShown<'_> {
             let leaving: Vec<String> = leaving.iter().map(ToString::to_string).collect();
             vec!["move".to_owned(), shard.to_string(), leaving.join(",")]
         };
-        self.nodes.iter().map(node_line).chain(shards).chain(self.moves.iter().map(move_line)).collect()
+        let under_way = self.moves.iter().map(move_line);
+        let under_way =
+            under_way.chain(self.splits.iter().map(SplitRow::plain)).chain(self.sends.iter().map(SendRow::plain));
+        self.nodes.iter().map(node_line).chain(shards).chain(under_way).collect()
     }
 }
 
@@ -233,6 +245,8 @@ mod tests {
             tables: 1,
             shards: vec![("default.t".to_owned(), shard)],
             moves: vec![],
+            splits: vec![],
+            sends: vec![],
             release: "0.1.0".to_owned(),
         }
     }
@@ -263,7 +277,7 @@ mod tests {
              {\"node\":1,\"address\":\"http://a:7420\",\"http_address\":\"http://a:7421\",\"alive\":true,\
              \"leads_meta\":true,\"replicas\":2,\"leaders\":1,\"state\":\"active\"},\
              {\"node\":2,\"address\":\"http://a:7420\",\"http_address\":\"http://a:7421\",\"alive\":true,\
-             \"leads_meta\":false,\"replicas\":2,\"leaders\":1,\"state\":\"active\"}],\"moves\":[]}\n"
+             \"leads_meta\":false,\"replicas\":2,\"leaders\":1,\"state\":\"active\"}],\"moves\":[],\"splits\":[],\"sends\":[]}\n"
         );
     }
 
@@ -305,7 +319,7 @@ mod tests {
         assert!(human.contains("  removed  "), "{human}");
         assert!(human.contains("\nmoving: s3 leaves n1 n2\nhealthy"), "{human}");
         assert!(plain.contains("\tdraining\nnode\t2\t") && plain.ends_with("\nmove\t3\t1,2\n"), "{plain}");
-        assert!(json.ends_with(",\"moves\":[{\"shard\":3,\"leaving\":[1,2]}]}\n"), "{json}");
+        assert!(json.contains(",\"moves\":[{\"shard\":3,\"leaving\":[1,2]}],"), "{json}");
         status.nodes[0].is_alive = false;
         assert!(!StatusShown::new(&status, false).healthy, "one that is emptied is still needed");
     }

@@ -1,5 +1,6 @@
 //! Looks at a cluster, and ends the run by what does not hold.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -70,12 +71,14 @@ impl Watch {
         let (id, seen) = (node.id(), node.clone());
         inner.standing.start(id);
         let look = Box::new(move |standing: &mut Standing| {
-            let mut verdict = Ok(());
+            let (mut verdict, mut here) = (Ok(()), BTreeSet::new());
             seen.each_group(|group, status| {
+                here.insert(group);
                 if verdict.is_ok() {
                     verdict = standing.look(id, group, status);
                 }
             });
+            standing.has_only(id, &here);
             verdict
         });
         inner.nodes[host] = Some(Seen { node: id, log: log.clone(), look });

@@ -1,6 +1,6 @@
 //! Where the groups of all nodes stand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use lentic_raft::Status;
@@ -40,6 +40,11 @@ impl Standing {
     /// A node starts: what it knew only in memory may be gone.
     pub(super) fn start(&mut self, node: NodeId) {
         self.nodes.retain(|(of, _), _| *of != node);
+    }
+
+    /// The groups of a node, all of them: one that has left it may come back with nothing.
+    pub(super) fn has_only(&mut self, node: NodeId, groups: &BTreeSet<GroupId>) {
+        self.nodes.retain(|(of, group), _| *of != node || groups.contains(group));
     }
 
     /// Where a group was last seen on each node, in words.
@@ -174,6 +179,10 @@ mod tests {
         standing.compare(NodeId(1), GROUP, Index(2), &["b".into()]).unwrap();
         standing.start(NodeId(2));
         standing.look(NodeId(2), GROUP, &status(1, 3, 3)).unwrap();
+        standing.has_only(NodeId(2), &BTreeSet::new());
+        standing.look(NodeId(2), GROUP, &status(0, 0, 0)).unwrap();
+        standing.has_only(NodeId(2), &BTreeSet::from([GROUP]));
+        assert_eq!(standing.to_compare(NodeId(1), GROUP), Some((Index(3), Index(8))), "that of another node");
     }
 
     #[test]

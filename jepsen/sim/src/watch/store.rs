@@ -80,6 +80,10 @@ impl<S: Portable> Portable for Watched<S> {
         Ok(())
     }
 
+    fn disk_bytes(&self, spans: &[Span]) -> Result<Vec<u64>, StoreError> {
+        self.store.disk_bytes(spans)
+    }
+
     fn request_flush(&self) -> Result<(), StoreError> {
         self.store.request_flush()
     }

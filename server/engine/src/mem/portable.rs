@@ -103,6 +103,15 @@ impl Portable for MemStore {
         Ok(())
     }
 
+    fn disk_bytes(&self, spans: &[Span]) -> Result<Vec<u64>, StoreError> {
+        let state = self.readable()?;
+        let bytes = |span: &Span| {
+            let rows = range(&state.families[span.family as usize], span);
+            rows.map(|(key, value)| (key.len() + value.len()) as u64).sum()
+        };
+        Ok(spans.iter().map(bytes).collect())
+    }
+
     fn request_flush(&self) -> Result<(), StoreError> {
         self.flush()
     }

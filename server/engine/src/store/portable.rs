@@ -107,6 +107,10 @@ pub trait Portable: Store {
         self.install(self.import()?, group, spans, &[])
     }
 
+    /// About how many bytes each of `spans` takes on disk, of all versions and deletes, as they are compressed there. What
+    /// lies in memory may be missing, and a span smaller than a block may count for none.
+    fn disk_bytes(&self, spans: &[Span]) -> Result<Vec<u64>, StoreError>;
+
     /// Starts to make everything written so far durable, and does not wait for it.
     fn request_flush(&self) -> Result<(), StoreError>;
 

@@ -70,6 +70,16 @@ impl Action {
     pub const fn is_ending(&self) -> bool {
         matches!(self, Self::Decide(_) | Self::Resolve(_) | Self::Status(_))
     }
+
+    /// The key that its operation at `place` changes, if there is one.
+    #[must_use]
+    pub fn key(&self, place: usize) -> Option<&Bytes> {
+        match self {
+            Self::Write(write) => write.operations.get(place)?.key(),
+            Self::Prepare(prepare) => prepare.parts.iter().flat_map(|part| &part.operations).nth(place)?.key(),
+            _ => None,
+        }
+    }
 }
 
 /// Lets go of versions below one, but for those at pins.

@@ -23,7 +23,7 @@ use std::ops::Bound;
 use bytes::Bytes;
 use lentic_engine::MergeOperator;
 use lentic_types::limits::ENDED_MAX;
-use lentic_types::{Expiry, KeyRange, TxnId, Version};
+use lentic_types::{Expiry, KeyRange, TxnId, Version, mutant};
 
 use super::answers::RequestKey;
 use super::command::{Back, Operation, Participant, Take, TxnRef};
@@ -315,7 +315,7 @@ impl Locks {
         for Held { open, keys } in self.open.values() {
             let id = open.txn.id;
             part.insert(open.part(range, is_anchor(&open.txn)));
-            for key in keys.iter().filter(|key| range.contains(key)) {
+            for key in keys.iter().filter(|key| range.contains(key) && !mutant!("lock-lost-at-split")) {
                 part.lock(id, key.clone(), self.by_key[key][&id].clone());
             }
             if part.is_done(id) {

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use lentic_engine::keys::sys::{self, SysKind};
 use lentic_engine::{Batch, Family, Mask, MaskSet, View};
 use lentic_types::limits::REPLICAS_MAX;
-use lentic_types::{Epoch, GroupId, Index, KeyRange};
+use lentic_types::{Epoch, GroupId, Index, KeyRange, mutant};
 
 use super::answers::Answers;
 use super::apply::{Context, Fatal};
@@ -77,8 +77,17 @@ impl Shard {
         let range = &self.descriptor.range;
         let below = KeyRange::new(range.start().clone(), Some(at.clone())).map_err(|_| RANGES)?;
         let above = KeyRange::new(at, range.end().cloned()).map_err(|_| RANGES)?;
-        let pages = rows_of(overlay, self.group, SysKind::Answers)?;
-        let child = self.part(GroupId::from(*child), &above, index);
+        let mut pages = rows_of(overlay, self.group, SysKind::Answers)?;
+        if mutant!("answers-lost-at-split") {
+            pages.clear();
+        }
+        let mut child = self.part(GroupId::from(*child), &above, index);
+        if mutant!("fence-lost-at-split") {
+            child.fences = Fences::default();
+        }
+        if mutant!("mask-lost-at-split") {
+            child.masks = MaskSet::default();
+        }
         let batch = overlay.batch();
         for (suffix, value) in pages {
             batch.put(Family::Sys, &sys::key(child.group, SysKind::Answers, &suffix), &value);

@@ -16,9 +16,11 @@ use tokio::time::{Instant, sleep};
 use super::Gateway;
 use super::forward::Lane;
 use super::pipe::Caller;
+use crate::ask::{Answer, Question};
 use crate::balance;
 use crate::failure;
 use crate::moves;
+use crate::report::Sending;
 use crate::ticks::last_of;
 
 /// The pause before the meta group's leader is looked for again.
@@ -48,10 +50,14 @@ impl<S: Portable> Gateway<S> {
                 state: state_to_wire(node.state).into(),
             }
         });
+        let sends = if request.shards { self.sends().await } else { Vec::new() };
         let shards = catalog.shards.values().filter(|_| request.shards).map(|place| v1::ShardStatus {
             shard: Some(self.routes.shard(&catalog, place)),
             table: catalog.tables.get(&place.table).map_or_else(String::new, |table| table.name.clone()),
             leaving: place.shape.leaving.iter().map(|node| node.0).collect(),
+            child: place.shape.splitting.as_ref().map(|splitting| splitting.child.0),
+            split_at: place.shape.splitting.as_ref().map(|splitting| splitting.at.clone()).unwrap_or_default(),
+            sends: sends.iter().filter(|sending| sending.shard == place.shard).map(sending_to_wire).collect(),
         });
         Ok(v1::StatusResponse {
             cluster: Bytes::copy_from_slice(&catalog.cluster.0),
@@ -62,6 +68,17 @@ impl<S: Portable> Gateway<S> {
             shards: shards.collect(),
             release: env!("CARGO_PKG_VERSION").to_owned(),
         })
+    }
+
+    /// The states of shards that are on their way between nodes.
+    async fn sends(&self) -> Vec<Sending> {
+        if self.meta.leads() {
+            return self.balance.sends(self.meta.group.watch().borrow().term);
+        }
+        match self.meta.ask_leader(&Question::Sends).await {
+            Some(Answer::Sends(sends)) => sends,
+            _ => Vec::new(),
+        }
     }
 
     /// Hands a shard over, if this node leads it.
@@ -286,6 +303,11 @@ impl<S: Portable> Gateway<S> {
             nodes: nodes.collect(),
         })
     }
+}
+
+fn sending_to_wire(sending: &Sending) -> v1::Sending {
+    let Sending { to, sent, bytes, ms, .. } = *sending;
+    v1::Sending { to: to.0, sent, bytes, elapsed_ms: ms }
 }
 
 const fn state_to_wire(state: NodeState) -> v1::NodeState {

@@ -11,6 +11,7 @@ use super::routes::Routes;
 use crate::balance::Balance;
 use crate::disk::Disk;
 use crate::meta::service::MetaService;
+use crate::moves::Divided;
 use crate::options::NodeOptions;
 use crate::shards::Shards;
 use crate::txn::Txns;
@@ -26,6 +27,7 @@ pub(crate) struct Gateway<S: Portable> {
     pub(crate) txns: Arc<Txns>,
     pub(crate) disk: Arc<Disk>,
     pub(crate) balance: Arc<Balance>,
+    pub(crate) divided: Arc<Divided>,
     pub(crate) options: NodeOptions,
 }
 
@@ -41,6 +43,7 @@ impl<S: Portable> Clone for Gateway<S> {
             txns: Arc::clone(&self.txns),
             disk: Arc::clone(&self.disk),
             balance: Arc::clone(&self.balance),
+            divided: Arc::clone(&self.divided),
             options: self.options,
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use lentic_engine::Portable;
 use lentic_machine::meta::{Catalog, MetaCommand, ShardPlace};
 use lentic_machine::placement;
-use lentic_types::{Index, NodeId};
+use lentic_types::{Index, NodeId, ShardId};
 use tokio::time::sleep;
 use tracing::{debug, info};
 
@@ -17,6 +17,8 @@ use crate::gateway::Gateway;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Shards that move at once. Each is a snapshot that is sent, and its node has others to serve.
 const MOVES_MAX: usize = 4;
+/// Moves of a plan that is shown.
+const PLANNED_MAX: usize = 256;
 /// How long another node may take to answer.
 const ASK_WITHIN: Duration = Duration::from_millis(500);
 
@@ -49,6 +51,29 @@ pub(crate) async fn keep<S: Portable>(gateway: &Gateway<S>) {
     }
 }
 
+/// The moves that are to come, as far as this node knows, one after the other: of the leader of the meta group.
+pub(crate) fn planned<S: Portable>(gateway: &Gateway<S>) -> Vec<(ShardId, Option<NodeId>, NodeId)> {
+    let dead = gateway.meta.dead(gateway.options.replace_after);
+    let alive = gateway.meta.alive();
+    let shy: Vec<_> = alive.iter().filter(|(_, (alive, _))| !*alive).map(|(node, _)| *node).collect();
+    plan(Catalog::clone(&gateway.meta.catalog_after_apply()), &dead, &shy)
+}
+
+/// As if each move were done at once.
+fn plan(mut catalog: Catalog, dead: &[NodeId], shy: &[NodeId]) -> Vec<(ShardId, Option<NodeId>, NodeId)> {
+    let mut moves = Vec::new();
+    while moves.len() < PLANNED_MAX {
+        let next = wanted(&catalog, dead, shy).into_iter().next().or_else(|| evened_out(&catalog, shy));
+        let Some((shard, from, to)) = next.map(|(place, from, to)| (place.shard, from, to)) else { break };
+        moves.push((shard, from, to));
+        if let Some(place) = catalog.shards.get_mut(&shard) {
+            place.replicas.retain(|node| Some(*node) != from);
+            place.replicas.push(to);
+        }
+    }
+    moves
+}
+
 /// The next move that spreads replicas evenly, if there is room for one.
 fn evened_out<'a>(catalog: &'a Catalog, shy: &[NodeId]) -> Option<(&'a ShardPlace, Option<NodeId>, NodeId)> {
     let moving = catalog.shards.values().filter(|place| !place.shape.leaving.is_empty());
@@ -64,7 +89,7 @@ fn wanted<'a>(catalog: &'a Catalog, dead: &[NodeId], shy: &[NodeId]) -> Vec<(&'a
     let active = catalog.nodes.values().filter(|node| node.state.is_active()).count();
     // Whoever hears from few is himself cut off.
     let dead = if dead.len() * 2 >= active { &[] } else { dead };
-    let is_idle = |place: &&ShardPlace| place.shape.leaving.is_empty() && place.shape.splitting.is_none();
+    let is_idle = |place: &&ShardPlace| place.shape.is_idle();
     let homes = || catalog.shards.values().filter(|place| catalog.home_of(place) == Some(place.shard));
     let room = MOVES_MAX.saturating_sub(homes().filter(|place| !place.shape.leaving.is_empty()).count());
     let leaves =
@@ -146,7 +171,7 @@ mod tests {
     #[test]
     fn nodes_that_are_new_get_their_part_and_no_more_moves() {
         let mut meta = meta(11, &[]);
-        let mut moves = 0;
+        let (before, mut moves) = (meta.catalog(), 0);
         while let Some((place, from, to)) = evened_out(&meta.catalog(), &[NodeId(4)]) {
             let (shard, epoch) = (place.shard, place.epoch);
             assert_ne!(to, NodeId(4), "it is not heard from");
@@ -155,6 +180,7 @@ mod tests {
             meta.apply(meta.applied().next(), Some(&MetaCommand::SettleReplicas { shard, epoch, revision })).unwrap();
             moves += 1;
         }
+        assert_eq!(plan(Catalog::clone(&before), &[], &[NodeId(4)]).len(), moves, "as was planned before the first");
         let held = |meta: &Meta| (1..=4).map(|node| meta.catalog().shards_on(NodeId(node)).count()).collect::<Vec<_>>();
         assert_eq!((moves, held(&meta)), (7, vec![8, 7, 7, 0]), "22 replicas, and two nodes had 11 each");
         while let Some((place, from, to)) = evened_out(&meta.catalog(), &[]) {

@@ -8,13 +8,18 @@
 //! | `step` | from what is seen to the next step: a function |
 //! | `run` | the leader of a group takes steps |
 //! | `split` | the leader of a shard cuts it |
+//! | `divide` | shards that are too large or too busy are cut |
+//! | `cut` | where: functions |
 //! | `leave` | the leader of the meta group says where replicas go whose nodes are emptied or dead, and where one lacks |
 
+mod cut;
+mod divide;
 mod leave;
 mod run;
 mod split;
 mod step;
 
-pub(crate) use leave::{has_leader, keep};
+pub(crate) use divide::{Divided, begin, keep as divide};
+pub(crate) use leave::{has_leader, keep, planned};
 pub(crate) use run::follow;
 pub(crate) use split::lead;

@@ -16,6 +16,7 @@ pub(crate) mod replica;
 pub(crate) mod resolved;
 pub(crate) mod riders;
 pub(crate) mod stamps;
+pub(crate) mod traffic;
 pub(crate) mod weight;
 pub(crate) mod whole;
 pub(crate) mod windows;

@@ -1,7 +1,6 @@
 //! What waits for a shard's proposer: bounded in bytes, refused beyond.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use lentic_types::{Epoch, TxnId, Version};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
+use super::traffic::Traffic;
 use crate::failure;
 
 /// A request that waits to be proposed.
@@ -107,8 +107,7 @@ pub(crate) struct QueueLimits {
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     state: Mutex<State>,
-    /// Operations that have come to the shard, reads among them.
-    work: AtomicU64,
+    traffic: Traffic,
     filled: Notify,
 }
 
@@ -173,7 +172,7 @@ impl Queue {
         if !state.open {
             return Err(Box::new((proposal, Refused::NotLeader)));
         }
-        self.count(proposal.cost.operations);
+        self.traffic.count(proposal.cost.operations, |place| proposal.action.key(place).cloned());
         let is_ending = proposal.action.is_ending();
         // One request of any size is taken when nothing waits.
         if !is_ending && state.bytes > 0 && state.bytes + proposal.cost.bytes > limits.waiting_bytes_max {
@@ -193,14 +192,9 @@ impl Queue {
         Ok(())
     }
 
-    /// Counts operations that come to the shard.
-    pub(crate) fn count(&self, operations: usize) {
-        self.work.fetch_add(operations as u64, Ordering::Relaxed);
-    }
-
-    /// How many have come.
-    pub(crate) fn work(&self) -> u64 {
-        self.work.load(Ordering::Relaxed)
+    /// What comes to the shard.
+    pub(crate) const fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 
     /// Takes back a request that was blocked, or gives it back.

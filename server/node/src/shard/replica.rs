@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 use lentic_engine::gc::GcHandle;
@@ -23,6 +24,7 @@ use super::queue::{Proposal, Queue, QueueLimits, Refused};
 use super::reader::{Place, Reader};
 use super::resolved::Resolved;
 use super::stamps::Stamps;
+use super::traffic::Traffic;
 use super::windows::Windows;
 use crate::failure::{self, StoreFailure};
 use crate::options::NodeOptions;
@@ -45,7 +47,17 @@ pub(crate) struct Replica<S: Portable> {
     pub(super) shown: Arc<Shown>,
     riding: Option<watch::Receiver<Arc<Riding>>>,
     queue: Arc<Queue>,
+    gauges: Gauges,
     limits: QueueLimits,
+}
+
+/// How large and how busy a shard is where it is led.
+#[derive(Debug, Default)]
+pub(crate) struct Gauges {
+    /// Operations per second, on the average over some seconds.
+    pub(crate) rate: AtomicU64,
+    /// Bytes on disk.
+    pub(crate) bytes: AtomicU64,
 }
 
 /// How far a shard's history goes back.
@@ -144,7 +156,7 @@ impl<S: Portable> Replica<S> {
             settled: tokio::sync::Mutex::default(),
         });
         let failure = shared.failure.clone();
-        Self { shard, group, reader, store, failure, shown, riding, queue, limits }
+        Self { shard, group, reader, store, failure, shown, riding, queue, gauges: Gauges::default(), limits }
     }
 
     /// What rides in its group; `None` for a replica that itself rides in another's.
@@ -217,9 +229,14 @@ impl<S: Portable> Replica<S> {
         self.group.watch().borrow().clone()
     }
 
-    /// The operations that have come to it here.
-    pub(crate) fn work(&self) -> u64 {
-        self.queue.work()
+    /// What has come to it here.
+    pub(crate) fn traffic(&self) -> &Traffic {
+        self.queue.traffic()
+    }
+
+    /// How large it is and how busy, as it was seen last.
+    pub(crate) const fn gauges(&self) -> &Gauges {
+        &self.gauges
     }
 
     /// Whether this node leads the shard and takes requests.

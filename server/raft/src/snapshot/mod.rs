@@ -22,6 +22,7 @@ mod send;
 
 pub(crate) use hold::Holds;
 pub(crate) use receive::Receiver;
+pub use send::Progress;
 pub(crate) use send::Senders;
 
 /// Bytes of a part.

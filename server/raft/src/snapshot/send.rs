@@ -1,7 +1,7 @@
 //! The sending side: exports once, and goes on where a broken link left it.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use lentic_net::Class;
@@ -45,6 +45,19 @@ pub(crate) struct Senders {
     bytes_per_second: u64,
     /// When the next part may go.
     next_at: Mutex<Option<Instant>>,
+    /// How far those are that were begun.
+    under_way: std::sync::Mutex<BTreeMap<(GroupId, NodeId), Progress>>,
+}
+
+/// How far a snapshot is that is being sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// Bytes that the receiver has.
+    pub sent: u64,
+    /// Bytes of all of it.
+    pub bytes: u64,
+    /// When it was begun.
+    pub since: Instant,
 }
 
 /// Why an attempt ended.
@@ -67,12 +80,24 @@ struct Sending<'a> {
     offer: wire::SnapshotOffer,
     /// How far the receiver has got, as it said last.
     position: wire::SnapshotPosition,
+    since: Instant,
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        self.senders.note(self.group, self.node, None);
+    }
 }
 
 impl Senders {
     pub(crate) fn new(options: &Options) -> Self {
         let bytes_per_second = options.snapshot_bytes_per_second.max(1);
-        Self { turn: Semaphore::new(1), bytes_per_second, next_at: Mutex::new(None) }
+        Self {
+            turn: Semaphore::new(1),
+            bytes_per_second,
+            next_at: Mutex::new(None),
+            under_way: std::sync::Mutex::default(),
+        }
     }
 
     /// Sends a state of this moment or later to `node`, and waits until it is installed. Returns the receiver's vote.
@@ -101,7 +126,8 @@ impl Senders {
             files: files.collect(),
         };
         let position = wire::SnapshotPosition::default();
-        let mut sending = Sending { senders: self, peers, group, node, export: &*export, offer, position };
+        let mut sending =
+            Sending { senders: self, peers, group, node, export: &*export, offer, position, since: Instant::now() };
         let mut attempts = 0;
         loop {
             let before = sending.position;
@@ -125,6 +151,21 @@ impl Senders {
                     turn = self.turn().await;
                 }
             }
+        }
+    }
+
+    /// The snapshots that are being sent, by group and receiver.
+    pub(crate) fn under_way(&self) -> Vec<(GroupId, NodeId, Progress)> {
+        let under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        under_way.iter().map(|((group, node), progress)| (*group, *node, *progress)).collect()
+    }
+
+    /// Notes how far one is; `None`: it has ended.
+    fn note(&self, group: GroupId, node: NodeId, progress: Option<Progress>) {
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        match progress {
+            Some(progress) => drop(under_way.insert((group, node), progress)),
+            None => drop(under_way.remove(&(group, node))),
         }
     }
 
@@ -213,6 +254,13 @@ impl Sending<'_> {
         wire::SnapshotPart { snapshot: self.offer.snapshot, last: true, ..wire::SnapshotPart::default() }
     }
 
+    fn progress(&self) -> Progress {
+        let bytes_of = |files: &[wire::SnapshotFile]| files.iter().map(|file| file.bytes).sum::<u64>();
+        let (files, ended) = (&self.offer.files, self.position.file as usize);
+        let sent = bytes_of(&files[..ended.min(files.len())]).saturating_add(self.position.offset);
+        Progress { sent, bytes: bytes_of(files), since: self.since }
+    }
+
     /// Notes what the receiver says; its vote, if it needs nothing more.
     fn take(&mut self, reply: Result<Body, CallError>) -> Result<Option<Vote>, Stopped> {
         let Body::SnapshotReply(reply) = reply.map_err(failed)? else {
@@ -221,6 +269,7 @@ impl Sending<'_> {
         match reply.reply {
             Some(Reply::Next(position)) => {
                 self.position = position;
+                self.senders.note(self.group, self.node, Some(self.progress()));
                 Ok(None)
             }
             Some(Reply::Installed(vote)) => {

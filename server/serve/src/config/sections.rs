@@ -105,7 +105,13 @@ section! {
         /// milliseconds; 0: never, and then no replica moves to a node that holds fewer either. The node that leads the
         /// meta group looks. Too short: leaders move for what passes. Too long: after a restart one node leads much for so
         /// long.
-        pub balance_ms: u64 = 0,
+        pub balance_ms: u64 = 5_000,
+        /// A shard with more bytes on disk is cut in two, in bytes as they are compressed there; 0: never. Too small: many
+        /// groups, each of which costs. Too large: a move takes long.
+        pub split_bytes: u64 = 512 << 20,
+        /// A shard to which more operations come per second, for some seconds, is cut in two; 0: never. Too small: shards
+        /// are cut for what passes. Too large: one log takes what several could.
+        pub split_operations: u64 = 50_000,
     }
 }
 

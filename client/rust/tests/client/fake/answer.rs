@@ -123,6 +123,7 @@ impl World {
             shard: Some(self.shard_message(*id)),
             table: name.clone(),
             leaving: Vec::new(),
+            ..v1::ShardStatus::default()
         };
         let shards = self.tables.iter().flat_map(|(name, table)| table.shards.iter().map(move |id| (name, id)));
         v1::StatusResponse {

@@ -48,6 +48,12 @@ impl Shape {
         *self == Self::default()
     }
 
+    /// Whether nothing is under way with the shard: what has moved or was cut before is as good as any other.
+    #[must_use]
+    pub const fn is_idle(&self) -> bool {
+        self.leaving.is_empty() && self.splitting.is_none()
+    }
+
     /// Whether it can be that of `place`, whose other fields are sound.
     pub(super) fn fits(&self, place: &ShardPlace) -> bool {
         let is_apart = self.leaving.iter().all(|node| !place.replicas.contains(node));
