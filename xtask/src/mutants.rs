@@ -60,6 +60,14 @@ const MUTANTS: &[(&str, &str)] = &[
     ("ttl-not-loaded", "a replica that starts has forgotten how long its table's values live"),
     ("settle-early", "a node is told to clear what it has of a shard while it still votes there"),
     ("epoch-of-the-entry", "a request that was routed by a shard's old shape is proposed as if by the new one"),
+    ("lock-lost-at-split", "a shard that is cut has forgotten which keys open transactions hold"),
+    ("fence-lost-at-split", "what is cut off a shard has forgotten who owns what"),
+    ("mask-lost-at-split", "what is cut off a shard has forgotten what rollbacks hide"),
+    ("answers-lost-at-split", "what is cut off a shard has forgotten the answers"),
+    (
+        "no-shape-check-on-read",
+        "a read is not asked by which shape of the shard it was routed, nor whether its keys are there",
+    ),
     ("get-at-old-tick", "a get judges ends by the newest tick that its node happens to have"),
 ];
 
@@ -78,7 +86,17 @@ const OF_PROCESSES: &[(&str, &str, &str)] = &[
 ];
 
 /// Those that only show where shards split, as they do in seeds from here on.
-const OF_SPLITS: (&[&str], u64) = (&["epoch-of-the-entry"], 1_000_000);
+const OF_SPLITS: (&[&str], u64) = (
+    &[
+        "epoch-of-the-entry",
+        "lock-lost-at-split",
+        "fence-lost-at-split",
+        "mask-lost-at-split",
+        "answers-lost-at-split",
+        "no-shape-check-on-read",
+    ],
+    1_000_000,
+);
 /// Seeds that a mutant may survive at most.
 const SEEDS_MAX: u64 = 500;
 /// Runs of real processes that it may survive.

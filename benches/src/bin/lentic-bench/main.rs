@@ -1,6 +1,6 @@
 //! Macro benchmarks: whole layers under a stated load, each figure a ratio to a named peer within one run.
 //!
-//! `lentic-bench engine|log|vs-etcd|growth|txn|versions [--quick]` prints a line for each figure and keeps the run in target/bench/NAME.json. The
+//! `lentic-bench engine|log|vs-etcd|growth|txn|versions|elastic [--quick]` prints a line for each figure and keeps the run in target/bench/NAME.json. The
 //! parts of `engine` (`puts`, `reads`, `merges`) run alone under a profiler.
 //! Quick runs are smaller and repeat less: they say whether a figure is in the right region, not what it is.
 
@@ -9,6 +9,7 @@
 mod ceiling;
 mod cluster;
 mod drive;
+mod elastic;
 mod figures;
 mod growth;
 mod load;
@@ -74,6 +75,10 @@ fn main() -> ExitCode {
             runtime.block_on(versions::feeds(size, &mut figures));
             runtime.block_on(versions::names(size, &mut figures));
         }
+        "elastic" => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+            runtime.expect("a runtime can be built").block_on(elastic::run(size, &mut figures));
+        }
         _ => return usage(),
     }
     figures.keep();
@@ -81,6 +86,6 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("usage: lentic-bench engine|puts|reads|merges|log|vs-etcd|growth|txn|versions [--quick]");
+    eprintln!("usage: lentic-bench engine|puts|reads|merges|log|vs-etcd|growth|txn|versions|elastic [--quick]");
     ExitCode::from(2)
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use lentic_client::{Client, TableDescription, TableOptions};
+use lentic_client::{Client, NodeId, NodeStatus, TableDescription, TableOptions};
 
 use super::processes::{Processes, free_ports, share_of_cores};
 
@@ -23,19 +23,18 @@ pub(crate) struct Lentic {
 impl Lentic {
     /// Starts the nodes and waits until they are a cluster.
     pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts the nodes with these settings, each `section.name=value`.
+    pub(crate) async fn start_with(knobs: &[&str]) -> Self {
         let mut processes = Processes::new();
         let ports = free_ports(2 * NODES);
         let address = |node: usize| format!("127.0.0.1:{}", ports[node]);
         for node in 0..NODES {
-            let mut command = Command::new(program());
-            let data = processes.directory().join(format!("node-{node}"));
-            command.arg("serve").arg("--data").arg(data).args(["--listen", &address(node)]);
-            command.args(["--http-listen", &format!("127.0.0.1:{}", ports[NODES + node])]);
-            command.args(["--set", &format!("process.worker_threads={}", share_of_cores(NODES))]);
-            if node > 0 {
-                command.args(["--join", &address(0)]);
-            }
-            processes.start(&format!("lentic-{node}"), command);
+            let http = format!("127.0.0.1:{}", ports[NODES + node]);
+            let join = (node > 0).then(|| address(0));
+            serve(&mut processes, node, (&address(node), &http), join.as_deref(), knobs);
         }
         let addresses: Vec<_> = (0..NODES).map(|node| format!("http://{}", address(node))).collect();
         let pages = ports[NODES..].iter().map(|port| format!("127.0.0.1:{port}")).collect();
@@ -47,6 +46,27 @@ impl Lentic {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         cluster
+    }
+
+    /// Starts one node more, and waits until the others know it.
+    pub(crate) async fn add_node(&mut self, client: &Client, knobs: &[&str]) -> NodeId {
+        let ports = free_ports(2);
+        let (listen, http) = (format!("127.0.0.1:{}", ports[0]), format!("127.0.0.1:{}", ports[1]));
+        let first = self.addresses[0].trim_start_matches("http://").to_owned();
+        serve(&mut self.processes, self.addresses.len(), (&listen, &http), Some(&first), knobs);
+        self.addresses.push(format!("http://{listen}"));
+        self.pages.push(http);
+        let began = Instant::now();
+        loop {
+            self.processes.check();
+            let status = client.status(false).await.expect("the cluster answers");
+            let is_it = |node: &&NodeStatus| node.is_alive && node.address.0.ends_with(&listen);
+            if let Some(node) = status.nodes.iter().find(is_it) {
+                return node.node;
+            }
+            assert!(began.elapsed() < UP_WITHIN, "the node is not up after {UP_WITHIN:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     async fn is_up(&self) -> bool {
@@ -84,6 +104,21 @@ impl Lentic {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
+}
+
+/// Starts node `number`, where it listens and where its pages are.
+fn serve(processes: &mut Processes, number: usize, (listen, http): (&str, &str), join: Option<&str>, knobs: &[&str]) {
+    let mut command = Command::new(program());
+    let data = processes.directory().join(format!("node-{number}"));
+    command.arg("serve").arg("--data").arg(data).args(["--listen", listen, "--http-listen", http]);
+    command.args(["--set", &format!("process.worker_threads={}", share_of_cores(NODES))]);
+    for knob in knobs {
+        command.args(["--set", knob]);
+    }
+    if let Some(join) = join {
+        command.args(["--join", join]);
+    }
+    processes.start(&format!("lentic-{number}"), command);
 }
 
 /// The metrics of a node, fetched in the plainest way.
