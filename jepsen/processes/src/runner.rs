@@ -34,8 +34,9 @@ const SMALL: &[&str] = &[
     "store.memtable_bytes=262144",
     "store.upkeep_ms=200",
 ];
-/// A node that was emptied gets its part again.
-const BALANCED: &str = "shards.balance_ms=2000";
+/// For changes of shape: a node that was emptied gets its part again, and where five nodes share a small machine a
+/// checkpoint has more time to be made before its version is too old.
+const SHAPED: &[&str] = &["shards.balance_ms=2000", "history.pin_grace_ms=3000"];
 /// How long an operation is tried before its caller says that nobody knows.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// How long workloads go on when all is healed.
@@ -123,7 +124,7 @@ async fn perform(stand: Stand, run: Run, recorder: Recorder) -> Report {
     let ground = Ground { needs: run.needs(), seed: random.next_seed(), disk_bytes: DISK_BYTES };
     let mut knobs = if run.is_small { SMALL.to_vec() } else { Vec::new() };
     if run.faults.iter().any(|fault| fault.is_shape()) {
-        knobs.push(BALANCED);
+        knobs.extend(SHAPED);
     }
     let settings = crate::cluster::Settings { ground, ..stand.settings(&run.name, run.nodes, &knobs) };
     let mut cluster = Cluster::start(&settings).await;
