@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use lentic_jepsen::cases::{Away, Hostile, Pause, away, hostile, pause};
+use lentic_jepsen::cases::{Away, Grows, Hostile, Pause, away, grows_and_shrinks, hostile, pause};
 use lentic_jepsen::suite::short;
 use lentic_jepsen::{Cluster, Report, Stand, Verdict};
 
@@ -80,6 +80,11 @@ fn clocks_files_and_room_are_wrong() {
 }
 
 #[test]
+fn shards_are_split_and_move_and_nodes_are_emptied() {
+    run("shapes");
+}
+
+#[test]
 fn nodes_outlive_the_thread_that_started_them() {
     on_stand("thread", async |stand| {
         let settings = stand.settings("thread", 1, &[]);
@@ -99,6 +104,11 @@ fn a_node_that_was_away_catches_up() {
 #[test]
 fn a_leader_that_was_paused_does_not_answer_with_what_it_knew() {
     case("pause", async |stand| pause(&stand, Pause { length: 5 * SECOND, times: 1 }).await);
+}
+
+#[test]
+fn a_cluster_grows_and_shrinks_under_load() {
+    case("grows", async |stand| grows_and_shrinks(&stand, Grows { seed: SEED, rest: SECOND }).await);
 }
 
 #[test]

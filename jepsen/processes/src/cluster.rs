@@ -2,20 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::SocketAddrV4;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lentic_client::{Client, ClusterStatus, NodeId, Options, ShardId, TableOptions};
+use lentic_client::{Client, ClusterStatus, NodeId, NodeState, Options, ShardDescription, ShardId, TableOptions};
 
-use lentic_faults::disk::{self, Disk};
-use lentic_faults::net::{self, Network, Ports};
-use lentic_faults::process::Preload;
+use lentic_faults::disk;
+use lentic_faults::net::{self, Network};
 
-use crate::nemesis::{Fault, Needs};
-use crate::node::{Node, Place};
-use crate::place::{HTTP_PORT, PORT, Places};
+use crate::ground::{self, Ground};
+use crate::nemesis::Fault;
+use crate::node::Node;
 use crate::wait::until;
 
 /// How long nodes may take to start and to find each other.
@@ -27,15 +25,8 @@ const LAG_ENTRIES_MAX: f64 = 64.0;
 
 /// Voters of the meta group, if there are so many nodes.
 const META_VOTERS: usize = 3;
-/// Knobs that every node gets first: what consensus says to itself would hide what the node says, and versions run ahead
-/// of the time when clocks jump, so that only a table that says so lets go of what others may read again.
-const KNOBS: &[&str] = &[
-    "logging.level=info,openraft=error",
-    "history.retention_ms=3000000000000",
-    "history.look_ms=200",
-    "history.pin_grace_ms=500",
-];
-
+/// Replicas of a shard whose table does not say.
+const REPLICAS: usize = 3;
 /// What a cluster is made of.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -43,23 +34,12 @@ pub struct Settings {
     pub program: PathBuf,
     /// Where nodes keep data and logs: a directory of the cluster's own.
     pub home: PathBuf,
-    /// How many nodes.
+    /// How many nodes there is a place for.
     pub nodes: usize,
     /// Knobs of all nodes, each as `KEY=VALUE`.
     pub knobs: Vec<String>,
     /// What nodes stand on.
     pub ground: Ground,
-}
-
-/// What nodes stand on: plain loopback and plain directories, but for what faults need.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Ground {
-    /// What faults need.
-    pub needs: Needs,
-    /// What chance follows from.
-    pub seed: u64,
-    /// Bytes of each disk, if disks are needed.
-    pub disk_bytes: u64,
 }
 
 /// Who leads what, as the cluster says.
@@ -96,6 +76,7 @@ impl Leaders {
 pub struct Cluster {
     /// The nodes, in the order of their first start.
     pub nodes: Vec<Node>,
+    /// What the cluster calls those that were started, in the same order.
     ids: Vec<NodeId>,
     network: Option<Arc<Network>>,
     /// What was tried of the ground before the first node was started.
@@ -103,33 +84,48 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts a cluster, and waits until it is well.
+    /// Starts a cluster with all its nodes, and waits until it is well.
     ///
     /// # Panics
     /// If it is not in time.
     pub async fn start(settings: &Settings) -> Self {
+        Self::start_first(settings, settings.nodes).await
+    }
+
+    /// Starts a cluster with the first `count` of its nodes, and waits until it is well. [`grow`](Self::grow) starts more.
+    ///
+    /// # Panics
+    /// If it is not in time.
+    pub async fn start_first(settings: &Settings, count: usize) -> Self {
         let Settings { home, nodes, ground, .. } = settings;
         fs::create_dir_all(home).expect("the home can be made");
         let mut probed = Vec::new();
         let network = match ground.needs.network {
-            true => Some(Arc::new(network(*nodes, ground.seed, &mut probed).await)),
+            true => Some(Arc::new(ground::network(*nodes, ground.seed, &mut probed).await)),
             false => None,
         };
-        let places = places(settings, network.as_ref(), &mut probed).await;
+        let places = ground::places(settings, network.as_ref(), &mut probed).await;
         let mut cluster = Self { nodes: places.into_iter().map(Node::new).collect(), ids: Vec::new(), network, probed };
         // One after the other, so that they are numbered as they are named.
-        for place in 0..*nodes {
-            cluster.nodes[place].start();
-            cluster.until_well(&format!("the start of {}", cluster.nodes[place].name()), place + 1).await;
+        for _ in 0..count {
+            cluster.grow().await;
         }
-        let status = cluster.status().await.expect("a cluster that is well answers");
-        let id_of = |node: &Node| {
-            let address = node.address();
-            let found = status.nodes.iter().find(|known| *known.address.0 == *address);
-            found.expect("a cluster that is well knows its nodes").node
-        };
-        cluster.ids = cluster.nodes.iter().map(id_of).collect();
         cluster
+    }
+
+    /// Starts the next node, waits until the cluster with it is well, and returns its place.
+    ///
+    /// # Panics
+    /// If it is not in time, or all were started.
+    pub async fn grow(&mut self) -> usize {
+        let place = self.ids.len();
+        self.nodes[place].start();
+        self.until_well(&format!("the start of {}", self.nodes[place].name()), place + 1).await;
+        let status = self.status().await.expect("a cluster that is well answers");
+        let address = self.nodes[place].address();
+        let found = status.nodes.iter().find(|known| *known.address.0 == *address);
+        self.ids.push(found.expect("a cluster that is well knows its nodes").node);
+        place
     }
 
     /// The network between the nodes, if its links can be hurt.
@@ -154,6 +150,9 @@ impl Cluster {
         match fault {
             Fault::DiskFull | Fault::PowerOne | Fault::PowerMajority | Fault::PowerAll => plain_disk(),
             Fault::Loss => plain_network(),
+            _ if self.nodes.len() < fault.nodes_min() => {
+                Some(format!("{REPLICAS} replicas on {} nodes have nowhere to go", self.nodes.len()))
+            }
             _ => None,
         }
     }
@@ -164,9 +163,9 @@ impl Cluster {
         &self.probed
     }
 
-    /// A client that knows all nodes.
+    /// A client that knows all nodes that were started.
     pub async fn client(&self, options: Options) -> Client {
-        let addresses: Vec<String> = self.nodes.iter().map(Node::address).collect();
+        let addresses: Vec<String> = self.nodes[..self.ids.len()].iter().map(Node::address).collect();
         let builder = Client::builder().options(options);
         let client = tokio::time::timeout(WELL_WITHIN, builder.connect(&addresses)).await;
         client.expect("a client connects in time").expect("some node answers")
@@ -189,22 +188,18 @@ impl Cluster {
     /// # Panics
     /// If that takes too long.
     pub async fn well(&self, why: &str) {
-        self.until_well(why, self.nodes.len()).await;
+        self.until_well(why, self.ids.len()).await;
     }
 
     async fn until_well(&self, why: &str, nodes: usize) {
         until(&format!("a cluster that is well, after {why}"), WELL_WITHIN, || self.is_well(nodes)).await;
     }
 
+    /// `nodes`: how many were ever started. Those that were removed are known for ever.
     async fn is_well(&self, nodes: usize) -> Result<(), String> {
         let up: Vec<&Node> = self.nodes.iter().filter(|node| node.is_up()).collect();
         for node in &up {
             node.ready().await?;
-            // A meta group that has not got all its voters yet may not survive the loss of one.
-            let voters = node.metric("lentic_raft_meta_voters_count").await?;
-            if (voters - f64::from(u8::try_from(nodes.min(META_VOTERS)).expect("a few"))).abs() > 0.5 {
-                return Err(format!("{} knows of {voters} voters of the meta group", node.name()));
-            }
             let lag = node.metric("lentic_raft_lag_entries").await?;
             if lag > LAG_ENTRIES_MAX {
                 return Err(format!("a follower lacks {lag} entries of a group that {} leads", node.name()));
@@ -215,7 +210,23 @@ impl Cluster {
         if alive < up.len() || status.nodes.len() != nodes {
             return Err(format!("{alive} of {} nodes are alive, {} of {nodes} are up", status.nodes.len(), up.len()));
         }
+        self.has_meta_voters(&status).await?;
         self.leaders_in(&status).map(drop)
+    }
+
+    /// A meta group that has not got all its voters yet may not survive the loss of one. Who leads it knows: others may
+    /// have left it, or never been in it.
+    async fn has_meta_voters(&self, status: &ClusterStatus) -> Result<(), String> {
+        let leader = status.nodes.iter().find(|known| Some(known.node) == status.meta_leader);
+        let leads = |node: &&Node| leader.is_some_and(|leader| *leader.address.0 == *node.address());
+        let leader = self.nodes.iter().find(leads).ok_or("the meta group has no leader")?;
+        let active = status.nodes.iter().filter(|node| node.state == NodeState::Active).count();
+        let expected = f64::from(u8::try_from(active.min(META_VOTERS)).expect("a few"));
+        let voters = leader.metric("lentic_raft_meta_voters_count").await?;
+        match (voters - expected).abs() < 0.5 {
+            true => Ok(()),
+            false => Err(format!("{} leads {voters} voters of the meta group, expected {expected}", leader.name())),
+        }
     }
 
     /// Who leads what, once everything is led.
@@ -234,25 +245,53 @@ impl Cluster {
         self.leaders_in(&self.status().await?)
     }
 
-    /// What some node says of the cluster.
+    /// What nodes say of the cluster, and of each shard one that holds it: others only guess who leads.
     ///
     /// # Errors
     /// No node answered.
     pub async fn status(&self) -> Result<ClusterStatus, String> {
-        let mut reason = "no node is up".to_owned();
+        let (mut told, mut reason) = (None::<ClusterStatus>, "no node is up".to_owned());
         for node in self.nodes.iter().filter(|node| node.is_up()) {
-            match status_by(node).await {
-                Ok(status) => return Ok(status),
-                Err(error) => reason = error,
+            let mut status = match status_by(node).await {
+                Ok(status) => status,
+                Err(error) => {
+                    reason = error;
+                    continue;
+                }
+            };
+            let teller = status.node;
+            let guesses = |shard: &&mut ShardDescription| !shard.replicas.contains(&teller);
+            status.shards.iter_mut().map(|(_, shard)| shard).filter(guesses).for_each(|shard| shard.leader = None);
+            match &mut told {
+                None => told = Some(status),
+                Some(told) => {
+                    for (_, shard) in told.shards.iter_mut().filter(|(_, shard)| shard.leader.is_none()) {
+                        let found = status.shards.iter().find(|(_, found)| found.shard == shard.shard);
+                        shard.leader = found.and_then(|(_, found)| found.leader);
+                    }
+                }
+            }
+            if told.iter().all(|told| told.shards.iter().all(|(_, shard)| shard.leader.is_some())) {
+                break;
             }
         }
-        Err(reason)
+        told.ok_or(reason)
     }
 
     /// The id of the node at `place`.
     #[must_use]
     pub fn id(&self, place: usize) -> NodeId {
         self.ids[place]
+    }
+
+    /// How many replicas the node at `place` holds, with those that it only has until others do.
+    ///
+    /// # Errors
+    /// No node answered, or it is not known.
+    pub async fn held(&self, place: usize) -> Result<u32, String> {
+        let status = self.status().await?;
+        let found = status.nodes.iter().find(|found| found.node == self.id(place));
+        found.map(|found| found.replicas).ok_or_else(|| format!("{} is not known", self.nodes[place].name()))
     }
 
     /// Checks that every process that was started lives, and that none has panicked.
@@ -267,85 +306,13 @@ impl Cluster {
         // While the cluster starts, ids are not known yet, and nobody asks who is where.
         let place = |node: NodeId| self.ids.iter().position(|id| *id == node).unwrap_or(0);
         let meta = status.meta_leader.map(place).ok_or("the meta group has no leader")?;
-        let shard = |(_, shard): &(String, lentic_client::ShardDescription)| {
+        let shard = |(_, shard): &(String, ShardDescription)| {
             let leader = shard.leader.map(place).ok_or_else(|| format!("shard {} has no leader", shard.shard))?;
             Ok((shard.shard, leader))
         };
         let shards = status.shards.iter().map(shard).collect::<Result<_, String>>()?;
         Ok(Leaders { meta, shards })
     }
-}
-
-/// A network whose links can be hurt.
-///
-/// # Panics
-/// If this machine has none, or it does not do what it says.
-async fn network(nodes: usize, seed: u64, probed: &mut Vec<String>) -> Network {
-    let network = Network::new(nodes, Ports { data: PORT, control: HTTP_PORT }, seed)
-        .unwrap_or_else(|reason| panic!("no network: {reason}"));
-    match network.probe().await {
-        Ok(found) => probed.extend(found),
-        Err(reason) => panic!("faults of the network have no effect: {reason}"),
-    }
-    network
-}
-
-/// The places of all nodes, each on what it needs.
-///
-/// # Panics
-/// If something cannot be had, or does not do what it says.
-async fn places(settings: &Settings, network: Option<&Arc<Network>>, probed: &mut Vec<String>) -> Vec<Place> {
-    let Settings { program, home, nodes, knobs, ground } = settings;
-    let loopback = network.is_none().then(|| Places::free(*nodes));
-    let socket = |place: usize, port: u16| match (network, loopback) {
-        (Some(network), _) => SocketAddrV4::new(network.address(place), port),
-        (None, Some(places)) => places.socket(place, port),
-        (None, None) => unreachable!("one of them was made"),
-    };
-    let mut places = Vec::new();
-    for place in 0..*nodes {
-        let name = format!("n{}", place + 1);
-        let disk = ground.needs.disks.then(|| Disk::best(home, &name, ground.disk_bytes));
-        let disk = disk.transpose().unwrap_or_else(|error| panic!("no disk for {name}: {error}"));
-        let data = disk.as_ref().map_or_else(|| home.join(&name), |disk| disk.path().join("data"));
-        let links = network.map(|network| network.links_of(place)).unwrap_or_default();
-        let calls = (ground.needs.calls || !links.is_empty()).then(|| {
-            let calls = Preload::new(home, &format!("{name}.calls"), &data);
-            let calls = calls.unwrap_or_else(|error| panic!("system calls of {name} cannot be hurt: {error}"));
-            calls.redirect(links).unwrap_or_else(|error| panic!("links of {name} cannot be redirected: {error}"));
-            calls
-        });
-        let knobs = KNOBS.iter().copied().chain(knobs.iter().map(String::as_str));
-        let knobs = knobs.flat_map(|knob| ["--set".to_owned(), knob.to_owned()]);
-        let first = format!("http://{}", socket(0, PORT));
-        let join = if place == 0 { Vec::new() } else { vec!["--join".to_owned(), first] };
-        places.push(Place {
-            program: program.clone(),
-            network: network.map(|network| (Arc::clone(network), place)),
-            listen: socket(place, PORT),
-            http: socket(place, HTTP_PORT),
-            log: home.join(format!("{name}.log")),
-            data,
-            disk,
-            calls,
-            arguments: knobs.chain(join).collect(),
-            name,
-        });
-    }
-    let first = places.first_mut().expect("a cluster has a node");
-    if first.calls.is_some() {
-        Preload::probe().unwrap_or_else(|reason| panic!("faults of system calls have no effect: {reason}"));
-        probed.push("a library between the processes and the kernel; each of its faults was tried".to_owned());
-    }
-    if let Some(disk) = &mut first.disk {
-        let kind = disk.kind();
-        probed.push(kind.to_string());
-        if matches!(kind, disk::Kind::Plain { .. }) {
-            return places;
-        }
-        probed.extend(disk.probe().unwrap_or_else(|error| panic!("faults of disks have no effect: {error}")));
-    }
-    places
 }
 
 /// What one node says of the cluster.

@@ -10,9 +10,11 @@
 //! |---|---|
 //! | `place.rs` | addresses that nobody else has |
 //! | `node.rs`, `http.rs`, `memory.rs` | a process: started, hurt, looked at |
-//! | `cluster.rs` | some of them, what they stand on, and whether they are well |
+//! | `ground.rs` | what they stand on, tried before it is used |
+//! | `cluster.rs` | some of them, and whether they are well |
 //! | `nemesis/` | what is done to them, how long, and what came of it |
 //! | `runner.rs`, `suite.rs` | workloads beside faults, and which runs belong together |
+//! | `mix.rs` | workloads beside each other |
 //! | `alike.rs` | every replica holds the same |
 //! | `load.rs` | one workload, for those who need no more |
 //! | `pipe.rs` | a caller who says what it likes |
@@ -24,10 +26,12 @@
 mod alike;
 pub mod cases;
 mod cluster;
+mod ground;
 mod http;
 mod load;
 pub mod measure;
 mod memory;
+mod mix;
 mod nemesis;
 mod node;
 mod pipe;
@@ -38,7 +42,8 @@ pub mod suite;
 mod timeline;
 mod wait;
 
-pub use cluster::{Cluster, Ground, Leaders, Settings};
+pub use cluster::{Cluster, Leaders, Settings};
+pub use ground::Ground;
 pub use memory::Memory;
 pub use nemesis::{Fault, Needs};
 pub use node::Node;

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use lentic_workloads::Recorder;
 use serde_json::{Map, Value};
 
-use crate::cluster::{Ground, Settings};
+use crate::cluster::Settings;
+use crate::ground::Ground;
 
 /// What cases stand on: a binary, and a directory for what they leave behind.
 #[derive(Clone, Debug)]

@@ -10,21 +10,20 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use lentic_client::{Client, Options, TableOptions};
+use lentic_client::Options;
 use lentic_runtime::Random;
-use lentic_workloads::{Dice, Distribution, Pace, Policy, Recorder, Setting, Workload, World, longest_gap};
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use lentic_workloads::{Dice, Distribution, Policy, Recorder, Workload, World, longest_gap};
+use tokio::time::sleep;
 
 use crate::alike::read_alike;
-use crate::cluster::{Cluster, Ground};
+use crate::cluster::Cluster;
+use crate::ground::Ground;
+use crate::mix::{Mix, Table, words_of};
 use crate::nemesis::{Arena, Done, Fault, Needs, Schedule};
 use crate::report::{Report, Stand};
 use crate::timeline::{Span, Timeline};
 
 const TABLE: &str = "jepsen";
-/// Clients, which share nothing but the cluster.
-const CLIENTS: usize = 3;
 /// Bytes of a node's disk, if it has one of its own.
 const DISK_BYTES: u64 = 1 << 30;
 /// Small logs and stores.
@@ -35,14 +34,15 @@ const SMALL: &[&str] = &[
     "store.memtable_bytes=262144",
     "store.upkeep_ms=200",
 ];
+/// For changes of shape: a node that was emptied gets its part again, and where five nodes share a small machine a
+/// checkpoint has more time to be made before its version is too old.
+const SHAPED: &[&str] = &["shards.balance_ms=2000", "history.pin_grace_ms=3000"];
 /// How long an operation is tried before its caller says that nobody knows.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// How long workloads go on when all is healed.
 const HEALED: Duration = Duration::from_secs(3);
 /// With no fault left an operation may take so long.
 const SERVES_WITHIN: Duration = Duration::from_secs(10);
-/// How long workloads may take to end and to check what they have seen.
-const END_WITHIN: Duration = Duration::from_secs(120);
 /// Fewer operations of a workload that succeeded show nothing, for each second of the run.
 const OK_MIN_A_SECOND: u64 = 1;
 
@@ -66,7 +66,7 @@ pub struct Run {
     /// Whether logs and stores are small, so that they turn over fast: segments are closed, tables written, logs let go,
     /// followers sent snapshots.
     pub is_small: bool,
-    /// Whether faults that this machine does not allow are left out; the report says so.
+    /// Whether faults that are not possible here are left out; the report says so.
     pub takes_less: bool,
 }
 
@@ -98,12 +98,6 @@ pub async fn run(stand: &Stand, run: Run) -> Verdict {
     }
 }
 
-fn words_of(error: tokio::task::JoinError) -> String {
-    let Ok(panic) = error.try_into_panic() else { return "the run was ended".to_owned() };
-    let words = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    words.unwrap_or("a panic without words").to_owned()
-}
-
 impl Run {
     /// The command that runs it again.
     fn again(&self) -> String {
@@ -128,31 +122,32 @@ async fn perform(stand: Stand, run: Run, recorder: Recorder) -> Report {
     let random = Random::seeded(run.seed);
     let dice = Dice::new(&random);
     let ground = Ground { needs: run.needs(), seed: random.next_seed(), disk_bytes: DISK_BYTES };
-    let knobs = if run.is_small { SMALL } else { &[] };
-    let settings = crate::cluster::Settings { ground, ..stand.settings(&run.name, run.nodes, knobs) };
+    let mut knobs = if run.is_small { SMALL.to_vec() } else { Vec::new() };
+    if run.faults.iter().any(|fault| fault.is_shape()) {
+        knobs.extend(SHAPED);
+    }
+    let settings = crate::cluster::Settings { ground, ..stand.settings(&run.name, run.nodes, &knobs) };
     let mut cluster = Cluster::start(&settings).await;
     let (faults, lacking) = possible(&run, &cluster);
-    let world = world(&cluster, &run, &recorder, Dice::new(&random)).await;
-    let admin = cluster.client(Options { deadline: DEADLINE, ..Options::default() }).await;
-    let mut workloads = JoinSet::new();
-    for workload in &run.workloads {
-        workloads.spawn((workload.run)(world.fork()));
-    }
-    let names: Vec<&'static str> = run.workloads.iter().map(|workload| workload.name).collect();
-    world.until_committed(&[], recorder.now(), END_WITHIN).await;
-
-    let schedule = Schedule { faults, time: run.time };
-    let mut arena = Arena { cluster: &mut cluster, table: TABLE, admin: &admin, recorder: &recorder, dice: &dice };
-    let done = tokio::select! {
-        done = schedule.run(&mut arena, &world, &names) => done,
-        ended = workloads.join_next() => panic!("{}", early(ended)),
+    let table = Table {
+        name: TABLE,
+        shards: run.shards,
+        splits: faults.contains(&Fault::Split),
+        deadline: DEADLINE,
+        policy: Policy::Tolerant { serves_within: SERVES_WITHIN },
     };
+    let mut mix = Mix::start(&cluster, &table, &run.workloads, &recorder, Dice::new(&random)).await;
+    let admin = cluster.client(Options { deadline: DEADLINE, ..Options::default() }).await;
+
+    let (schedule, world) = (Schedule { faults, time: run.time }, mix.world.clone());
+    let mut arena = Arena { cluster: &mut cluster, table: TABLE, admin: &admin, recorder: &recorder, dice: &dice };
+    let names = mix.names.clone();
+    let done = mix.beside(schedule.run(&mut arena, &world, &names)).await;
     recorder.nemesis("healed", "all");
     world.heal();
     sleep(HEALED).await;
     let length = recorder.now();
-    world.end();
-    timeout(END_WITHIN, all(&mut workloads)).await.expect("workloads end when they are told to");
+    mix.end().await;
     let alike = read_alike(&cluster, &admin, TABLE).await;
     cluster.check_well();
 
@@ -160,14 +155,7 @@ async fn perform(stand: Stand, run: Run, recorder: Recorder) -> Report {
     lacking.iter().for_each(|words| report.add("NOT DONE", words));
     let timeline = timeline(&run, &cluster, &world, &done, length);
     write(&settings.home.join("timeline.svg"), &timeline.svg());
-    for workload in &names {
-        let ok = world.tally().of(workload).ok();
-        let ok_min = run.time.as_secs() * OK_MIN_A_SECOND;
-        assert!(
-            ok >= ok_min,
-            "{workload} shows nothing: {ok} operations succeeded, expected {ok_min} at least: {report}"
-        );
-    }
+    mix.demand(run.time.as_secs() * OK_MIN_A_SECOND);
     report
 }
 
@@ -178,46 +166,8 @@ async fn perform(stand: Stand, run: Run, recorder: Recorder) -> Report {
 fn possible(run: &Run, cluster: &Cluster) -> (Vec<Fault>, Vec<String>) {
     let lacks = |fault: &Fault| cluster.lacks(*fault).map(|reason| format!("{fault}: {reason}"));
     let lacking: Vec<String> = run.faults.iter().filter_map(lacks).collect();
-    assert!(lacking.is_empty() || run.takes_less, "faults that this machine does not allow: {}", lacking.join("; "));
+    assert!(lacking.is_empty() || run.takes_less, "faults that are not possible here: {}", lacking.join("; "));
     (run.faults.iter().copied().filter(|fault| lacks(fault).is_none()).collect(), lacking)
-}
-
-/// The words of a workload that has ended before it was told to.
-fn early(ended: Option<Result<(), tokio::task::JoinError>>) -> String {
-    match ended {
-        Some(Err(error)) => words_of(error),
-        _ => "a workload has ended by itself".to_owned(),
-    }
-}
-
-async fn all(workloads: &mut JoinSet<()>) {
-    while let Some(ended) = workloads.join_next().await {
-        if let Err(error) = ended {
-            panic!("{}", words_of(error));
-        }
-    }
-}
-
-async fn world(cluster: &Cluster, run: &Run, recorder: &Recorder, dice: Dice) -> World {
-    let options = Options { deadline: DEADLINE, ..Options::default() };
-    let mut clients: Vec<Client> = Vec::new();
-    while clients.len() < CLIENTS {
-        clients.push(cluster.client(options.clone()).await);
-    }
-    let made = clients[0].create_table(TABLE, TableOptions { shards: run.shards, ..TableOptions::default() }).await;
-    let made = made.expect("the table is made");
-    cluster.well("the leaders of a new table").await;
-    let starts = made.shards.iter().map(|shard| shard.range.start().clone()).collect();
-    World::new(Setting {
-        clients,
-        table: TABLE.to_owned(),
-        starts,
-        splits: false,
-        dice,
-        recorder: recorder.clone(),
-        pace: Pace::REAL,
-        policy: Policy::Tolerant { serves_within: SERVES_WITHIN },
-    })
 }
 
 fn report(run: &Run, cluster: &Cluster, world: &World, done: &[Done], alike: &str) -> Report {

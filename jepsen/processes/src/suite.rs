@@ -18,14 +18,15 @@ const SHORT: &[Row] = &[
     ("power", "lists,set,bank,orphans", "power-one,power-majority,power-all", true),
     ("syncs", "lists,cas,set,predicate", "slow-sync,sync-error,torn-write", false),
     ("wrong", "lists,ticks,monotonic,causal,set", "clock,damage,disk-full", true),
+    ("shapes", "lists,bank,scans,published,feed,set,retries,owners", "shape,kill,transfer", true),
 ];
 
 /// How long faults are struck in a run of the short suite.
 const SHORT_TIME: Duration = Duration::from_secs(60);
 /// And in one of the long one.
 const LONG_TIME: Duration = Duration::from_secs(120);
-/// Every so manieth run of the long suite is on five nodes.
-const FIVE_NODES_EVERY: usize = 4;
+/// Every so manieth run of the long suite is on five nodes, and those whose faults need more than three.
+const FIVE_NODES_EVERY: u64 = 4;
 
 /// The names of the runs of the short suite.
 pub fn short_names() -> impl Iterator<Item = &'static str> {
@@ -45,10 +46,10 @@ pub fn short(name: &str, seed: u64) -> Run {
     Run {
         name: (*name).to_owned(),
         workloads,
-        faults,
         time: SHORT_TIME,
         seed,
-        nodes: 3,
+        nodes: nodes_for(&faults),
+        faults,
         shards: 6,
         is_small: *is_small,
         takes_less: true,
@@ -64,7 +65,7 @@ pub fn long(seed: u64) -> Vec<Run> {
         WORKLOADS.iter().map(|workload| (format!("{}-all", workload.name), vec![workload], Fault::ALL.to_vec()));
     let runs = by_fault.into_iter().chain(by_workload).zip(0..);
     let run = |((name, workloads, faults), number): ((String, _, Vec<Fault>), u64)| {
-        let nodes = if usize::try_from(number).unwrap_or(0) % FIVE_NODES_EVERY == 3 { 5 } else { 3 };
+        let nodes = if number % FIVE_NODES_EVERY == 3 { 5 } else { nodes_for(&faults) };
         // Each size half of the times, and always for what damages files that are closed.
         let is_small = number % 2 == 1 || faults.contains(&Fault::Damage);
         Run {
@@ -80,6 +81,12 @@ pub fn long(seed: u64) -> Vec<Run> {
         }
     };
     runs.map(run).collect()
+}
+
+/// Three nodes, or five if a fault needs more.
+#[must_use]
+pub fn nodes_for(faults: &[Fault]) -> usize {
+    if faults.iter().any(|fault| fault.nodes_min() > 3) { 5 } else { 3 }
 }
 
 /// The workloads that `words` name, with commas between them.
@@ -106,7 +113,7 @@ pub fn faults_of(words: &str) -> Result<Vec<Fault>, String> {
     for word in words.split(',') {
         let named = Fault::named(word).ok_or_else(|| {
             let known: Vec<&str> = Fault::ALL.iter().map(|fault| fault.name()).collect();
-            let groups = "none, all, processes, partitions, network, disks, power";
+            let groups = "none, all, processes, partitions, network, disks, power, shape";
             format!("no fault is called {word}; there are {groups}, and one by one {}", known.join(", "))
         })?;
         faults.extend(named);
@@ -128,6 +135,14 @@ mod tests {
         let faults: std::collections::BTreeSet<Fault> = short_names().flat_map(|name| short(name, 1).faults).collect();
         assert_eq!(faults.len(), Fault::ALL.len(), "the short suite has every fault");
         assert_eq!(long(1).len(), Fault::ALL.len() + WORKLOADS.len());
+        for run in long(1).into_iter().chain(short_names().map(|name| short(name, 1))) {
+            assert!(
+                run.faults.iter().all(|fault| fault.nodes_min() <= run.nodes),
+                "{} on {} nodes",
+                run.name,
+                run.nodes
+            );
+        }
         assert!(faults_of("kill,earthquake").unwrap_err().contains("earthquake"));
         assert_eq!(faults_of("power,kill,power-all").unwrap().len(), 4, "named twice is there once");
     }

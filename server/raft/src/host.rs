@@ -67,7 +67,7 @@ struct Groups {
 enum Begins {
     /// What the log has of it, or nothing.
     WithLog,
-    /// A snapshot, if the log has nothing of it.
+    /// A snapshot, if the log has no more than a vote of it.
     WithSnapshot,
     /// A state as of an entry that its log never had.
     Behind(Index),
@@ -152,6 +152,16 @@ impl Host {
     pub fn has_log(&self, group: GroupId) -> Result<bool, StartError> {
         let state = self.0.log.state(group);
         state.map(|state| state.is_some()).map_err(|error| StartError::Failed { group, reason: error.to_string() })
+    }
+
+    /// Whether the log has, or has had, an entry of a group: more than a vote.
+    ///
+    /// # Errors
+    /// [`StartError::Failed`] if the log has stopped.
+    pub fn has_entries(&self, group: GroupId) -> Result<bool, StartError> {
+        let state = self.0.log.state(group);
+        let state = state.map_err(|error| StartError::Failed { group, reason: error.to_string() })?;
+        Ok(state.is_some_and(|state| state.range.is_some() || state.purged.is_some()))
     }
 
     async fn start_as<M: Machine>(&self, group: GroupId, machine: M, begins: Begins) -> Result<Group<M>, StartError> {

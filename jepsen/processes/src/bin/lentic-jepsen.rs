@@ -8,19 +8,20 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use lentic_jepsen::cases::{Away, Hostile, Pause, away, hostile, pause};
+use lentic_jepsen::cases::{Away, Grows, Hostile, Pause, away, grows_and_shrinks, hostile, pause};
 use lentic_jepsen::measure::{self, Measure};
-use lentic_jepsen::suite::{faults_of, long, short, short_names, workloads_of};
+use lentic_jepsen::suite::{faults_of, long, nodes_for, short, short_names, workloads_of};
 use lentic_jepsen::{Report, Run, Stand, Verdict, run};
 
 const USAGE: &str = "\
 usage: lentic-jepsen --workload W[,W…] --faults F[,F…] [--time SECONDS] [--seed N] [--nodes N] [--shards N] [--small]
-                                  workloads beside faults; `all` names all of either, `none` no fault; --small has logs
-                                  and stores turn over fast
+                                  workloads beside faults; `all` names all of either, `none` no fault; three nodes, or
+                                  five if a fault needs more; --small has logs and stores turn over fast
        lentic-jepsen --suite short|long [--seed N]
                                   a minute each of what every change is tried with; or every fault under all workloads
                                   and every workload under all faults, two minutes each
-       lentic-jepsen --case CASE  a case with demands of its own: away, pause, hostile
+       lentic-jepsen --case CASE [--seed N]
+                                  a case with demands of its own: away, pause, grows, hostile
        lentic-jepsen --measure [NAME …]
                                   how long faults keep writes waiting, over twenty of each; on a machine that does
                                   nothing else. Without a name, all of them
@@ -32,7 +33,8 @@ const CASE_MAX: Duration = Duration::from_secs(40 * 60);
 /// What was asked for.
 enum Asked {
     Runs(Vec<Run>),
-    Case(String),
+    /// The case of this name, from this seed.
+    Case(String, u64),
     Measure(Vec<&'static Measure>),
 }
 
@@ -59,8 +61,8 @@ fn main() -> ExitCode {
     runtime.block_on(async {
         match asked {
             Asked::Runs(runs) => all(&stand, runs).await,
-            Asked::Case(name) => {
-                told(&timed(&name, case(&stand, &name)).await);
+            Asked::Case(name, seed) => {
+                told(&timed(&name, case(&stand, &name, seed)).await);
                 ExitCode::SUCCESS
             }
             Asked::Measure(measures) => {
@@ -74,13 +76,17 @@ fn main() -> ExitCode {
 }
 
 fn parse(words: &[&str]) -> Result<Asked, String> {
+    let is_case = |name: &str| ["away", "pause", "grows", "hostile"].contains(&name);
     match words {
-        ["--case", name] if ["away", "pause", "hostile"].contains(name) => return Ok(Asked::Case((*name).to_owned())),
+        ["--case", name] if is_case(name) => return Ok(Asked::Case((*name).to_owned(), u64::from(std::process::id()))),
+        ["--case", name, "--seed", seed] if is_case(name) => {
+            return Ok(Asked::Case((*name).to_owned(), number("--seed", seed)?));
+        }
         ["--measure", names @ ..] => return measure::named(names).map(Asked::Measure),
         _ => {}
     }
     let (mut workloads, mut faults, mut suite) = (None, None, None);
-    let (mut time, mut seed, mut nodes, mut shards, mut is_small) = (60, None, 3, 6, false);
+    let (mut time, mut seed, mut nodes, mut shards, mut is_small) = (60, None, None, 6, false);
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let mut value = || words.next().copied().ok_or_else(|| format!("{word} needs a value"));
@@ -90,24 +96,24 @@ fn parse(words: &[&str]) -> Result<Asked, String> {
             "--suite" => suite = Some(value()?),
             "--time" => time = number(word, value()?)?,
             "--seed" => seed = Some(number(word, value()?)?),
-            "--nodes" => nodes = number(word, value()?)?,
+            "--nodes" => nodes = Some(number(word, value()?)?),
             "--small" => is_small = true,
             "--shards" => shards = number(word, value()?)?,
             _ => return Err(format!("{word} is not understood")),
         }
     }
     let seed = seed.unwrap_or_else(|| u64::from(std::process::id()));
-    if !(3..=9).contains(&nodes) || !(1..=64).contains(&shards) {
-        return Err(format!("expected 3 to 9 nodes and 1 to 64 shards, found {nodes} and {shards}"));
+    if nodes.is_some_and(|nodes| !(3..=9).contains(&nodes)) || !(1..=64).contains(&shards) {
+        return Err(format!("expected 3 to 9 nodes and 1 to 64 shards, found {nodes:?} and {shards}"));
     }
     match (workloads, faults, suite) {
         (Some(workloads), Some(faults), None) => Ok(Asked::Runs(vec![Run {
             name: "run".to_owned(),
             workloads,
-            faults,
             time: Duration::from_secs(time),
             seed,
-            nodes: usize::try_from(nodes).expect("a few"),
+            nodes: nodes.map_or_else(|| nodes_for(&faults), |nodes| usize::try_from(nodes).expect("a few")),
+            faults,
             shards: u32::try_from(shards).expect("a few"),
             is_small,
             takes_less: false,
@@ -167,10 +173,11 @@ fn stand() -> Result<Stand, String> {
 }
 
 /// Runs a case. A promise that is broken ends the program with its words.
-async fn case(stand: &Stand, name: &str) -> Report {
+async fn case(stand: &Stand, name: &str, seed: u64) -> Report {
     let second = Duration::from_secs(1);
     match name {
         "away" => away(stand, Away { short: second * 3 }).await,
+        "grows" => grows_and_shrinks(stand, Grows { seed, rest: second * 5 }).await,
         "pause" => pause(stand, Pause { length: second * 30, times: 4 }).await,
         _ => hostile(stand, Hostile { connections: 10_000, scans: 200, gap_max: second * 5 }).await,
     }

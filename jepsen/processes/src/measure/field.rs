@@ -7,7 +7,8 @@ use lentic_runtime::Random;
 use lentic_workloads::{Ack, Dice, Distribution, Pace, Policy, Recorder, World, longest_gap};
 use tokio::time::sleep;
 
-use crate::cluster::{Cluster, Ground, Settings};
+use crate::cluster::{Cluster, Settings};
+use crate::ground::Ground;
 use crate::load::Load;
 use crate::nemesis::{Arena, Fault, Struck};
 use crate::report::{Report, Stand};

@@ -41,6 +41,12 @@ pub enum Fault {
     Damage,
     /// Leaders are asked to hand over.
     Transfer,
+    /// A shard is cut in two.
+    Split,
+    /// A replica goes to a node that holds none of its shard.
+    Move,
+    /// A node is emptied, and used again.
+    Drain,
 }
 
 /// What a fault needs of the ground that nodes stand on.
@@ -68,7 +74,7 @@ impl Needs {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::Kill,
         Self::Pause,
         Self::Rolling,
@@ -87,6 +93,9 @@ impl Fault {
         Self::Clock,
         Self::Damage,
         Self::Transfer,
+        Self::Split,
+        Self::Move,
+        Self::Drain,
     ];
 
     /// Its name, in commands, histories and reports.
@@ -111,6 +120,9 @@ impl Fault {
             Self::Clock => "clock",
             Self::Damage => "damage",
             Self::Transfer => "transfer",
+            Self::Split => "split",
+            Self::Move => "move",
+            Self::Drain => "drain",
         }
     }
 
@@ -120,6 +132,7 @@ impl Fault {
         let nothing = Needs { network: false, disks: false, calls: false };
         match self {
             Self::Kill | Self::Pause | Self::Rolling | Self::Transfer => nothing,
+            Self::Split | Self::Move | Self::Drain => nothing,
             Self::Cut | Self::OneWay | Self::Bridge | Self::Loss | Self::Delay => Needs { network: true, ..nothing },
             Self::SlowSync | Self::SyncError | Self::TornWrite | Self::Clock => Needs { calls: true, ..nothing },
             Self::DiskFull | Self::PowerOne | Self::PowerMajority | Self::PowerAll | Self::Damage => {
@@ -128,7 +141,24 @@ impl Fault {
         }
     }
 
-    /// The faults that `word` names: one of them, or a group: `processes`, `partitions`, `network`, `disks`, `power`, `all`.
+    /// How many nodes it needs: a replica that moves needs one that holds none.
+    #[must_use]
+    pub const fn nodes_min(self) -> usize {
+        match self {
+            Self::Move | Self::Drain => 4,
+            _ => 3,
+        }
+    }
+
+    /// Whether it changes which shards there are, or where they are. Such a change goes on beside other faults, and by
+    /// whoever leads then.
+    #[must_use]
+    pub const fn is_shape(self) -> bool {
+        matches!(self, Self::Split | Self::Move | Self::Drain)
+    }
+
+    /// The faults that `word` names: one of them, or a group: `processes`, `partitions`, `network`, `disks`, `power`,
+    /// `shape`, `all`.
     #[must_use]
     pub fn named(word: &str) -> Option<Vec<Self>> {
         let all = Self::ALL.to_vec();
@@ -139,6 +169,7 @@ impl Fault {
             "partitions" => vec![Self::Cut, Self::OneWay, Self::Bridge],
             "network" => vec![Self::Cut, Self::OneWay, Self::Bridge, Self::Loss, Self::Delay],
             "disks" => vec![Self::SlowSync, Self::SyncError, Self::DiskFull, Self::TornWrite, Self::Damage],
+            "shape" => all.into_iter().filter(|fault| fault.is_shape()).collect(),
             "power" => vec![Self::PowerOne, Self::PowerMajority, Self::PowerAll],
             _ => vec![all.into_iter().find(|fault| fault.name() == word)?],
         })
@@ -160,7 +191,8 @@ mod tests {
         for fault in Fault::ALL {
             assert_eq!(Fault::named(fault.name()), Some(vec![fault]));
         }
-        let grouped = ["processes", "network", "disks", "power"].map(|group| Fault::named(group).unwrap()).concat();
+        let grouped =
+            ["processes", "network", "disks", "power", "shape"].map(|group| Fault::named(group).unwrap()).concat();
         assert_eq!(grouped.len(), Fault::ALL.len() - 1, "all but the clock are in one group");
         assert_eq!((Fault::named("none"), Fault::named("nothing")), (Some(Vec::new()), None));
     }

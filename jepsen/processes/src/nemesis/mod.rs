@@ -13,6 +13,7 @@
 //! | `disks.rs` | loss of power, a full disk |
 //! | `damage.rs` | bytes that are not what was written |
 //! | `admin.rs` | what operators ask for: leaders hand over |
+//! | `shape.rs` | and changes of shape: splits, moves, drains |
 //! | `schedule.rs` | one after the other, now and then two at once |
 
 mod admin;
@@ -23,6 +24,7 @@ mod fault;
 mod network;
 mod processes;
 mod schedule;
+mod shape;
 mod struck;
 
 pub use fault::{Fault, Needs};

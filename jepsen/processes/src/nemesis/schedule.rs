@@ -7,6 +7,7 @@ use tokio::time::sleep;
 
 use super::Fault;
 use super::struck::{Arena, Struck};
+use crate::mix::Mix;
 
 /// How long a cluster may take to go on once a fault is mended: nodes start, elect, and end what others left behind.
 const RESUMES_WITHIN: Duration = Duration::from_secs(90);
@@ -75,11 +76,7 @@ impl Schedule {
                 let effect = arena.mend(last).await;
                 ended.push(Done { fault, nodes, from, to: arena.recorder.now(), resumed: Duration::ZERO, effect });
             }
-            let mended = arena.recorder.now();
-            // Those that only read commit nothing: their reads are judged one by one.
-            let commits = |name: &&'static str| world.tally().of(name).commits > 0;
-            let writers: Vec<&'static str> = workloads.iter().copied().filter(commits).collect();
-            world.until_committed(&writers, mended, RESUMES_WITHIN).await;
+            Mix::until_all_go_on(world, workloads, RESUMES_WITHIN).await;
             let resumed = arena.recorder.now();
             done.extend(ended.into_iter().map(|ended| Done { resumed, ..ended }));
             arena.cluster.well("a fault").await;
@@ -88,13 +85,16 @@ impl Schedule {
         done
     }
 
-    /// A fault of another kind, which does not need that all nodes are well.
+    /// A fault of another kind, which does not need that all nodes are well. A change of shape has company and is none: it
+    /// is begun while all are well, and may have to wait for them.
     fn company_of(&self, fault: Fault, arena: &Arena<'_>) -> Option<Fault> {
         let holds = |fault: Fault| !matches!(fault, Fault::Rolling | Fault::Transfer | Fault::Damage | Fault::DiskFull);
-        let others = self.faults.iter().filter(|other| {
-            holds(**other) && other.needs() != fault.needs() && !matches!(other, Fault::PowerAll | Fault::PowerMajority)
-        });
-        let others: Vec<Fault> = others.copied().collect();
+        let is_other = |other: Fault| fault.is_shape() || other.needs() != fault.needs();
+        let joins = |other: Fault| {
+            holds(other) && !other.is_shape() && !matches!(other, Fault::PowerAll | Fault::PowerMajority)
+        };
+        let others: Vec<Fault> =
+            self.faults.iter().copied().filter(|other| joins(*other) && is_other(*other)).collect();
         (holds(fault) && !others.is_empty()).then(|| others[arena.dice.place(others.len())])
     }
 }
@@ -106,6 +106,10 @@ const fn hold_ms(fault: Fault) -> std::ops::RangeInclusive<u64> {
         Fault::SyncError | Fault::TornWrite | Fault::PowerAll => 0..=1_500,
         Fault::Rolling | Fault::Transfer => 0..=0,
         Fault::SlowSync => 2_000..=6_000,
+        // Its company should come while it is under way.
+        Fault::Split => 0..=100,
+        Fault::Move => 0..=800,
+        Fault::Drain => 0..=2_500,
         // Its leader has to be found out, and another elected.
         Fault::Cut | Fault::OneWay | Fault::Bridge => 1_500..=7_000,
         _ => HOLD_MS,

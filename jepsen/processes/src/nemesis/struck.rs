@@ -5,7 +5,7 @@ use std::time::Duration;
 use lentic_client::Client;
 use lentic_workloads::{Dice, Recorder};
 
-use super::{Fault, admin, calls, damage, disks, network, processes};
+use super::{Fault, admin, calls, damage, disks, network, processes, shape};
 use crate::cluster::Cluster;
 
 /// What faults are done to, and with.
@@ -43,6 +43,8 @@ pub(crate) enum Memory {
     Links(Vec<network::Link>),
     /// What was done to a file.
     Damaged(damage::Wound),
+    /// A change of shape that is under way.
+    Shape(shape::Change),
     /// What came of it: it holds no longer.
     Over(String),
 }
@@ -72,6 +74,9 @@ impl Arena<'_> {
             }
             Fault::Damage => damage::strike(self, nodes[0]),
             Fault::Transfer => admin::strike(self).await,
+            Fault::Split => shape::split(self).await,
+            Fault::Move => shape::move_replica(self).await,
+            Fault::Drain => shape::drain(self, nodes[0]).await,
         };
         Struck { fault, nodes, from, memory }
     }
@@ -85,6 +90,7 @@ impl Arena<'_> {
         let effect = match (fault, memory) {
             (_, Memory::Over(effect)) => effect,
             (_, Memory::Links(links)) => network::mend(self, &links),
+            (_, Memory::Shape(change)) => shape::mend(self, change).await,
             (_, Memory::Damaged(wound)) => damage::mend(self, nodes[0], wound).await,
             (Fault::Kill | Fault::Pause | Fault::Rolling, _) => processes::mend(self, fault, &nodes),
             (Fault::DiskFull | Fault::PowerOne | Fault::PowerMajority | Fault::PowerAll, _) => {
@@ -102,7 +108,10 @@ impl Arena<'_> {
         let all: Vec<usize> = (0..self.cluster.nodes.len()).collect();
         let up: Vec<usize> = all.iter().copied().filter(|place| self.cluster.nodes[*place].is_up()).collect();
         match fault {
-            Fault::Rolling | Fault::Transfer | Fault::PowerAll => (up == all).then_some(all),
+            Fault::Rolling | Fault::Transfer | Fault::PowerAll | Fault::Split | Fault::Move => {
+                (up == all).then_some(all)
+            }
+            Fault::Drain => (up == all).then(|| vec![self.dice.place(all.len())]),
             Fault::PowerMajority => {
                 let spared = self.dice.place(all.len());
                 (up == all).then(|| all.into_iter().filter(|place| *place != spared).collect())

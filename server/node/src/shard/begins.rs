@@ -7,6 +7,9 @@
 //!   it has moved here         nothing: a snapshot comes
 //! ```
 //!
+//! A node may end before that snapshot is here whole. Then its log has a vote, which it keeps, and its store may have nothing:
+//! it waits for a snapshot again.
+//!
 //! The keys of a shard that was cut off are those of the other until that has applied the cut here, too. Before, nothing is
 //! begun and nothing is cleared.
 
@@ -44,7 +47,11 @@ impl Begins {
         here: &[Arc<Replica<S>>],
     ) -> Result<Option<Self>, String> {
         let group = GroupId::from(place.shard);
-        if shared.host.has_log(group).map_err(|error| error.to_string())? {
+        let found = shard::descriptor_in(&*shared.store, group).map_err(|error| error.to_string())?;
+        let has_log = shared.host.has_log(group).map_err(|error| error.to_string())?;
+        let has_entries = shared.host.has_entries(group).map_err(|error| error.to_string())?;
+        let has_joined_in_vain = place.shape.born > Index(0) && found.is_none() && !has_entries;
+        if has_log && !has_joined_in_vain {
             return Ok(Some(Self::Known));
         }
         // The same on all replicas, whenever they begin: a table's TTL never changes.
@@ -57,7 +64,7 @@ impl Begins {
             ttl_ms: table.options.ttl_ms,
         };
         if place.shape.born == Index(0) {
-            if shard::descriptor_in(&*shared.store, group).map_err(|error| error.to_string())?.is_none() {
+            if found.is_none() {
                 create(shared, group, &descriptor)?;
             }
             return Ok(Some(Self::New));
