@@ -9,7 +9,7 @@ use crate::output::{Align, Answer, Table};
 use crate::session::{Outcome, Session};
 use crate::text::Span;
 
-/// Spread leaders and replicas over the nodes and split what is too much, or leave all as it is
+/// Spread leaders, replicas and load over the nodes, or leave all as it is
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub(crate) enum BalanceCommand {
     /// Spread leaders by number and by work, and replicas by number, as often as `shards.balance_ms` of the nodes says; so it is
