@@ -1,5 +1,6 @@
 //! Replicas that move to other nodes while they are written, and leaders that are lost half way.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use lentic_client::{Client, NodeId, Options, TableOptions};
@@ -216,4 +217,53 @@ async fn grows(dice: &Dice, trace: Trace) {
     let moved: usize = described.shards.iter().zip(&before).map(arrived).sum();
     assert_eq!(moved, 4, "the 18 replicas of four nodes: no more move than must");
     all_is_there(&client).await;
+}
+
+#[test]
+fn a_member_of_the_meta_group_that_is_emptied_and_used_again_hears_of_new_tables() {
+    for seed in SEEDS {
+        let outcome = run(seed, false, |dice, trace| async move { hears_again(&dice, trace).await });
+        outcome.value.unwrap_or_else(|reason| panic!("seed {seed}: {reason}"));
+    }
+}
+
+/// Where the leader of the meta group is, and who votes in it.
+fn meta_group(cluster: &Cluster) -> Option<(usize, BTreeSet<NodeId>)> {
+    (0..cluster.hosts()).find_map(|host| {
+        let (_, status) = cluster.node(host)?.groups().into_iter().next()?;
+        status.is_leader.then(|| (host, BTreeSet::clone(&status.voters)))
+    })
+}
+
+/// A node that is let go by the meta group need not hear of it, and then takes its last leader for the leader. Used again, it
+/// has to find out, also when another leads by then.
+async fn hears_again(dice: &Dice, trace: Trace) {
+    let (mut cluster, client) = four_nodes(dice, trace).await;
+    let (leader, voters) = meta_group(&cluster).expect("it is led");
+    let member = voters.into_iter().find(|node| host_of(&cluster, *node) != leader).expect("there are three");
+    client.drain_node(member).await.expect("three are left");
+    settled(&cluster, &client, |places| places.iter().all(|place| !place.contains(&member))).await;
+    let host = host_of(&cluster, member);
+    let is_let_go = async {
+        while meta_group(&cluster).is_none_or(|(_, voters)| voters.contains(&member)) {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(Duration::from_secs(60), is_let_go).await.expect("it is let go");
+    client.undrain_node(member).await.expect("it was being emptied");
+    sleep(Duration::from_secs(3)).await;
+    for (name, shards) in [("later", 2), ("later_still", 4)] {
+        let options = TableOptions { shards: 2, replicas: 4, ..TableOptions::default() };
+        client.create_table(name, options).await.expect("it is made");
+        let has_heard = async {
+            while cluster.node(host).is_none_or(|node| node.groups().len() != 1 + shards) {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(Duration::from_secs(60), has_heard).await.unwrap_or_else(|_| panic!("it has not heard of {name}"));
+        let (leader, _) = meta_group(&cluster).expect("it is led");
+        cluster.crash(leader, true);
+        sleep(Duration::from_secs(3)).await;
+        cluster.start_host(leader).await;
+    }
 }

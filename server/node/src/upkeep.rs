@@ -109,11 +109,14 @@ async fn register<S: Portable>(gateway: &Gateway<S>, registration: Registration)
     }
 }
 
-/// Follows the catalog of others, for a node that has no replica of the meta group or lags behind.
+/// Follows the catalog of others, for a node that has no replica of the meta group or lags behind. Who has one asks now and
+/// then, for it may have been let go without hearing of it.
 async fn follow_others<S: Portable>(meta: &MetaService<S>) {
     loop {
         if meta.leader_by_replica().is_some() {
             sleep(ALIVE_EVERY).await;
+        }
+        if meta.leads() {
             continue;
         }
         let newer_than = meta.catalog().revision;

@@ -15,6 +15,7 @@ use lentic_types::{Epoch, Index, NodeId, ShardId};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::doubt::Doubt;
 use super::machine::{MetaMachine, Shown};
 use super::oracle::{LocalOracle, NotHere};
 use crate::ask::{Answer, Question};
@@ -39,6 +40,7 @@ pub(crate) struct MetaService<S: Portable> {
     peers: Vec<NodeId>,
     /// Who was last known to lead; 0 if nobody.
     leader: AtomicU64,
+    doubt: Doubt,
     heard: Mutex<Heard>,
     /// By how much the floor of pins stays behind the ticks: a snapshot has so long from its tick to its commit.
     pub(super) pin_grace: Duration,
@@ -65,8 +67,9 @@ impl<S: Portable> MetaService<S> {
         pin_grace: Duration,
     ) -> Self {
         let (catalog, _) = watch::channel(Arc::clone(&shown.borrow().catalog));
-        let (leader, heard, sweeping) = (AtomicU64::new(0), Mutex::default(), tokio::sync::Mutex::default());
-        Self { node, group, host, oracle, shown, catalog, peers, leader, heard, pin_grace, sweeping }
+        let (leader, doubt) = (AtomicU64::new(0), Doubt::default());
+        let (heard, sweeping) = (Mutex::default(), tokio::sync::Mutex::default());
+        Self { node, group, host, oracle, shown, catalog, peers, leader, doubt, heard, pin_grace, sweeping }
     }
 
     /// The newest catalog this node knows.
@@ -103,7 +106,8 @@ impl<S: Portable> MetaService<S> {
         // A voter that is let go may never hear of it, and would believe in its last leader for ever.
         let catalog = self.catalog();
         let is_used = catalog.nodes.get(&self.node).is_none_or(|node| node.state.is_active());
-        let counts = |leader: &NodeId| *leader == self.node || is_used && status.voters.contains(&self.node);
+        let is_member = is_used && status.voters.contains(&self.node);
+        let counts = |leader: &NodeId| *leader == self.node || is_member && !self.doubt.is_of(*leader, status.term);
         status.leader.filter(counts)
     }
 
@@ -202,6 +206,14 @@ impl<S: Portable> MetaService<S> {
             None => 0,
         };
         self.leader.store(known, Ordering::Relaxed);
+        let status = self.group.watch().borrow().clone();
+        if status.leader == Some(leader) {
+            match &answer {
+                Some(Answer::NotLeader(_)) => self.doubt.does_not_lead(leader, status.term),
+                Some(_) => self.doubt.leads(),
+                None => self.doubt.is_silent(leader, status.term),
+            }
+        }
         answer.filter(|answer| !matches!(answer, Answer::NotLeader(_)))
     }
 
