@@ -147,7 +147,7 @@ impl Lists {
             if in_both || world.splits() {
                 return client.commit(Transaction::new().with(world.table_name(), batch)).await;
             }
-            client.table(world.table_name()).write(batch).await
+            world.write_together(&client, batch).await
         };
         let known = match world.write(step.in_shards(shards), work).await {
             Done::Ok(_) => Token::Acknowledged,

@@ -166,14 +166,15 @@ async fn perform(world: &World, shard: usize, meant: Duration, write: &Write) ->
 }
 
 async fn send(world: &World, write: &Write) -> Result<Version, Error> {
-    let (table, value) = (world.table(), |key: &Bytes| value_of(key, world.pace().value_bytes));
+    let (client, value) = (world.client(), |key: &Bytes| value_of(key, world.pace().value_bytes));
+    let table = client.table(world.table_name());
     match write.clone() {
         Write::Put(key) => table.put(key.clone(), value(&key)).await,
         Write::Insert(key) => table.write(WriteBatch::new().if_absent(key.clone()).put(key.clone(), value(&key))).await,
         Write::Add(key, addend) => table.add_i64(key, addend).await,
         Write::Twin(there, twin) => {
             let batch = WriteBatch::new().if_absent(there.clone()).put(there, "never").put(twin, "never");
-            table.write(batch).await
+            world.write_together(&client, batch).await
         }
     }
 }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use lentic_client::{Client, Error, Snapshot, Table};
+use lentic_client::{Client, Error, Snapshot, Table, Transaction, Version, WriteBatch};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
@@ -180,6 +180,14 @@ impl World {
     #[must_use]
     pub fn order_of(&self, key: &Bytes) -> Bytes {
         if self.shared.splits { key.clone() } else { self.shared.starts[self.shard_of(key)].clone() }
+    }
+
+    /// Writes keys that lie in one shard, or did before it was split.
+    pub(crate) async fn write_together(&self, client: &Client, batch: WriteBatch) -> Result<Version, Error> {
+        match self.shared.splits {
+            true => client.commit(Transaction::new().with(self.table_name(), batch)).await,
+            false => client.table(self.table_name()).write(batch).await,
+        }
     }
 
     /// A number of the range.
