@@ -143,8 +143,7 @@ impl Lists {
         }
         let (client, step) = (world.client(), Step::new(NAME, Style::OneShot, "append", &self.name).value(token));
         let work = async {
-            // Keys that lie side by side may be those of two shards at any time.
-            if in_both || world.splits() {
+            if in_both {
                 return client.commit(Transaction::new().with(world.table_name(), batch)).await;
             }
             world.write_together(&client, batch).await

@@ -170,12 +170,6 @@ impl World {
         self.shared.starts.partition_point(|start| **start <= *key).saturating_sub(1)
     }
 
-    /// Whether shards are split meanwhile, anywhere.
-    #[must_use]
-    pub fn splits(&self) -> bool {
-        self.shared.splits
-    }
-
     /// What a key's changes are told in order with: those of its shard, or, where shards are split, at least its own.
     #[must_use]
     pub fn order_of(&self, key: &Bytes) -> Bytes {
