@@ -113,7 +113,7 @@ async fn register<S: Portable>(gateway: &Gateway<S>, registration: Registration)
 /// then, for it may have been let go without hearing of it.
 async fn follow_others<S: Portable>(meta: &MetaService<S>) {
     loop {
-        if meta.leader_by_replica().is_some() {
+        if meta.leads() || meta.leader_by_replica().is_some() {
             sleep(ALIVE_EVERY).await;
         }
         if meta.leads() {

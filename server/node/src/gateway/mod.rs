@@ -22,6 +22,6 @@ pub(crate) use answers::Budget;
 pub(crate) use calls::Calls;
 pub(crate) use forward::{Forwarder, Lane};
 pub(crate) use guarded::Guarded;
-pub(crate) use pauses::Pauses;
+pub(crate) use pauses::{Pauses, Whom};
 pub(crate) use routes::Routes;
 pub(crate) use state::Gateway;

@@ -13,23 +13,32 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_millis(320);
 
+/// Whom to ask of the replicas of a shard.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Whom {
+    /// Who leads, as was said.
+    pub(crate) hint: Option<Address>,
+    /// Where nobody has said it: another replica each time. One of them may be down for long.
+    pub(crate) turn: usize,
+}
+
 /// The pauses of one request.
 pub(crate) struct Pauses {
     catalog: watch::Receiver<Arc<Catalog>>,
     deadline: Instant,
     pause: Duration,
-    hint: Option<Address>,
+    whom: Whom,
 }
 
 impl Pauses {
     pub(crate) fn new(catalog: &watch::Sender<Arc<Catalog>>, deadline: Instant) -> Self {
-        Self { catalog: catalog.subscribe(), deadline, pause: PAUSE_MIN, hint: None }
+        Self { catalog: catalog.subscribe(), deadline, pause: PAUSE_MIN, whom: Whom::default() }
     }
 
-    /// Begins a try: who leads, if the last failure said so.
-    pub(crate) fn hint(&mut self) -> Option<Address> {
+    /// Begins a try: at who leads, if the last failure said so.
+    pub(crate) fn whom(&mut self) -> Whom {
         self.catalog.mark_unchanged();
-        self.hint.take()
+        Whom { hint: self.whom.hint.take(), turn: self.whom.turn }
     }
 
     /// Waits after a failure that a later try may better; gives others back. `again` says that the request may be sent
@@ -37,11 +46,12 @@ impl Pauses {
     pub(crate) async fn after(&mut self, failure: Failure, again: bool) -> Result<(), Failure> {
         match failure.kind() {
             v1::ErrorKind::NotLeader | v1::ErrorKind::WrongEpoch | v1::ErrorKind::Throttled => {
-                self.hint = failure.shard.as_ref().map(|shard| Address::from(&*shard.leader_address));
+                self.whom.hint = failure.shard.as_ref().map(|shard| Address::from(&*shard.leader_address));
             }
             v1::ErrorKind::Unknown if again => {}
             _ => return Err(failure),
         }
+        self.whom.turn += 1;
         let asked = Duration::from_millis(u64::from(failure.retry_after_ms));
         let until = Instant::now() + self.pause.max(asked);
         self.pause = (self.pause * 2).min(PAUSE_MAX);

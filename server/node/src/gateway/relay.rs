@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout};
 use super::Gateway;
 use super::forward::Lane;
 use super::kv::MULTI_GET_KEYS_MAX;
-use super::pauses::Pauses;
+use super::pauses::{Pauses, Whom};
 use super::pipe::Caller;
 use crate::{convert, failure};
 
@@ -147,7 +147,7 @@ impl<S: Portable> Gateway<S> {
     ) -> Result<Response, Failure> {
         let mut pauses = Pauses::new(&self.meta.catalog, deadline);
         loop {
-            match self.ask_once(table, key, pauses.hint(), ask, deadline).await {
+            match self.ask_once(table, key, pauses.whom(), ask, deadline).await {
                 Ok(response) => return Ok(response),
                 Err(failure) => pauses.after(failure, again).await?,
             }
@@ -158,14 +158,14 @@ impl<S: Portable> Gateway<S> {
         &self,
         table: &str,
         key: &[u8],
-        hint: Option<Address>,
+        whom: Whom,
         ask: &Routed,
         deadline: Instant,
     ) -> Result<Response, Failure> {
         self.know(table, deadline).await?;
         let place = self.place(table, key)?;
         let route = v1::Route { shard: place.shard.0, epoch: place.epoch.0 };
-        self.ask_place(&place, hint, ask(route), deadline).await
+        self.ask_place(&place, whom, ask(route), deadline).await
     }
 
     /// Waits until the catalog here knows a table, if there is one of this name. A table may have been made a moment ago
@@ -188,7 +188,7 @@ impl<S: Portable> Gateway<S> {
     async fn ask_place(
         &self,
         place: &ShardPlace,
-        hint: Option<Address>,
+        whom: Whom,
         request: Request,
         deadline: Instant,
     ) -> Result<Response, Failure> {
@@ -202,22 +202,22 @@ impl<S: Portable> Gateway<S> {
                 answer => return answer,
             }
         }
-        match self.leader_of(place, hint) {
+        match self.leader_of(place, whom) {
             Some(address) => self.forwarder.ask(&address, Lane::MayWait, request, deadline).await,
             None => Err(failure::not_leader()),
         }
     }
 
     /// Where the leader of a shard is spoken to that this node does not lead, as far as it knows or was told.
-    pub(crate) fn leader_of(&self, place: &ShardPlace, hint: Option<Address>) -> Option<Address> {
+    pub(crate) fn leader_of(&self, place: &ShardPlace, whom: Whom) -> Option<Address> {
         let catalog = self.meta.catalog();
         let known = self
             .routes
-            .leader(place)
+            .leader_in_turn(place, whom.turn)
             .filter(|leader| *leader != self.meta.node)
             .and_then(|leader| catalog.nodes.get(&leader));
         let known = known.map(|node| Address::from(&*node.address));
-        hint.filter(|hint| !hint.0.is_empty()).or(known)
+        whom.hint.filter(|hint| !hint.0.is_empty()).or(known)
     }
 
     /// Answers a request for a shard of this node.

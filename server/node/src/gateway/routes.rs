@@ -20,13 +20,21 @@ pub(crate) struct Routes<S: Portable> {
 impl<S: Portable> Routes<S> {
     /// Who leads a shard, as far as this node knows; or who may know that, if it does not.
     pub(crate) fn leader(&self, place: &ShardPlace) -> Option<NodeId> {
+        self.leader_in_turn(place, 0)
+    }
+
+    /// The same; where nothing is known, another of the replicas with each turn.
+    pub(crate) fn leader_in_turn(&self, place: &ShardPlace, turn: usize) -> Option<NodeId> {
         // A branch's shard may be about to come into its group.
         let home = || self.shards.get(self.meta.catalog().home_of(place)?);
         let status = self.shards.get(place.shard).or_else(home).map(|replica| replica.status());
         match status {
             Some(status) if status.fault.is_none() => status.leader,
             // Nothing is known where there is no replica, or one that has stopped.
-            _ => place.replicas.iter().copied().find(|node| *node != self.meta.node),
+            _ => {
+                let others: Vec<_> = place.replicas.iter().copied().filter(|node| *node != self.meta.node).collect();
+                others.get(turn.checked_rem(others.len())?).copied()
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::gateway::{Gateway, Lane};
+use crate::gateway::{Gateway, Lane, Whom};
 
 /// Transactions that wait to be asked for; more are not needed so soon.
 pub(crate) const WANTED_MAX: usize = 64;
@@ -24,7 +24,7 @@ pub(crate) async fn hurry<S: Portable>(gateway: &Gateway<S>, mut wanted: mpsc::R
         let Some(place) = catalog.shard_for(txn.anchor.table, &txn.anchor.key) else { continue };
         if let Some(replica) = gateway.shards.get(place.shard).filter(|replica| replica.serves()) {
             replica.hurry();
-        } else if let Some(address) = gateway.leader_of(place, None) {
+        } else if let Some(address) = gateway.leader_of(place, Whom::default()) {
             let route = Some(v1::Route::to(place.shard, place.epoch));
             let request = pipe_request::Request::Step(v1::StepRequest { route, step: bytes::Bytes::new() });
             // It goes on without, a little later.

@@ -7,7 +7,6 @@ use lentic_engine::Portable;
 use lentic_machine::meta::ShardPlace;
 use lentic_machine::shard::{Action, Back, Decide, Decision, Operation, RequestKey, Resolve, TxnStatus, Write};
 use lentic_machine::{Outcome, Refusal, Request};
-use lentic_net::Address;
 use lentic_proto::v1::pipe_response::Response;
 use lentic_proto::v1::{self, Failure, pipe_request};
 use lentic_types::{Epoch, KeyRange, ShardId, TableId, Version};
@@ -16,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::convert::{HEAD_BYTES, OPERATION_BYTES};
 use crate::failure;
-use crate::gateway::{Gateway, Lane, Pauses};
+use crate::gateway::{Gateway, Lane, Pauses, Whom};
 use crate::shard::queue::{Cost, Proposal, Reply};
 use crate::shard::replica::Replica;
 use crate::shard::weight::Heavy;
@@ -111,7 +110,7 @@ impl<S: Portable> Gateway<S> {
         let (mut pauses, mut bytes) = (Pauses::new(&self.meta.catalog, deadline), None);
         let again = step.key.is_some() || !matches!(step.action, Action::Write(_));
         loop {
-            let failure = match self.ask_step_once(to, step, pauses.hint(), &mut bytes, deadline).await {
+            let failure = match self.ask_step_once(to, step, pauses.whom(), &mut bytes, deadline).await {
                 Ok(told) => return Ok(told),
                 Err(failure) => failure,
             };
@@ -126,7 +125,7 @@ impl<S: Portable> Gateway<S> {
         &self,
         To { table, key, shape }: To<'_>,
         step: &Step,
-        hint: Option<Address>,
+        whom: Whom,
         bytes: &mut Option<Bytes>,
         deadline: Instant,
     ) -> Result<(Outcome, KeyRange), Failure> {
@@ -135,7 +134,7 @@ impl<S: Portable> Gateway<S> {
         if shape.is_some_and(|shape| shape != (place.shard, place.epoch)) {
             return Err(failure::of_refusal(&Refusal::WrongEpoch { epoch: place.epoch }));
         }
-        let told = self.step_at(place, step, hint, bytes, deadline).await?;
+        let told = self.step_at(place, step, whom, bytes, deadline).await?;
         Ok((told, place.range.clone()))
     }
 
@@ -143,14 +142,14 @@ impl<S: Portable> Gateway<S> {
         &self,
         place: &ShardPlace,
         step: &Step,
-        hint: Option<Address>,
+        whom: Whom,
         bytes: &mut Option<Bytes>,
         deadline: Instant,
     ) -> Result<Outcome, Failure> {
         if let Some(replica) = self.shards.get(place.shard).filter(|replica| replica.serves()) {
             return self.step_here(&replica, place.epoch, step.key, step.action.clone(), deadline).await;
         }
-        let address = self.leader_of(place, hint).ok_or_else(failure::not_leader)?;
+        let address = self.leader_of(place, whom).ok_or_else(failure::not_leader)?;
         let route = Some(v1::Route::to(place.shard, place.epoch));
         let bytes = bytes.get_or_insert_with(|| step.action.to_step(step.key.as_ref())).clone();
         let request = pipe_request::Request::Step(v1::StepRequest { route, step: bytes });

@@ -1,0 +1,58 @@
+//! A node is down for long, and the others serve without it, wherever replicas are.
+
+use std::time::Duration;
+
+use lentic_client::{Client, Options, TableOptions, Transaction, WriteBatch};
+use lentic_sim::{Cluster, Dice, Shape, Trace, run};
+use tokio::time::{sleep, timeout};
+
+const SHARDS: u8 = 6;
+const SEEDS: std::ops::RangeInclusive<u64> = 1..=3;
+/// How long a transaction may take while a node is down: two of three replicas of each shard are there.
+const SERVES_WITHIN: Duration = Duration::from_secs(10);
+
+#[test]
+fn nodes_find_the_leaders_of_shards_that_they_do_not_hold_while_another_is_down() {
+    for seed in SEEDS {
+        let outcome = run(seed, false, |dice, trace| async move { each_is_down(&dice, trace).await });
+        outcome.value.unwrap_or_else(|reason| panic!("seed {seed}: {reason}"));
+    }
+}
+
+async fn each_is_down(dice: &Dice, trace: Trace) {
+    let mut cluster = Cluster::start(dice, trace, Shape { hosts: 5, ..Shape::default() }).await;
+    let client = cluster.client(Options::default());
+    let split_points = (1..SHARDS).map(|shard| vec![shard].into()).collect();
+    let options = TableOptions { split_points, replicas: 3, ..TableOptions::default() };
+    client.create_table("t", options).await.expect("it is made");
+    for shard in 0..SHARDS {
+        client.table("t").put(vec![shard], "before").await.expect("it is put");
+    }
+    for down in 0..cluster.hosts() {
+        let is_whole = async {
+            while !(0..cluster.hosts()).any(|host| leads_three(&cluster, host)) {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(Duration::from_secs(60), is_whole).await.expect("the meta group can lose one");
+        cluster.crash(down, true);
+        sleep(Duration::from_secs(3)).await;
+        for first in 0..SHARDS {
+            let over_all = (0..SHARDS).map(|step| vec![(first + step) % SHARDS, 1]);
+            let written = timeout(SERVES_WITHIN, commit(&client, over_all)).await;
+            assert!(written.is_ok(), "n{} is down, and a transaction from shard {first} on does not end", down + 1);
+        }
+        cluster.start_host(down).await;
+    }
+}
+
+/// Whether a host leads the meta group, which has all its members.
+fn leads_three(cluster: &Cluster, host: usize) -> bool {
+    let groups = cluster.node(host).map(|node| node.groups()).unwrap_or_default();
+    groups.first().is_some_and(|(_, meta)| meta.is_leader && meta.voters.len() == 3)
+}
+
+async fn commit(client: &Client, keys: impl Iterator<Item = Vec<u8>>) {
+    let batch = keys.fold(WriteBatch::new(), |batch, key| batch.put(key, "while one is down"));
+    client.commit(Transaction::new().with("t", batch)).await.expect("it is committed");
+}
