@@ -18,7 +18,7 @@ const SHORT: &[Row] = &[
     ("power", "lists,set,bank,orphans", "power-one,power-majority,power-all", true),
     ("syncs", "lists,cas,set,predicate", "slow-sync,sync-error,torn-write", false),
     ("wrong", "lists,ticks,monotonic,causal,set", "clock,damage,disk-full", true),
-    ("shapes", "lists,bank,scans,published,feed,set,retries,owners", "shape,kill,transfer", true),
+    ("shapes", "bank,feed,retries,owners", "shape,kill,transfer", true),
 ];
 
 /// How long faults are struck in a run of the short suite.

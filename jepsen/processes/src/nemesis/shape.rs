@@ -12,7 +12,7 @@ use super::struck::{Arena, Memory};
 use crate::wait::until;
 
 /// The most shards that a table is cut into: a small machine elects leaders for all of them at once.
-const SHARDS_MAX: usize = 24;
+const SHARDS_MAX: usize = 12;
 /// Of so many rows of a shard the key is chosen where it is cut.
 const ROWS_MAX: usize = 2_000;
 /// How long a change may take to be accepted: a shard changes once at a time.

@@ -103,7 +103,7 @@ async fn look<S: Portable>(
     let operations = home.traffic().operations();
     let come = operations.saturating_sub(std::mem::replace(&mut seen.operations, operations));
     let now = come.saturating_mul(1_000) / u64::try_from(after.as_millis()).unwrap_or(u64::MAX).max(1);
-    let rate = (gauges.rate.load(Ordering::Relaxed) * (SMOOTH - 1) + now).div_ceil(SMOOTH);
+    let rate = (gauges.rate.load(Ordering::Relaxed) * (SMOOTH - 1) + now) / SMOOTH;
     gauges.rate.store(rate, Ordering::Relaxed);
     if seen.looks.is_multiple_of(MEASURE_LOOKS) {
         measure(home);

@@ -95,7 +95,9 @@ async fn moved(
     figures: &mut Figures,
 ) -> Done {
     let to: NodeId = cluster.add_node(client, &KNOBS).await;
-    let disk = steps::disk_rate(cluster.processes.directory(), large.bytes);
+    let (directory, bytes) = (cluster.processes.directory().to_owned(), large.bytes);
+    let disk = tokio::task::spawn_blocking(move || steps::disk_rate(&directory, bytes)).await;
+    let disk = disk.expect("the disk can be written to");
     let sent = cluster.metric("lentic_raft_snapshot_sent_bytes");
     let done = move_large(client, watch, large, to).await;
     let sent = cluster.metric("lentic_raft_snapshot_sent_bytes") - sent;

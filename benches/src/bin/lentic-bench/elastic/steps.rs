@@ -134,22 +134,12 @@ pub(super) async fn balance(client: &Client, watch: &Watch, many: &Large) -> (Do
     let before = placed(client).await;
     let from = watch.now();
     client.set_balance(true).await.expect("the cluster answers");
-    let mut quiet_since = Instant::now();
     until("the balance", || async {
-        let status = client.status(true).await.expect("the cluster answers");
-        let held: Vec<u32> = status.nodes.iter().map(|node| node.replicas).collect();
-        let apart = held.iter().max().unwrap_or(&0) - held.iter().min().unwrap_or(&0);
-        status.moves.is_empty() && apart <= 2
+        let planned = client.balance().await.expect("the cluster answers").moves;
+        planned.is_empty() && client.status(true).await.expect("the cluster answers").moves.is_empty()
     })
     .await;
     let to = watch.now();
-    // What moves now would have been forgotten.
-    while quiet_since.elapsed() < Duration::from_secs(5) {
-        if !client.status(true).await.expect("the cluster answers").moves.is_empty() {
-            quiet_since = Instant::now();
-        }
-        sleep(LOOK_EVERY).await;
-    }
     let after = placed(client).await;
     let nodes = client.status(false).await.expect("the cluster answers").nodes.len();
     let moved = after.iter().filter(|place| !before.contains(place)).count();
