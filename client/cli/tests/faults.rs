@@ -80,11 +80,6 @@ fn clocks_files_and_room_are_wrong() {
 }
 
 #[test]
-fn shards_are_split_and_move_and_nodes_are_emptied() {
-    run("shapes");
-}
-
-#[test]
 fn nodes_outlive_the_thread_that_started_them() {
     on_stand("thread", async |stand| {
         let settings = stand.settings("thread", 1, &[]);

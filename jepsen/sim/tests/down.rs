@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use lentic_client::{Client, Options, TableOptions, Transaction, WriteBatch};
+use lentic_node::Node;
 use lentic_sim::{Cluster, Dice, Shape, Trace, run};
 use tokio::time::{sleep, timeout};
 
@@ -48,7 +49,7 @@ async fn each_is_down(dice: &Dice, trace: Trace) {
 
 /// Whether a host leads the meta group, which has all its members.
 fn leads_three(cluster: &Cluster, host: usize) -> bool {
-    let groups = cluster.node(host).map(|node| node.groups()).unwrap_or_default();
+    let groups = cluster.node(host).map(Node::groups).unwrap_or_default();
     groups.first().is_some_and(|(_, meta)| meta.is_leader && meta.voters.len() == 3)
 }
 
