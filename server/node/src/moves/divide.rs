@@ -82,7 +82,7 @@ pub(crate) async fn keep<S: Portable>(gateway: &Gateway<S>) {
             // Who leads since this look knows nothing of the time before.
             let new = || Seen { operations: home.traffic().operations(), ..Seen::default() };
             let mut of_shard = before.remove(&home.shard).unwrap_or_else(new);
-            if let Some((why, at)) = look(gateway, &home, &mut of_shard, after).await
+            if let Some((why, at)) = look(gateway, &home, &mut of_shard, after)
                 && !divide(gateway, &home, why, at).await
             {
                 of_shard.left_alone_until = Some(Instant::now() + LEFT_ALONE);
@@ -93,7 +93,7 @@ pub(crate) async fn keep<S: Portable>(gateway: &Gateway<S>) {
 }
 
 /// Looks at a shard; where it should be cut, if it should.
-async fn look<S: Portable>(
+fn look<S: Portable>(
     gateway: &Gateway<S>,
     home: &Arc<Replica<S>>,
     seen: &mut Seen,

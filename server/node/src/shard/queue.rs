@@ -104,7 +104,7 @@ pub(crate) struct QueueLimits {
 }
 
 /// The queue of one shard.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Queue {
     state: Mutex<State>,
     traffic: Traffic,
@@ -166,13 +166,17 @@ pub(crate) enum Refused {
 }
 
 impl Queue {
+    pub(crate) fn new(traffic: Traffic) -> Self {
+        Self { state: Mutex::default(), traffic, filled: Notify::new() }
+    }
+
     /// Takes a request, or gives it back.
     pub(crate) fn offer(&self, proposal: Proposal, limits: &QueueLimits) -> Result<(), Box<(Proposal, Refused)>> {
+        self.traffic.count(proposal.cost.operations, |place| proposal.action.key(place).cloned());
         let mut state = self.lock();
         if !state.open {
             return Err(Box::new((proposal, Refused::NotLeader)));
         }
-        self.traffic.count(proposal.cost.operations, |place| proposal.action.key(place).cloned());
         let is_ending = proposal.action.is_ending();
         // One request of any size is taken when nothing waits.
         if !is_ending && state.bytes > 0 && state.bytes + proposal.cost.bytes > limits.waiting_bytes_max {
@@ -313,7 +317,7 @@ mod tests {
     }
 
     fn open_queue(rides: &[bool]) -> Queue {
-        let queue = Queue::default();
+        let queue = Queue::new(Traffic::new(0));
         queue.open();
         rides.iter().for_each(|rides| assert!(queue.offer(proposal(*rides), &LIMITS).is_ok()));
         queue

@@ -130,7 +130,8 @@ impl<S: Portable> Replica<S> {
             entry_operations_max: options.entry_operations_max,
             beside_bytes_min: options.entry_beside_bytes_min,
         };
-        let (queue, stamps) = (Arc::new(Queue::default()), Arc::new(Stamps::default()));
+        let queue = Queue::new(Traffic::new(options.split_operations));
+        let (queue, stamps) = (Arc::new(queue), Arc::new(Stamps::default()));
         let proposer = Proposer {
             group: group.clone(),
             rider: riding.is_none().then_some(shard),
