@@ -16,8 +16,8 @@ use crate::error::store_error;
 use crate::import::{Arrival, RocksImport};
 use crate::store::RocksStore;
 
-/// How often files are let in before RocksDB's request to try again is taken for a failure.
-const INGEST_TRIES_MAX: u32 = 100;
+/// How often it is tried again to let files in before RocksDB's request to do so is taken for a failure.
+const INGEST_AGAIN_MAX: u32 = 100;
 
 impl RocksStore {
     pub(crate) fn install_files(
@@ -46,6 +46,8 @@ impl RocksStore {
         for span in spans {
             around(span, &sys::installing_key(group)).iter().try_for_each(|span| self.clear_paused(span))?;
         }
+        // RocksDB would flush what lies in memory for the files' range, too, but hold up all writers meanwhile.
+        self.flush_families(true)?;
         for family in Family::ALL {
             let of_family = arrivals.iter().filter(|arrival| arrival.family == family);
             let paths: Vec<_> = of_family.map(|arrival| &arrival.path).collect();
@@ -57,23 +59,23 @@ impl RocksStore {
         Ok(())
     }
 
-    /// Lets files in. What lies in memory for their range goes to disk first: RocksDB would do it too, but hold up all
-    /// writers meanwhile. When another flush ends at that moment it may find its memtables in disorder, change nothing,
-    /// and ask to be tried again.
+    /// Lets files in, for whose range nothing lies in memory. Where something does, and another flush ends at that moment,
+    /// RocksDB may find its memtables in disorder, change nothing, and ask to be tried again.
     fn ingest(&self, family: Family, paths: &[&PathBuf]) -> Result<(), StoreError> {
         // The rest is as we need it: a file is synced, it is newer than all that is there, and cursors of before do not
         // see it.
         let mut options = IngestExternalFileOptions::default();
         options.set_move_files(true);
-        let mut tries = INGEST_TRIES_MAX;
-        loop {
-            self.flush_families(true)?;
-            tries -= 1;
-            match self.db.ingest_external_file_cf_opts(self.handle(family), &options, paths.to_vec()) {
-                Err(error) if error.kind() == ErrorKind::TryAgain && tries > 0 => {}
-                ended => return ended.map_err(store_error),
+        let ingest = || self.db.ingest_external_file_cf_opts(self.handle(family), &options, paths.to_vec());
+        let mut ended = ingest();
+        for _ in 0..INGEST_AGAIN_MAX {
+            if !ended.as_ref().is_err_and(|error| error.kind() == ErrorKind::TryAgain) {
+                break;
             }
+            self.flush_families(true)?;
+            ended = ingest();
         }
+        ended.map_err(store_error)
     }
 
     /// One flush takes the mark away and makes the deletes of what was there durable, which lie in memory.

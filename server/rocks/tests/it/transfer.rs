@@ -241,7 +241,7 @@ fn assert_no_identity(directory: &Path) {
 }
 
 /// Flushes of other groups end at every moment of an install: left to itself, RocksDB then finds its memtables in
-/// disorder, and lets no file in (CI of the commit before found it, where links are cut under load).
+/// disorder, and lets no file in.
 #[test]
 fn files_come_in_while_others_write_and_flush() {
     let directory = tempfile::tempdir().unwrap();
