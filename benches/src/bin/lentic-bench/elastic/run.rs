@@ -26,7 +26,8 @@ pub(crate) async fn run(size: Size, figures: &mut Figures) {
     let mut cluster = Lentic::start_with(&KNOBS).await;
     let client = cluster.client().await;
     client.set_balance(false).await.expect("the cluster answers");
-    let sizes = Sizes { moved: size.pick(2 << 30, 64 << 20) as u64, spread: size.pick(2 << 30, 64 << 20) as u64 };
+    // With three replicas of all, and the logs, 45 GB of disk.
+    let sizes = Sizes { moved: size.pick(2 << 30, 64 << 20) as u64, spread: size.pick(10 << 30, 64 << 20) as u64 };
     let large = Large::fill(&cluster, &client, "large", 1, sizes.moved).await;
     let many = Large::fill(&cluster, &client, "many", 24, sizes.spread).await;
     cluster.table(&client, BUSY, BUSY_SHARDS).await;
