@@ -121,15 +121,9 @@ impl Portable for SimRocks {
         self.store.import()
     }
 
-    fn install(
-        &self,
-        import: RocksImport,
-        group: GroupId,
-        spans: &[Span],
-        files: &[PortableFile],
-    ) -> Result<(), TransferError> {
+    fn install(&self, import: RocksImport, spans: &[Span], files: &[PortableFile]) -> Result<(), TransferError> {
         self.unflushed.store(0, Ordering::Relaxed);
-        self.store.install(import, group, spans, files)
+        self.store.install(import, spans, files)
     }
 
     fn disk_bytes(&self, spans: &[Span]) -> Result<Vec<u64>, StoreError> {

@@ -30,7 +30,6 @@ struct State {
     families: [Arc<Entries>; Family::ALL.len()],
     durable: [Arc<Entries>; Family::ALL.len()],
     since_flush: Vec<Batch>,
-    interrupt_install: bool,
     /// Why nothing can be written any more.
     failed: Option<StoreError>,
     /// Why nothing can be read any more.

@@ -165,7 +165,7 @@ impl<S: Portable> Shards<S> {
         replica.leaves();
         self.shared.gc.stage(group, Index(0), None);
         let store = &self.shared.store;
-        let cleared = blocking(|| store.clear(group, &spans));
+        let cleared = blocking(|| store.clear(&spans));
         match cleared {
             Ok(()) => info!(shard = replica.shard.0, "replica removed"),
             Err(error) => error!(shard = replica.shard.0, %error, "what a replica kept that is gone was not cleared"),

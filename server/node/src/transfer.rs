@@ -225,7 +225,7 @@ impl<S: Portable> Import for StoreImport<S> {
         spans.sort();
         spans.dedup();
         // It stops the group, and what the disk refused for one it will refuse for others.
-        blocking(|| store.install(import, group, &spans, &files)).map_err(|error| match error {
+        blocking(|| store.install(import, &spans, &files)).map_err(|error| match error {
             TransferError::Store(error) => failure.fault(&error),
             TransferError::Io { .. } => failure.fault(&StoreError::Failed(error.to_string())),
             TransferError::Ranges { .. } | TransferError::Refused { .. } => fault(error),

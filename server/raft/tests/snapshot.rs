@@ -122,6 +122,33 @@ fn a_follower_that_crashes_while_it_receives_begins_again() {
     });
 }
 
+/// Its state is the snapshot's, and what its log knows of that is not on disk: as with a store that finishes an install when it
+/// is opened.
+#[test]
+fn a_follower_that_crashes_before_its_log_knows_of_the_snapshot_goes_on_from_it() {
+    for seed in 10..14 {
+        simulate(seed, async {
+            let (mut cluster, leader, away, last) = cluster_with_one_away(seed, options()).await;
+            cluster.start(away).await;
+            let come_in = timeout(PATIENCE, async {
+                while (cluster.tape(away).commands().len() as u64) < COMMANDS {
+                    sleep(Duration::from_micros(50)).await;
+                }
+            });
+            come_in.await.unwrap();
+            cluster.crash(away);
+            cluster.start(away).await;
+            cluster.applied(away, last).await;
+            let end = cluster.propose(leader, "end").await.unwrap().0;
+            cluster.applied(away, end).await;
+            assert_eq!(cluster.tape(away).commands(), cluster.tape(leader).commands());
+            assert_eq!(cluster.host(away).stats().snapshots_received, 0, "it needs no other");
+            cluster.group(leader).transfer_leader(away).await.unwrap();
+            assert_eq!(cluster.leader().await, away);
+        });
+    }
+}
+
 #[test]
 fn a_new_leader_sends_its_own_snapshot() {
     simulate(4, async {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::PoisonError;
 
 use lentic_engine::store::TransferError;
 use rocksdb::checkpoint::Checkpoint;
@@ -26,6 +27,7 @@ impl RocksStore {
     }
 
     fn checkpoint_into(&self, directory: &Path) -> Result<(), TransferError> {
+        let _no_installs = self.installs.write().unwrap_or_else(PoisonError::into_inner);
         Checkpoint::new(&self.db)
             .and_then(|checkpoint| checkpoint.create_checkpoint(directory.join(DATABASE_NAME)))
             .map_err(rocks_error("make a checkpoint in", directory))?;

@@ -3,6 +3,7 @@
 //! ```text
 //! <directory>/scratch/0/   an export or an import, each with a directory of its own
 //!                     1/
+//!             installs/0/  an install that a crash must not cut short
 //! ```
 //!
 //! Scratch space is no part of the state: opening removes what a crash has left there.
@@ -19,11 +20,13 @@ use lentic_files::DirectoryLock;
 use crate::transfer::io_error;
 
 const SCRATCH_NAME: &str = "scratch";
+const INSTALLS_NAME: &str = "installs";
 
 /// A directory that is ours until this is dropped.
 pub(crate) struct Home {
     path: PathBuf,
     next: AtomicU64,
+    next_install: AtomicU64,
     _lock: DirectoryLock,
 }
 
@@ -41,8 +44,24 @@ impl Home {
     pub(crate) fn new(path: &Path, lock: DirectoryLock) -> io::Result<Arc<Self>> {
         match fs::remove_dir_all(path.join(SCRATCH_NAME)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(Arc::new(Self { path: path.to_path_buf(), next: AtomicU64::new(0), _lock: lock })),
+            _ => Ok(Arc::new(Self {
+                path: path.to_path_buf(),
+                next: AtomicU64::new(0),
+                next_install: AtomicU64::new(0),
+                _lock: lock,
+            })),
         }
+    }
+
+    /// The directory of all installs.
+    pub(crate) fn installs(&self) -> PathBuf {
+        self.path.join(INSTALLS_NAME)
+    }
+
+    /// The directory of the next install, which is not there yet.
+    pub(crate) fn next_install(&self) -> PathBuf {
+        let number = self.next_install.fetch_add(1, Ordering::Relaxed);
+        self.installs().join(number.to_string())
     }
 
     /// A new, empty directory.

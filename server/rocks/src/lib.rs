@@ -24,7 +24,7 @@
 //! | `pressure` | when to let less in |
 //! | `gc` | the engine's verdicts inside compactions, and the removal of deletes at the end of a key |
 //! | `portable` | the engine's `Portable`: what else a node asks of its store |
-//! | `export`, `import`, `install` | ranges as files, in both directions |
+//! | `export`, `import`, `install`, `pending` | ranges as files, in both directions; a crash cuts none short |
 //! | `checkpoint` | the whole store as hard links |
 //! | `stats` | figures for an operator |
 //!
@@ -43,6 +43,7 @@ mod import;
 mod install;
 mod open;
 mod options;
+mod pending;
 mod portable;
 mod pressure;
 mod stats;

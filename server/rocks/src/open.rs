@@ -44,6 +44,7 @@ impl RocksStore {
         let create = found != Some(State::Ready);
         let home = Home::new(path, lock).map_err(|error| OpenError::io(path, &error))?;
         let store = open_database(path, cluster, options, gc, create, home)?;
+        store.finish_installs()?;
         if create {
             // It also makes the name of the database's directory durable, which lies in the same directory.
             write(State::Ready)?;

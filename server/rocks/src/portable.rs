@@ -2,7 +2,6 @@
 
 use lentic_engine::store::{Metric, PortableFile, TransferError};
 use lentic_engine::{Family, Portable, Span, StoreError};
-use lentic_types::GroupId;
 use rocksdb::Range;
 
 use crate::export::RocksExport;
@@ -26,14 +25,8 @@ impl Portable for RocksStore {
         Ok(RocksImport::new(self.home.scratch()?))
     }
 
-    fn install(
-        &self,
-        import: RocksImport,
-        group: GroupId,
-        spans: &[Span],
-        files: &[PortableFile],
-    ) -> Result<(), TransferError> {
-        self.install_files(&import, group, spans, files)
+    fn install(&self, import: RocksImport, spans: &[Span], files: &[PortableFile]) -> Result<(), TransferError> {
+        self.install_files(&import, spans, files)
     }
 
     fn disk_bytes(&self, spans: &[Span]) -> Result<Vec<u64>, StoreError> {

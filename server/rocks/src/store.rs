@@ -1,7 +1,7 @@
 //! The engine's store, on RocksDB.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use lentic_engine::gc::GcHandle;
 use lentic_engine::keys::sys;
@@ -43,6 +43,8 @@ pub struct RocksStore {
     gauge: Gauge,
     read: ReadOptions,
     persisted: ReadOptions,
+    /// Held to read by an install, to write by who needs a moment without any.
+    pub(crate) installs: RwLock<()>,
     pub(crate) home: Arc<Home>,
 }
 
@@ -79,6 +81,7 @@ impl RocksStore {
             gauge: Gauge::default(),
             read: ReadOptions::default(),
             persisted,
+            installs: RwLock::default(),
             home,
         }
     }

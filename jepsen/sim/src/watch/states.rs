@@ -137,13 +137,9 @@ impl States {
     /// The store of a host is another one now, or a group's state in it was replaced, and all that rides there: it is
     /// looked at anew.
     pub(super) fn found(&mut self, host: usize, group: GroupId, view: &impl View) -> Verdict {
-        let words = |error: lentic_engine::StoreError| error.to_string();
         self.replicas.remove(&(host, group));
-        if sys::is_installing(view, group).map_err(words)? {
-            return Ok(());
-        }
         if group != meta::GROUP {
-            for (rider, _) in riders_in(view, group).map_err(words)? {
+            for (rider, _) in riders_in(view, group).map_err(|error| error.to_string())? {
                 self.found_alone(host, rider, view)?;
             }
         }
@@ -373,13 +369,14 @@ fn entry_digest(family: Family, key: &[u8], value: &[u8]) -> u64 {
     hasher.finish()
 }
 
-fn group_of(key: &[u8]) -> Option<GroupId> {
+/// The group whose state has this key, or bound.
+pub(super) fn group_of(key: &[u8]) -> Option<GroupId> {
     Some(GroupId(u64::from_be_bytes(*key.first_chunk()?)))
 }
 
 /// The kind of a sys key, of those that are looked at.
 fn kind_of(key: &[u8]) -> Option<SysKind> {
-    let kinds = [SysKind::Applied, SysKind::Replica, SysKind::Txn, SysKind::Installing, SysKind::Rider];
+    let kinds = [SysKind::Applied, SysKind::Replica, SysKind::Txn, SysKind::Rider];
     kinds.into_iter().find(|kind| key.get(8) == Some(&(*kind as u8)))
 }
 
@@ -387,7 +384,7 @@ fn kind_of(key: &[u8]) -> Option<SysKind> {
 fn is_state(family: Family, key: &[u8], watermark: Version) -> bool {
     match family {
         Family::Data => data::split(key).map_or(true, |(_, version)| version > watermark),
-        Family::Sys => !matches!(kind_of(key), Some(SysKind::Replica | SysKind::Installing)),
+        Family::Sys => kind_of(key) != Some(SysKind::Replica),
         Family::Lock => true,
     }
 }

@@ -7,6 +7,7 @@ use lentic_engine::{Batch, Bounds, Family, Portable, Pressure, Span, Store, Stor
 use lentic_types::{GroupId, Index};
 
 use super::Watch;
+use super::states::group_of;
 
 /// The store of a host, watched.
 pub struct Watched<S> {
@@ -68,15 +69,11 @@ impl<S: Portable> Portable for Watched<S> {
         self.store.import()
     }
 
-    fn install(
-        &self,
-        import: S::Import,
-        group: GroupId,
-        spans: &[Span],
-        files: &[PortableFile],
-    ) -> Result<(), TransferError> {
-        self.store.install(import, group, spans, files)?;
-        self.watch.installed(self.host, group, &*self.store);
+    fn install(&self, import: S::Import, spans: &[Span], files: &[PortableFile]) -> Result<(), TransferError> {
+        self.store.install(import, spans, files)?;
+        for group in spans.iter().filter(|span| span.family == Family::Sys).filter_map(|span| group_of(&span.lower)) {
+            self.watch.installed(self.host, group, &*self.store);
+        }
         Ok(())
     }
 

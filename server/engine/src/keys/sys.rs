@@ -5,7 +5,8 @@ use lentic_types::{GroupId, Index};
 
 use crate::store::{Batch, Bounds, Family, StoreError, View};
 
-/// The kinds of state a group keeps. Numbers are part of the format and never reused; 0x05 was one answer.
+/// The kinds of state a group keeps. Numbers are part of the format and never reused; 0x05 was one answer, 0x09 the mark of
+/// a state in parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum SysKind {
@@ -23,8 +24,6 @@ pub enum SysKind {
     Replica = 0x07,
     /// A row of the meta group: nodes, tables, shards, counters.
     Meta = 0x08,
-    /// A snapshot is being installed: the state is in parts.
-    Installing = 0x09,
     /// What the requests of one entry that had idempotency keys were told.
     Answers = 0x0a,
     /// A transaction that is prepared, or decided and not resolved everywhere.
@@ -68,18 +67,6 @@ pub fn bounds(group: GroupId, kind: SysKind) -> Bounds {
 pub fn group_bounds(group: GroupId) -> Bounds {
     let upper = group.0.checked_add(1).map(|next| next.to_be_bytes().to_vec());
     Bounds::Range { lower: group.0.to_be_bytes().to_vec(), upper }
-}
-
-/// The key of the mark that stands while `group`'s state is being replaced.
-#[must_use]
-pub fn installing_key(group: GroupId) -> Vec<u8> {
-    key(group, SysKind::Installing, &[])
-}
-
-/// Whether `group`'s state here is in parts: a crash has cut short its [install](crate::Portable::install). Nothing
-/// of it may be read; it is installed again, or cleared.
-pub fn is_installing(view: &impl View, group: GroupId) -> Result<bool, StoreError> {
-    Ok(view.get(Family::Sys, &installing_key(group))?.is_some())
 }
 
 /// The key of the applied index. A store reads it to know what a crash would come back with.

@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use bytes::Bytes;
-use lentic_types::GroupId;
 use lentic_types::codec::{DecodeError, Reader, put_bytes};
 
 use super::{Entries, MemStore, State};
-use crate::keys::sys;
 use crate::store::portable::{
     Export, Import, Portable, PortableFile, Received, TransferError, check_checksum, check_spans, family_of, file_name,
 };
@@ -31,14 +29,6 @@ pub struct MemExport {
 pub struct MemImport {
     received: Received,
     contents: BTreeMap<String, Vec<u8>>,
-}
-
-impl MemStore {
-    /// Lets the next [`install`](Portable::install) end half way, as the death of the process would: its mark stands,
-    /// what was is gone, part of what comes is there, all of it durable. The caller is told that the store failed.
-    pub fn interrupt_next_install(&self) {
-        self.lock().interrupt_install = true;
-    }
 }
 
 impl Portable for MemStore {
@@ -70,36 +60,17 @@ impl Portable for MemStore {
         Ok(MemImport::default())
     }
 
-    fn install(
-        &self,
-        import: MemImport,
-        group: GroupId,
-        spans: &[Span],
-        files: &[PortableFile],
-    ) -> Result<(), TransferError> {
+    fn install(&self, import: MemImport, spans: &[Span], files: &[PortableFile]) -> Result<(), TransferError> {
         check_spans(spans)?;
         import.received.check(files)?;
         let rows = checked_rows(&import.contents, spans, files)?;
         let mut state = self.lock();
-        if let Some(failed) = &state.failed {
-            return Err(failed.clone().into());
-        }
+        state.check()?;
         spans.iter().for_each(|span| clear(&mut state, span));
-        let interrupted = std::mem::take(&mut state.interrupt_install);
-        let kept = if interrupted { rows.len() / 2 } else { rows.len() };
-        for ((family, key), value) in rows.into_iter().take(kept) {
+        for ((family, key), value) in rows {
             state.entries(family).insert(key, value);
         }
-        let mark = sys::installing_key(group);
-        if interrupted {
-            state.entries(Family::Sys).insert(mark, Vec::new());
-        } else {
-            state.entries(Family::Sys).remove(&mark);
-        }
         state.make_durable();
-        if interrupted {
-            return Err(StoreError::Failed("an install was interrupted, as was asked for".to_owned()).into());
-        }
         Ok(())
     }
 

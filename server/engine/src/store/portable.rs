@@ -13,7 +13,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use lentic_types::GroupId;
 
 use super::{Family, Metric, Span, Store, StoreError};
 
@@ -80,8 +79,8 @@ pub trait Portable: Store {
     type Import: Import;
 
     /// What `spans` hold at one moment, in files. The values of `keys` at the same moment come with it: what the
-    /// sender must know of what it sends. Spans are in order and apart; a group that [is being
-    /// installed](crate::keys::sys::is_installing) is not for sending.
+    /// sender must know of what it sends. Spans are in order and apart, and none is [being
+    /// replaced](Self::install).
     fn export(&self, spans: &[Span], keys: &[(Family, Vec<u8>)]) -> Result<Self::Export, TransferError>;
 
     /// A place for files that arrive. The store does not change until they are [installed](Self::install).
@@ -90,21 +89,13 @@ pub trait Portable: Store {
     /// Replaces everything in `spans` by the contents of `files`, all of which `import` has received. Durable when it
     /// returns. Nobody may read or write the spans meanwhile; other ranges go on.
     ///
-    /// With an error other than [`TransferError::Store`] the store is as it was. A crash in the middle leaves
-    /// [`is_installing`](crate::keys::sys::is_installing) of `group` set, and any part of what was and what comes:
-    /// who finds it so asks for the files again, or [clears](Self::clear) the spans.
-    fn install(
-        &self,
-        import: Self::Import,
-        group: GroupId,
-        spans: &[Span],
-        files: &[PortableFile],
-    ) -> Result<(), TransferError>;
+    /// With an error other than [`TransferError::Store`] the store is as it was. After a crash in the middle the spans hold
+    /// all of what was, or all of what comes, as soon as the store is open again.
+    fn install(&self, import: Self::Import, spans: &[Span], files: &[PortableFile]) -> Result<(), TransferError>;
 
-    /// Removes everything in `spans`, durably: a replica that has left this node, or one that was half installed. A
-    /// crash in the middle leaves the same mark as that of [`install`](Self::install).
-    fn clear(&self, group: GroupId, spans: &[Span]) -> Result<(), TransferError> {
-        self.install(self.import()?, group, spans, &[])
+    /// Removes everything in `spans`, durably: a replica that has left this node. As [`install`](Self::install), all or nothing.
+    fn clear(&self, spans: &[Span]) -> Result<(), TransferError> {
+        self.install(self.import()?, spans, &[])
     }
 
     /// About how many bytes each of `spans` takes on disk, of all versions and deletes, as they are compressed there. What

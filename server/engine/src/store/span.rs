@@ -70,8 +70,8 @@ mod tests {
     fn a_group_has_its_keys_and_no_others() {
         let span = Span::of_group(GroupId(7));
         assert!(span.contains(&key(GroupId(7), SysKind::Applied, b"")));
-        assert!(span.contains(&key(GroupId(7), SysKind::Installing, &[0xff; 20])));
-        assert!(!span.contains(&key(GroupId(6), SysKind::Installing, &[0xff; 20])));
+        assert!(span.contains(&key(GroupId(7), SysKind::Answers, &[0xff; 20])));
+        assert!(!span.contains(&key(GroupId(6), SysKind::Answers, &[0xff; 20])));
         assert!(!span.contains(&key(GroupId(8), SysKind::Applied, b"")));
         assert_eq!(Span::of_group(GroupId(u64::MAX)).upper, None);
     }

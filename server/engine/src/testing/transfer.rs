@@ -18,7 +18,6 @@ pub fn check<S: Portable>(mut make: impl FnMut() -> S) {
     nothing_changes_unless_every_file_is_good(&make(), &make());
     keys_outside_of_the_ranges_are_refused(&make(), &make());
     parts_are_refused_where_they_do_not_belong(&make(), &make());
-    an_install_ends_an_interrupted_one(&make(), &make());
     a_range_is_cleared(&make());
     spans_are_in_order(&make());
     chores_and_figures_are_harmless(&make());
@@ -134,7 +133,7 @@ fn install(store: &impl Portable, spans: &[Span], files: &Files) -> Result<(), T
         }
     }
     let announced: Vec<_> = files.iter().map(|(file, _)| file.clone()).collect();
-    store.install(import, GROUP, spans, &announced)
+    store.install(import, spans, &announced)
 }
 
 fn state_goes_from_one_store_to_another(from: &impl Portable, to: &impl Portable) {
@@ -148,7 +147,6 @@ fn state_goes_from_one_store_to_another(from: &impl Portable, to: &impl Portable
     assert_eq!(content(to, &spans()), content(from, &spans()));
     assert_eq!(content(to, &neighbours()), before, "neighbours stay");
     assert_eq!(to.durable_applied(GROUP), Ok(Index(77)), "durable when it returns");
-    assert_eq!(sys::is_installing(to, GROUP), Ok(false));
     // What came in is written over like anything else.
     let mut batch = Batch::new();
     put_record(&mut batch, TABLE.0, 7, b"new");
@@ -192,7 +190,6 @@ fn nothing_changes_unless_every_file_is_good(from: &impl Portable, to: &impl Por
         let error = install(to, &spans(), &files).expect_err(what);
         assert!(matches!(error, TransferError::Refused { .. }), "{what}: {error}");
         assert!(everything(to) == before, "{what}: the store has changed");
-        assert_eq!(sys::is_installing(to, GROUP), Ok(false), "{what}");
     };
     let last = good.len() - 1;
     refused("a bit flipped", &|files| files[1].1[100] ^= 1);
@@ -223,9 +220,9 @@ fn nothing_changes_unless_every_file_is_good(from: &impl Portable, to: &impl Por
     let mut import = to.import().expect("an import");
     good.iter().for_each(|(file, bytes)| import.write(file, 0, bytes).expect("a part"));
     let announced: Vec<_> = good[1..].iter().map(|(file, _)| file.clone()).collect();
-    to.install(import, GROUP, &spans(), &announced).expect_err("a file that was not announced");
+    to.install(import, &spans(), &announced).expect_err("a file that was not announced");
     let missing: Vec<_> = good.iter().map(|(file, _)| file.clone()).collect();
-    to.install(to.import().expect("an import"), GROUP, &spans(), &missing).expect_err("files that never came");
+    to.install(to.import().expect("an import"), &spans(), &missing).expect_err("files that never came");
     assert!(everything(to) == before, "the store has changed");
     install(to, &spans(), &good).expect("an install");
     assert_eq!(content(to, &spans()), content(from, &spans()));
@@ -269,34 +266,21 @@ fn parts_are_refused_where_they_do_not_belong(from: &impl Portable, to: &impl Po
         import.write(file, half as u64 / 2, &bytes[half / 2..]).expect("a part");
     }
     let announced: Vec<_> = files.iter().map(|(file, _)| file.clone()).collect();
-    to.install(import, GROUP, &spans(), &announced).expect("an install");
-    assert_eq!(content(to, &spans()), content(from, &spans()));
-}
-
-fn an_install_ends_an_interrupted_one(from: &impl Portable, to: &impl Portable) {
-    fill(from, TABLE.0, GROUP, 0..30, 7, 0);
-    fill_receiver(to);
-    let mut batch = Batch::new();
-    batch.put(Family::Sys, &sys::installing_key(GROUP), b"");
-    to.write(&batch).expect("the store works");
-    assert_eq!(sys::is_installing(to, GROUP), Ok(true));
-    assert_eq!(sys::is_installing(to, GroupId(GROUP.0 + 1)), Ok(false));
-    install(to, &spans(), &export(from, &spans())).expect("an install");
-    assert_eq!(sys::is_installing(to, GROUP), Ok(false));
+    to.install(import, &spans(), &announced).expect("an install");
     assert_eq!(content(to, &spans()), content(from, &spans()));
 }
 
 fn a_range_is_cleared(store: &impl Portable) {
     fill_receiver(store);
     let before = content(store, &neighbours());
-    store.clear(GROUP, &spans()).expect("a clear");
+    store.clear(&spans()).expect("a clear");
     assert_eq!(content(store, &spans()), [vec![], vec![], vec![]]);
     assert_eq!(content(store, &neighbours()), before, "neighbours stay");
     assert_eq!(store.durable_applied(GROUP), Ok(Index(0)), "durable when it returns");
     // Nothing to clear is fine, and so is part of a group.
-    store.clear(GROUP, &spans()).expect("a clear");
-    store.clear(GROUP, &[]).expect("a clear");
-    store.clear(GroupId(77), &[table(1)]).expect("a clear");
+    store.clear(&spans()).expect("a clear");
+    store.clear(&[]).expect("a clear");
+    store.clear(&[table(1)]).expect("a clear");
     assert_eq!(content(store, &[table(1)]), [vec![]]);
 }
 
@@ -308,7 +292,7 @@ fn spans_are_in_order(store: &impl Portable) {
     for spans in [[table(TABLE.0), inner.clone()], [inner, table(9)], [Span::of_group(GROUP), table(1)]] {
         let found = spans[1].lower.clone();
         assert!(matches!(store.export(&spans, &[]), Err(TransferError::Ranges { found: key }) if key == found));
-        assert_eq!(store.clear(GROUP, &spans), Err(TransferError::Ranges { found }));
+        assert_eq!(store.clear(&spans), Err(TransferError::Ranges { found }));
     }
     assert!(everything(store) == before, "the store has changed");
 }

@@ -7,14 +7,15 @@
 //!   it has moved here         nothing: a snapshot comes
 //! ```
 //!
-//! A node may end before that snapshot is here whole. Then its log has a vote, which it keeps, and its store may have nothing:
-//! it waits for a snapshot again.
+//! A node may end before that snapshot is here whole. Then its log has a vote, which it keeps, and no entry, and its store has
+//! applied none: it waits for a snapshot again. Were it to start with that, it would vote for who lacks what it once had.
 //!
 //! The keys of a shard that was cut off are those of the other until that has applied the cut here, too. Before, nothing is
 //! begun and nothing is cleared.
 
 use std::sync::Arc;
 
+use lentic_engine::keys::sys;
 use lentic_engine::{Batch, Portable};
 use lentic_machine::Shard;
 use lentic_machine::meta::{Catalog, ShardPlace};
@@ -47,10 +48,10 @@ impl Begins {
         here: &[Arc<Replica<S>>],
     ) -> Result<Option<Self>, String> {
         let group = GroupId::from(place.shard);
-        let found = shard::descriptor_in(&*shared.store, group).map_err(|error| error.to_string())?;
+        let applied = sys::applied(&*shared.store, group).map_err(|error| error.to_string())?;
         let has_log = shared.host.has_log(group).map_err(|error| error.to_string())?;
         let has_entries = shared.host.has_entries(group).map_err(|error| error.to_string())?;
-        let has_joined_in_vain = place.shape.born > Index(0) && found.is_none() && !has_entries;
+        let has_joined_in_vain = place.shape.born > Index(0) && applied == Index(0) && !has_entries;
         if has_log && !has_joined_in_vain {
             return Ok(Some(Self::Known));
         }
@@ -64,6 +65,7 @@ impl Begins {
             ttl_ms: table.options.ttl_ms,
         };
         if place.shape.born == Index(0) {
+            let found = shard::descriptor_in(&*shared.store, group).map_err(|error| error.to_string())?;
             if found.is_none() {
                 create(shared, group, &descriptor)?;
             }
@@ -89,7 +91,7 @@ impl Begins {
             return Ok(None);
         }
         let spans = shard::spans(group, &descriptor);
-        blocking(|| shared.store.clear(group, &spans)).map_err(|error| error.to_string())?;
+        blocking(|| shared.store.clear(&spans)).map_err(|error| error.to_string())?;
         create(shared, group, &descriptor)?;
         Ok(Some(Self::Joins))
     }

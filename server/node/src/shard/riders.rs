@@ -143,7 +143,7 @@ fn clear<S: Portable>(shards: &Shards<S>, home: &Replica<S>, riding: &Riding, cl
     let store = &shards.shared.store;
     let Ok(durable) = store.durable_applied(GroupId::from(home.shard)) else { return false };
     for (id, gone) in waiting.into_iter().filter(|(_, gone)| gone.index <= durable) {
-        match blocking(|| store.clear((*id).into(), &spans_of_gone(*id, gone))) {
+        match blocking(|| store.clear(&spans_of_gone(*id, gone))) {
             Ok(()) => {
                 info!(shard = id.0, "what a dropped branch kept is cleared");
                 cleared.insert(*id);

@@ -106,7 +106,7 @@ fn nothing_is_written_to_a_log() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
     (1..=100).for_each(|index| store.write(&entry(index, &[0; 100])).unwrap());
-    store.clear(GROUP, &[Span::all(Family::Lock)]).unwrap();
+    store.clear(&[Span::all(Family::Lock)]).unwrap();
     for file in std::fs::read_dir(directory.path().join("db")).unwrap() {
         let file = file.unwrap();
         if file.path().extension().is_some_and(|extension| extension == "log") {

@@ -41,7 +41,7 @@ fn install(to: &RocksStore, export: &impl Export, spans: &[Span]) -> Result<(), 
     for (position, file) in export.files().iter().enumerate() {
         import.write(file, 0, &export.read(position, 0, usize::MAX).unwrap()).unwrap();
     }
-    to.install(import, GROUP, spans, export.files())
+    to.install(import, spans, export.files())
 }
 
 fn is_empty(directory: &Path) -> bool {
@@ -117,29 +117,28 @@ const ROWS: u64 = 500;
 
 /// A process is killed while it installs one of two states over the other, again and again.
 #[test]
-fn a_kill_leaves_one_state_or_the_other_or_the_mark() {
+fn a_kill_leaves_one_state_or_the_other() {
     let directory = tempfile::tempdir().unwrap();
     for seed in [1, 2] {
         let store = open(&directory.path().join(format!("from-{seed}")));
         (1..=ROWS * seed).for_each(|index| store.write(&entry(index, &[u8::try_from(seed).unwrap(); 40])).unwrap());
     }
-    let mut marks = 0;
+    let mut cut_short = 0;
     for kill in 0..KILLS {
         let mut child = start_role("transfer::role_installs", directory.path());
         let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
         let mut installs = lines.filter(|line| line.contains("install")).map(|_| Instant::now());
         let (begin, end) = (installs.nth(2).unwrap(), installs.next().unwrap());
-        // As far into the next install as the number of the kill says.
-        while end.elapsed() < (end - begin) * kill / KILLS {
+        // As far into the next install as the number of the kill says; every second time, until one has begun to replace.
+        let installs = directory.path().join("to/installs");
+        while end.elapsed() < (end - begin) * kill / KILLS || kill % 2 == 0 && begun(&installs) == 0 {
             std::hint::spin_loop();
         }
         child.kill().unwrap();
         child.wait().unwrap();
+        cut_short += begun(&installs);
         let to = open(&directory.path().join("to"));
-        if sys::is_installing(&to, GROUP).unwrap() {
-            marks += 1;
-            continue;
-        }
+        assert!(is_empty(&installs), "what was cut short is done");
         let Index(applied) = sys::applied(&to, GROUP).unwrap();
         let rows = content(&to, &shard()).swap_remove(0);
         assert!(applied == ROWS || applied == 2 * ROWS, "{applied} is neither state's");
@@ -147,7 +146,13 @@ fn a_kill_leaves_one_state_or_the_other_or_the_mark() {
         let value = u8::try_from(applied / ROWS).unwrap();
         assert!(rows.iter().all(|(_, found)| *found == [value; 40]), "rows of both states");
     }
-    println!("{marks} of {KILLS} kills left the mark");
+    assert!(cut_short > 0, "no kill of {KILLS} cut an install short");
+}
+
+/// How many installs have begun to replace what was, and have not ended.
+fn begun(installs: &Path) -> usize {
+    let directories = fs::read_dir(installs).unwrap().map(|install| install.unwrap().path());
+    directories.filter(|install| install.join("plan").exists()).count()
 }
 
 #[test]
@@ -187,7 +192,7 @@ fn a_cleared_range_brings_nothing_back() {
     }
     store.flush().unwrap();
     let neighbours = content(&store, &[table(0), table(2)]);
-    store.clear(GROUP, &[table(1)]).unwrap();
+    store.clear(&[table(1)]).unwrap();
     assert_eq!(content(&store, &[table(1)]), [vec![]]);
     assert_eq!(content(&store, &[table(0), table(2)]), neighbours);
     drop(store);
@@ -195,9 +200,9 @@ fn a_cleared_range_brings_nothing_back() {
     store.compact(&Span::all(Family::Data)).unwrap();
     assert_eq!(content(&store, &[table(1)]), [vec![]]);
     assert_eq!(content(&store, &[table(0), table(2)]), neighbours);
-    store.clear(GROUP, &[Span::all(Family::Data)]).unwrap();
+    store.clear(&[Span::all(Family::Data)]).unwrap();
     assert_eq!(entries(&store, Family::Data), []);
-    store.clear(GROUP, &[Span::all(Family::Data)]).unwrap();
+    store.clear(&[Span::all(Family::Data)]).unwrap();
 }
 
 /// RocksDB drops files whose last key is the end that it is given.
@@ -210,7 +215,7 @@ fn the_key_at_the_end_of_a_cleared_range_stays() {
     store.write(&batch).unwrap();
     store.compact(&Span::all(Family::Lock)).unwrap();
     let span = Span { family: Family::Lock, lower: b"a".to_vec(), upper: Some(b"c".to_vec()) };
-    store.clear(GROUP, &[span]).unwrap();
+    store.clear(&[span]).unwrap();
     assert_eq!(entries(&store, Family::Lock), [(b"c".to_vec(), b"v".to_vec())]);
 }
 
