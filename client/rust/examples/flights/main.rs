@@ -1,6 +1,7 @@
 //! Two stream jobs over a month of flights, killed and rescaled while they run, with the right state at their end.
 //!
 //!     cargo run --example flights -- --cluster http://127.0.0.1:7420 --tasks 3 --chaos --seed 7
+//!     cargo run --example flights --features embedded -- --embedded /tmp/flights
 //!
 //! docs/state.md has the story, `job` the jobs. Tables `flights-…` are made anew.
 
@@ -17,7 +18,7 @@ use lentic_client::Client;
 use lentic_client::state::StateOptions;
 use lentic_runtime::Random;
 
-use crate::arguments::Arguments;
+use crate::arguments::{Arguments, Place};
 use crate::job::{Failure, Plan, Side};
 
 /// Events of a job between two checkpoints.
@@ -44,7 +45,7 @@ async fn main() -> ExitCode {
 async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let flights = job::read(&arguments.data)?;
     println!("{} flights of {}", flights.len(), arguments.data.display());
-    let client = Client::connect(&arguments.cluster).await?;
+    let client = open(&arguments.place).await?;
     job::prepare(&client).await?;
     let plan = |offset: u64| Plan {
         tasks: arguments.tasks,
@@ -65,6 +66,20 @@ async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let took = began.elapsed();
     let rows = job::compare(&client, &job::expected(&flights)).await?;
     summary::print(&flights, departures, &arrivals.report, took).await?;
+    #[cfg(feature = "embedded")]
+    client.close().await?;
     println!("\nAll {rows} rows of state, output and ledger are those of a calculation in memory, byte for byte.");
     Ok(())
+}
+
+async fn open(place: &Place) -> Result<Client, Failure> {
+    match place {
+        Place::Cluster(addresses) => Ok(Client::connect(addresses).await?),
+        #[cfg(feature = "embedded")]
+        Place::Embedded(directory) => Ok(Client::embedded(directory).await?),
+        #[cfg(not(feature = "embedded"))]
+        Place::Embedded(_) => Err(Failure::Wrong(
+            "this program was built without embedded nodes; build it with --features embedded".to_owned(),
+        )),
+    }
 }

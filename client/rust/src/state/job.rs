@@ -6,7 +6,7 @@ use lentic_types::Version;
 use super::error::StateError;
 use super::flight::Target;
 use super::format;
-use super::key_group::{KeyGroups, MaxParallelism};
+use super::key_group::{KeyGroup, KeyGroups, MaxParallelism};
 use super::memory::Memory;
 use super::options::StateOptions;
 use super::task::Task;
@@ -53,6 +53,9 @@ pub enum Start<'a> {
     Cleared,
     /// What the job's tasks had at a checkpoint, whatever their key groups were. All tasks are given the same ones.
     Restored(&'a [TaskCheckpoint]),
+    /// What is there: of tasks that were [stopped](Task::stop), whatever their key groups were, or copied from elsewhere
+    /// (`lentic copy`). All tasks are given the same version, of after the last write: [`Client::now`](crate::Client::now).
+    Left(Version),
 }
 
 impl Job {
@@ -95,7 +98,7 @@ impl Job {
         }
         let parts = match start {
             Start::Restored(checkpoints) => parts_of(groups, checkpoints)?,
-            Start::Fresh | Start::Cleared => Vec::new(),
+            Start::Fresh | Start::Cleared | Start::Left(_) => Vec::new(),
         };
         let mut take = Take::new(groups.range(), &self.name);
         for (checkpoint, part) in &parts {
@@ -105,13 +108,38 @@ impl Job {
         match start {
             Start::Fresh => self.expect_nothing(groups).await?,
             Start::Cleared => self.clear(groups, fence).await?,
-            Start::Restored(_) => {}
+            Start::Restored(_) | Start::Left(_) => {}
         }
         let target = Target { table: self.table.clone(), range: groups.range(), fence };
         let mut task = Task::new(Memory::new(target, self.options.clone()), self.max, groups);
-        let checkpoints: Vec<_> = parts.into_iter().map(|(checkpoint, _)| checkpoint).collect();
-        task.recall(&checkpoints).await?;
+        let sources = match start {
+            Start::Left(version) => self.sources(groups, version).await?,
+            _ => parts.into_iter().map(|(of, _)| Source { first: of.groups.first(), version: of.version }).collect(),
+        };
+        task.recall(&sources).await?;
         Ok(task)
+    }
+
+    /// The tasks that had these key groups: what each knew of its states is in its first one.
+    async fn sources(&self, groups: KeyGroups, version: Version) -> Result<Vec<Source>, StateError> {
+        let mut sources = Vec::new();
+        for first in (0..=groups.first().0).rev().map(KeyGroup) {
+            if self.has_states(first, version).await? {
+                sources.push(Source { first, version });
+                break;
+            }
+        }
+        for first in groups.iter().skip(1) {
+            if self.has_states(first, version).await? {
+                sources.push(Source { first, version });
+            }
+        }
+        Ok(sources)
+    }
+
+    async fn has_states(&self, group: KeyGroup, version: Version) -> Result<bool, StateError> {
+        let scan = self.table.scan(format::range_of(group, format::STATES)).at(version).limit(1);
+        Ok(scan.start().next().await.transpose()?.is_some())
     }
 
     async fn expect_nothing(&self, groups: KeyGroups) -> Result<(), StateError> {
@@ -131,6 +159,15 @@ impl Job {
             self.table.write_in_parts(batch).await?;
         }
     }
+}
+
+/// A task of before.
+#[derive(Clone, Copy, Debug)]
+struct Source {
+    /// The first of its key groups.
+    first: KeyGroup,
+    /// When it is looked at.
+    version: Version,
 }
 
 pub(super) async fn rows(mut scan: crate::scan::Scan) -> Result<Vec<Row>, Error> {
@@ -168,25 +205,25 @@ fn parts_of(
 
 impl Task {
     /// Recalls what states there were, and what the broadcast ones had: each task has its own copy, in its first key group.
-    /// The copies of the tasks before are read as they were at the checkpoint, whoever has gone on since.
-    async fn recall(&mut self, checkpoints: &[&TaskCheckpoint]) -> Result<(), StateError> {
+    /// The copies of the tasks before are read as they were then, whoever has gone on since.
+    async fn recall(&mut self, sources: &[Source]) -> Result<(), StateError> {
         let table = self.memory.target().table.clone();
         let first = self.groups().first();
-        for checkpoint in checkpoints {
-            let range = format::range_of(checkpoint.groups.first(), format::STATES);
-            for row in rows(table.scan(range).at(checkpoint.version).start()).await? {
+        for source in sources {
+            let range = format::range_of(source.first, format::STATES);
+            for row in rows(table.scan(range).at(source.version).start()).await? {
                 self.recall_state(&row.key[format::HEAD_BYTES..], &row.value)?;
             }
         }
-        let Some(source) = checkpoints.first() else { return Ok(()) };
+        let Some(source) = sources.first() else { return Ok(()) };
         for state in self.broadcast_states() {
-            let range = format::range_of(source.groups.first(), state);
+            let range = format::range_of(source.first, state);
             for row in rows(table.scan(range).at(source.version).start()).await? {
                 self.recall_broadcast(state, &row);
             }
         }
         // Of the copies that are now a part of this task, one is enough.
-        let copies = checkpoints.iter().map(|checkpoint| checkpoint.groups.first());
+        let copies = sources.iter().map(|source| source.first);
         for group in copies.filter(|group| *group != first && self.groups().contains(*group)).collect::<Vec<_>>() {
             for state in self.broadcast_states().into_iter().chain([format::STATES]) {
                 for row in rows(table.scan(format::range_of(group, state)).start()).await? {

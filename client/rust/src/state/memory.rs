@@ -1,14 +1,16 @@
 //! What a task knows of its part of the table, and what it has not told the table yet.
 //!
 //! ```text
-//!   reads   ──►  changes  ──►  flight  ──►  cache  ──►  table        the first that knows the key answers
-//!   writes  ──►  changes  ══►  flight  ═════════════►  table         ══ all of them at once, when they are many
-//!                                 └───────►  cache                   what has arrived
+//!   reads   ──►  changes  ──►  flight  ──►  ahead  ──►  cache  ──►  table    the first that knows the key answers
+//!   writes  ──►  changes  ══►  flight  ════════════════════════►  table    ══ all of them at once, when they are many
+//!                                 └──────────────────►  cache              what has arrived
 //! ```
 //!
-//! The table has one writer: its fence. So what was read or written stays true until it is written again.
+//! The table has one writer: its fence. So what was read or written stays true until it is written again. What was read ahead
+//! of its events is kept until more is: a cache has room for what comes again and again, and may have none for all of it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{BuildHasherDefault, DefaultHasher};
 
 use bytes::Bytes;
 use lentic_types::KeyRange;
@@ -41,6 +43,7 @@ pub(super) struct Memory {
     options: StateOptions,
     changes: Layer,
     flight: Option<Flight>,
+    ahead: HashMap<Bytes, Option<Bytes>, BuildHasherDefault<DefaultHasher>>,
     cache: Cache,
     lost: Option<Error>,
     /// The last checkpoint that was asked for, once it is there.
@@ -50,7 +53,8 @@ pub(super) struct Memory {
 impl Memory {
     pub(super) fn new(target: Target, options: StateOptions) -> Self {
         let cache = Cache::new(options.cache_bytes);
-        Self { target, options, changes: Layer::default(), flight: None, cache, lost: None, made: None }
+        let (changes, ahead) = (Layer::default(), HashMap::default());
+        Self { target, options, changes, flight: None, ahead, cache, lost: None, made: None }
     }
 
     pub(super) const fn target(&self) -> &Target {
@@ -76,12 +80,17 @@ impl Memory {
             Some(Change::Put(value)) => Known::Value(value),
             Some(Change::Delete) => Known::Nothing,
             Some(Change::Merge(..)) => Known::Merged,
-            None => match self.cache.get(key) {
+            None => match self.stored(key) {
                 Some(Some(value)) => Known::Value(value),
                 Some(None) => Known::Nothing,
                 None => Known::Unknown,
             },
         }
+    }
+
+    /// What the table has of a key that nothing under way changes, if that is known.
+    fn stored(&self, key: &[u8]) -> Option<&Option<Bytes>> {
+        self.ahead.get(key).or_else(|| self.cache.get(key))
     }
 
     /// The value of a key, made by `decode` of its bytes.
@@ -127,7 +136,7 @@ impl Memory {
         let base = match under_way {
             Some(Change::Put(value)) => Some(value.clone()),
             Some(_) => None,
-            None => match self.cache.get(key) {
+            None => match self.stored(key) {
                 Some(value) => value.as_ref().map(|value| value.to_vec()),
                 None => self.load(key).await?.map(|value| value.to_vec()),
             },
@@ -144,16 +153,20 @@ impl Memory {
         Ok(Some(folded))
     }
 
-    /// Reads keys that are not known, all at once, so that they are.
+    /// Reads keys that are not known, all at once, so that all of them are known until the next call.
     pub(super) async fn prefetch(&mut self, access: Access, keys: &[Bytes]) -> Result<(), StateError> {
         self.check()?;
-        if self.cache.is_off() {
-            return Ok(());
-        }
         let unknown = self.unknown(access, keys);
         let found = self.target.table.multi_get(unknown.iter().cloned()).await?;
+        // What the cache has now it may not have when the event comes.
+        let kept = keys.iter().filter_map(|key| Some((key.clone(), self.stored(key)?.clone())));
+        self.ahead = kept.collect();
         for (key, found) in unknown.into_iter().zip(found) {
-            self.cache.insert(key, found.map(|found| Bytes::copy_from_slice(&found.value)));
+            let value = found.map(|found| Bytes::copy_from_slice(&found.value));
+            if !self.cache.is_off() {
+                self.cache.insert(key.clone(), value.clone());
+            }
+            self.ahead.insert(key, value);
         }
         Ok(())
     }
@@ -316,10 +329,14 @@ impl Memory {
 
     /// The table has these changes now.
     fn arrived(&mut self, layer: Layer) {
-        if self.cache.is_off() {
+        if self.cache.is_off() && self.ahead.is_empty() {
             return;
         }
         for (access, key, change) in layer.into_changes() {
+            self.ahead.remove(&key);
+            if self.cache.is_off() {
+                continue;
+            }
             match (access, change) {
                 (Access::Point, Change::Put(value)) => self.cache.insert(key, Some(value.into())),
                 (Access::Point, Change::Delete) => self.cache.insert(key, None),

@@ -50,8 +50,8 @@ impl<K: Key, V: Data> ValueState<K, V> {
         task.memory.read_many(Access::Point, &keys, decode).await
     }
 
-    /// Reads what is not known of these keys at once, so that their values are here when their events come. Without a
-    /// cache it does nothing.
+    /// Reads what is not known of these keys at once, so that their values are here when their events come: until the next
+    /// call for any state of the task, whatever the cache has room for.
     pub async fn prefetch<'a, Q>(
         &self,
         task: &mut Task,

@@ -372,6 +372,14 @@ async fn live(seed: u64, options: &StateOptions) -> Vec<Row> {
                 }
                 model.rules.remove(&rule);
             }
+            6 => {
+                for running in std::mem::take(&mut tasks) {
+                    running.task.stop().await.unwrap();
+                }
+                let left = Start::Left(client.now().await.unwrap());
+                tasks = start_all(&job, 1 + u32::try_from(dice.below(5)).unwrap(), left).await;
+                compare(&mut tasks, &model, &keys).await;
+            }
             _ => some_event(&mut tasks, &mut model, &keys, &dice).await,
         }
     }

@@ -183,6 +183,38 @@ async fn what_is_known_is_not_asked_for() {
     assert!((1..=2).contains(&cluster.asked("multi-get")), "one for each shard");
 }
 
+/// A cache has room for few of them, or is not there; and what is written meanwhile, and flushed, is what is read.
+#[tokio::test(start_paused = true)]
+async fn what_was_read_ahead_is_there_when_its_events_come() {
+    for cache_bytes in [0, 2_000] {
+        let cluster = Cluster::new(1);
+        let table = table(&cluster).await;
+        let options = StateOptions { cache_bytes, flush_bytes: 5_000, ..StateOptions::default() };
+        let mut task = alone(&table, options).await;
+        let value = task.value_state::<i64, i64>("v").unwrap();
+        let keys: Vec<i64> = (0..200).collect();
+        for key in &keys {
+            value.update(&mut task, key, &0).await.unwrap();
+        }
+        task.flush().await.unwrap();
+        for round in 0..3 {
+            value.prefetch(&mut task, &keys).await.unwrap();
+            let before = cluster.asked("get");
+            for events in 0..2 {
+                for key in &keys {
+                    let found = value.value(&mut task, key).await.unwrap();
+                    assert_eq!(found, Some(2 * round + events), "key {key}");
+                    value.update(&mut task, key, &(2 * round + events + 1)).await.unwrap();
+                }
+                if events == 0 {
+                    assert_eq!(cluster.asked("get"), before, "each event of the first round has its value");
+                }
+            }
+            task.flush().await.unwrap();
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_task_waits_for_a_flush_that_falls_behind() {
     let cluster = Cluster::new(1);
