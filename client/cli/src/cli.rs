@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::bench::BenchCommand;
-use crate::bulk::{DumpArgs, LoadArgs};
+use crate::bulk::{CopyArgs, DumpArgs, LoadArgs};
 use crate::commands::{
     BalanceCommand, DeleteArgs, DeleteRangeArgs, DiffArgs, FeedArgs, GcCommand, GetArgs, MergeArgs, NodeCommand,
     NowArgs, PutArgs, ScanArgs, ShardCommand, SnapshotCommand, StatusArgs, TableCommand, TxnArgs, VersionArgs,
@@ -45,6 +45,7 @@ pub(crate) enum Command {
     Txn(TxnArgs),
     Load(LoadArgs),
     Dump(DumpArgs),
+    Copy(CopyArgs),
     Now(NowArgs),
     #[command(subcommand)]
     Snapshot(SnapshotCommand),
@@ -89,6 +90,7 @@ impl Command {
             Self::Txn(args) => args.run(session).await,
             Self::Load(args) => args.run(session).await,
             Self::Dump(args) => args.run(session).await,
+            Self::Copy(args) => args.run(session).await,
             Self::Now(args) => args.run(session).await,
             Self::Snapshot(command) => command.run(session).await,
             Self::Gc(command) => command.run(session).await,

@@ -44,7 +44,7 @@ pub(crate) struct SessionArgs {
 }
 
 /// An address with its scheme: `host:port` is enough to write.
-fn address(text: &str) -> Result<String, String> {
+pub(crate) fn address(text: &str) -> Result<String, String> {
     let wrong = || format!("expected an address such as {DEFAULT_SERVER}, found {text:?}");
     let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
     let (host, port) = rest.trim_end_matches('/').rsplit_once(':').ok_or_else(wrong)?;
@@ -67,37 +67,45 @@ impl Session {
     /// # Errors
     /// No node answered.
     pub(crate) async fn client(&self) -> Result<Client, Failure> {
-        self.client_with(Client::builder()).await
+        self.client_with(Client::builder(), &self.args.server).await
+    }
+
+    /// A client of another cluster, with nodes at these addresses.
+    ///
+    /// # Errors
+    /// No node answered.
+    pub(crate) async fn client_of(&self, servers: &[String]) -> Result<Client, Failure> {
+        self.client_with(Client::builder(), servers).await
     }
 
     /// A client that lets writes wait for each other for `linger`, to go as one request.
     pub(crate) async fn lingering(&self, linger: Duration) -> Result<Client, Failure> {
-        self.client_with(Client::builder().linger(linger)).await
+        self.client_with(Client::builder().linger(linger), &self.args.server).await
     }
 
-    async fn client_with(&self, builder: ClientBuilder) -> Result<Client, Failure> {
+    async fn client_with(&self, builder: ClientBuilder, servers: &[String]) -> Result<Client, Failure> {
         let deadline = self.args.deadline.duration();
         if deadline.is_zero() {
             return Err(Failure::usage("--deadline is 0, and nothing can be done in no time"));
         }
-        let connecting = builder.deadline(deadline).connect(&self.args.server);
+        let connecting = builder.deadline(deadline).connect(servers);
         match tokio::time::timeout(deadline, connecting).await {
             Ok(Ok(client)) => Ok(client),
-            Ok(Err(error)) if error.kind() == ErrorKind::Throttled => Err(self.not_reached(error.message())),
+            Ok(Err(error)) if error.kind() == ErrorKind::Throttled => Err(not_reached(servers, error.message())),
             Ok(Err(error)) => Err(error.into()),
-            Err(_) => Err(self.not_reached(&format!("no node answered within {}", self.args.deadline))),
+            Err(_) => Err(not_reached(servers, &format!("no node answered within {}", self.args.deadline))),
         }
     }
+}
 
-    fn not_reached(&self, message: &str) -> Failure {
-        let servers = self.args.server.join(", ");
-        let help = if self.args.server == [DEFAULT_SERVER] {
-            format!("start a node with `lentic serve`, or name one with --server or LENTIC_SERVER; tried {servers}")
-        } else {
-            format!("check --server or LENTIC_SERVER, and whether the nodes are up; tried {servers}")
-        };
-        Failure::not_reached(message, help)
-    }
+fn not_reached(servers: &[String], message: &str) -> Failure {
+    let tried = servers.join(", ");
+    let help = if servers == [DEFAULT_SERVER] {
+        format!("start a node with `lentic serve`, or name one with --server or LENTIC_SERVER; tried {tried}")
+    } else {
+        format!("check --server or LENTIC_SERVER, and whether the nodes are up; tried {tried}")
+    };
+    Failure::not_reached(message, help)
 }
 
 /// How a command ended, or why it failed.

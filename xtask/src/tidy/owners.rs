@@ -103,6 +103,7 @@ pub(crate) const OWNERS: &[Owner] = &[
             "lentic-raft",
             "lentic-rocks",
             "lentic-client",
+            "lentic-cli",
             BENCH,
         ]),
         "checksums of records, of exported files and of what is sent of them, of tokens; the demo's of a table",

@@ -1,12 +1,10 @@
 //! `lentic scan`
 
 use clap::Args;
-use lentic_client::{CheckpointScan, Error, KeyRange, Row, Scan, Table};
 use serde::Serialize;
 
-use crate::args::{RangeArgs, ReadAt, ReadAtArgs, ShowArgs, SyntaxArgs};
+use crate::args::{RangeArgs, ReadAtArgs, Reading, ShowArgs, SyntaxArgs};
 use crate::ending::Ending;
-use crate::failure::Failure;
 use crate::output::{Answer, Rows};
 use crate::session::{Outcome, Session};
 use crate::text::count;
@@ -42,7 +40,8 @@ impl ScanArgs {
     pub(crate) async fn run(&self, session: &mut Session) -> Outcome {
         let range = self.range.range(self.syntax)?;
         let client = session.client().await?;
-        let mut scan = self.begin(&client.table(&self.table), range, self.at.read_at(&client, &self.table).await?)?;
+        let at = self.at.read_at(&client, &self.table).await?;
+        let mut scan = Reading::begin(&client.table(&self.table), range, at, self.limit, self.reverse)?;
         if self.count {
             let mut rows = 0;
             while let Some(row) = scan.next().await {
@@ -58,39 +57,6 @@ impl ScanArgs {
         }
         rows.finish()?;
         Ok(Ending::Done)
-    }
-
-    fn begin(&self, table: &Table, range: KeyRange, at: ReadAt) -> Result<Reading, Failure> {
-        if let ReadAt::Checkpoint(checkpoint) = at {
-            let scan = checkpoint.scan(&range)?.limit(self.limit.unwrap_or(u64::MAX));
-            return Ok(Reading::Checkpoint(if self.reverse { scan.reverse() } else { scan }));
-        }
-        let mut scan = table.scan(range);
-        if let Some(limit) = self.limit {
-            scan = scan.limit(limit);
-        }
-        if self.reverse {
-            scan = scan.reverse();
-        }
-        if let ReadAt::Version(at) = at {
-            scan = scan.at(at);
-        }
-        Ok(Reading::Version(scan.start()))
-    }
-}
-
-/// A scan that runs.
-enum Reading {
-    Version(Scan),
-    Checkpoint(CheckpointScan),
-}
-
-impl Reading {
-    async fn next(&mut self) -> Option<Result<Row, Error>> {
-        match self {
-            Self::Version(scan) => scan.next().await,
-            Self::Checkpoint(scan) => scan.next().await,
-        }
     }
 }
 

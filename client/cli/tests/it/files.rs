@@ -28,6 +28,7 @@ fn files_come_in_and_go_out() {
     cluster.lentic(&["table", "create", "copy"]).ok();
     loads_rows_and_goes_on(&cluster, directory);
     dumps_and_loads_again(&cluster, directory);
+    copies_to_embedded_nodes_and_back(&cluster, directory);
     takes_the_last_of_equal_keys(&cluster);
     deletes_more_than_one_request_may(&cluster);
 }
@@ -83,6 +84,30 @@ fn dumps_and_loads_again(cluster: &Cluster, directory: &Path) {
     assert!(to_stdout.starts_with("key,value,version,expires_unix_ms\nf/mia/012000,"), "{to_stdout}");
     let none = cluster.lentic(&["dump", "nothing", &path(directory, "none.csv")]);
     assert!(none.code == 4 && !directory.join("none.csv").exists(), "{none:?}");
+}
+
+fn copies_to_embedded_nodes_and_back(cluster: &Cluster, directory: &Path) {
+    let node = path(directory, "embedded");
+    let there = cluster.lentic(&["copy", "flights", "--to-embedded", &node, "--output", "json"]).json().remove(0);
+    assert_eq!((&there["rows"], &there["ending"]), (&json!(12_001), &json!(1)), "one row has an end: {there}");
+    let again = cluster.lentic(&["copy", "flights", "--to-embedded", &node]);
+    assert!(again.code == 1 && again.stderr.contains("has rows there already"), "{again:?}");
+    let back = ["copy", "flights", "--from-embedded", &node, "--as", "back", "--output", "json"];
+    let back = cluster.lentic(&back).json().remove(0);
+    assert_eq!((&back["checksum"], &back["ending"]), (&there["checksum"], &json!(1)), "{back}");
+    let without_versions = |table: &str| {
+        let rows = cluster.lentic(&["scan", table, "--output", "json"]).json();
+        rows.into_iter().map(|row| json!([row["key"], row["value"], row["expires_unix_ms"]])).collect::<Vec<_>>()
+    };
+    assert!(without_versions("flights") == without_versions("back"), "other rows came back");
+    let shown = cluster.lentic(&["table", "show", "back", "--output", "json"]).json().remove(0);
+    assert_eq!(shown["shards"].as_array().unwrap().len(), 2, "cut as it was: {shown}");
+    let nowhere = cluster.lentic(&["copy", "flights"]);
+    assert!(nowhere.code == 2 && nowhere.stderr.contains("nothing says where to"), "{nowhere:?}");
+    let nothing = cluster.lentic(&["copy", "nothing", "--as", "nothing-2"]);
+    assert!(nothing.code == 4 && cluster.lentic(&["table", "show", "nothing-2"]).code == 4, "{nothing:?}");
+    let no_directory = cluster.lentic(&["copy", "flights", "--from-embedded", "/dev/null", "--as", "x"]);
+    assert!(no_directory.code == 2 && no_directory.stderr.contains("/dev/null"), "{no_directory:?}");
 }
 
 fn takes_the_last_of_equal_keys(cluster: &Cluster) {
