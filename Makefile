@@ -10,7 +10,7 @@ XTASK := cargo xtask
 
 help:
 	@echo 'make test    what CI runs: install what is missing, every check, every test'
-	@echo 'make demo    Lentic at work: three nodes, a month of flights, a kill -9'
+	@echo 'make demo    Lentic at work: three nodes, a month of flights, kill -9, stream jobs'
 	@echo 'make check   the fast checks, read-only (no RocksDB)'
 	@echo 'make fix     format, apply suggestions, regenerate'
 	@echo 'make bench   list the benchmarks; make bench NAME=engine runs one'

@@ -12,6 +12,10 @@ const BENCHES: &[(&str, &str)] = &[
     ("txn", "transactions of a cluster of three processes, and conditional writes beside etcd's"),
     ("growth", "puts of a cluster as its table grows to ten million keys"),
     ("versions", "checkpoints, rollbacks, reads of history and feeds of a cluster of three processes"),
+    (
+        "state",
+        "a stream task's values, merges, timers and checkpoints, embedded and on a cluster, beside a plain RocksDB",
+    ),
     ("elastic", "splits, transfers, moves and the balance of a cluster of processes while it is written to"),
     ("log", "group commit of the shared log, beside bare write and fdatasync in the same run"),
 ];

@@ -80,7 +80,8 @@ pub(crate) fn bench(root: &Path, stages: &[Stage]) -> bool {
 /// Lentic at work: the binary `lentic` and the program that shows it, which then takes the place of this one, so that
 /// Ctrl-C is for it alone. Returns if it cannot.
 pub(crate) fn demo(root: &Path) -> bool {
-    let build = Stage::cargo("build", "build --quiet --release -p lentic-cli -p lentic-bench --bins");
+    let packages = "-p lentic-cli -p lentic-bench -p lentic-client";
+    let build = Stage::cargo("build", &format!("build --quiet --release {packages} --bins --example flights"));
     stage::run("build", root, &[build]) && stage::become_built(root, "lentic-demo")
 }
 

@@ -1,7 +1,7 @@
 //! Macro benchmarks: whole layers under a stated load, each figure a ratio to a named peer within one run.
 //!
-//! `lentic-bench engine|log|vs-etcd|growth|txn|versions|elastic [--quick]` prints a line for each figure and keeps the run in target/bench/NAME.json. The
-//! parts of `engine` (`puts`, `reads`, `merges`) run alone under a profiler.
+//! `lentic-bench engine|log|vs-etcd|growth|txn|versions|elastic|state [--quick]` prints a line for each figure and keeps the run in
+//! target/bench/NAME.json. The parts of `engine` (`puts`, `reads`, `merges`) run alone under a profiler.
 //! Quick runs are smaller and repeat less: they say whether a figure is in the right region, not what it is.
 
 #![allow(clippy::print_stdout, reason = "the figures are the program's output")]
@@ -19,6 +19,7 @@ mod peer;
 mod puts;
 mod reads;
 mod restart;
+mod state;
 mod txn;
 mod versions;
 mod vs_etcd;
@@ -69,23 +70,25 @@ fn main() -> ExitCode {
         "vs-etcd" => vs_etcd::run(size, &mut figures),
         "txn" => txn::run(size, &mut figures),
         "versions" => {
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-            let runtime = runtime.expect("a runtime can be built");
+            let runtime = runtime();
             runtime.block_on(versions::history(size, &mut figures));
             runtime.block_on(versions::feeds(size, &mut figures));
             runtime.block_on(versions::names(size, &mut figures));
         }
-        "elastic" => {
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-            runtime.expect("a runtime can be built").block_on(elastic::run(size, &mut figures));
-        }
+        "elastic" => runtime().block_on(elastic::run(size, &mut figures)),
+        "state" => runtime().block_on(state::run(size, &mut figures)),
         _ => return usage(),
     }
     figures.keep();
     ExitCode::SUCCESS
 }
 
+fn runtime() -> tokio::runtime::Runtime {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.expect("a runtime can be built")
+}
+
 fn usage() -> ExitCode {
-    eprintln!("usage: lentic-bench engine|puts|reads|merges|log|vs-etcd|growth|txn|versions|elastic [--quick]");
+    eprintln!("usage: lentic-bench engine|puts|reads|merges|log|vs-etcd|growth|txn|versions|elastic|state [--quick]");
     ExitCode::from(2)
 }

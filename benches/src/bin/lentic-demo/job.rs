@@ -1,4 +1,4 @@
-//! A stream job: it counts flights by merges at the server, and notes how long it had to wait.
+//! A job without state of its own: it counts flights by merges at the server, and notes how long it had to wait.
 //!
 //! Each kind of counter is a shard of its own, and a lane of the job: so a lane that has to wait holds up no other, and
 //! its pauses are those of its shard.

@@ -1,4 +1,4 @@
-//! Lentic at work, for who sees it for the first time: three processes, a month of flights, a kill -9.
+//! Lentic at work, for who sees it for the first time: three processes, a month of flights, a kill -9, stream jobs.
 //!
 //! The program does what a user would, with the binary `lentic` beside it, and checks every answer against the file
 //! that was loaded. It ends with an error at the first thing that is not as promised, and leaves neither a process nor a
@@ -9,7 +9,8 @@
 //! | `story` | what is shown, in its order |
 //! | `stage` | the cluster, the commands, and the end of both |
 //! | `flights` | the file, and what must be found when it is loaded |
-//! | `job` | a stream job that counts, and how long it had to wait |
+//! | `job` | a job that counts, and how long it had to wait |
+//! | `stream` | jobs with state (`client/rust/examples/flights`), and what others see of it |
 //! | `check` | what is there against what must be |
 //! | `text` | how figures and answers are shown |
 
@@ -20,6 +21,7 @@ mod flights;
 mod job;
 mod stage;
 mod story;
+mod stream;
 mod text;
 
 use std::process::ExitCode;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -32,12 +32,14 @@ pub(crate) struct Node {
 /// All that runs for the demo, and all that it puts on disk.
 pub(crate) struct Stage {
     lentic: PathBuf,
+    /// The example of stream jobs.
+    flights: PathBuf,
     home: TempDir,
     cluster: Option<Child>,
     /// It stays open, as a terminal does.
     told: Option<BufReader<ChildStdout>>,
-    /// Nodes that were started again.
-    revived: Vec<Child>,
+    /// Nodes that were started again, with the processes that they were.
+    revived: Vec<(u32, Child)>,
     nodes: Vec<Node>,
 }
 
@@ -45,13 +47,13 @@ impl Stage {
     /// An empty stage.
     pub(crate) fn set() -> Result<Self, Failure> {
         let program = std::env::current_exe().map_err(|error| format!("this program is not to be found: {error}"))?;
-        let lentic = program.with_file_name("lentic");
-        if !lentic.exists() {
-            return Err(format!("expected the binary {}; cargo xtask demo builds it", lentic.display()));
+        let (lentic, flights) = (program.with_file_name("lentic"), program.with_file_name("examples").join("flights"));
+        if let Some(missing) = [&lentic, &flights].into_iter().find(|path| !path.exists()) {
+            return Err(format!("expected the binary {}; cargo xtask demo builds it", missing.display()));
         }
         let home = tempfile::Builder::new().prefix("lentic-demo-").tempdir();
         let home = home.map_err(|error| format!("no temporary directory can be made: {error}"))?;
-        Ok(Self { lentic, home, cluster: None, told: None, revived: Vec::new(), nodes: Vec::new() })
+        Ok(Self { lentic, flights, home, cluster: None, told: None, revived: Vec::new(), nodes: Vec::new() })
     }
 
     /// A directory for files, which goes away at the end.
@@ -107,6 +109,16 @@ impl Stage {
         Ok(Running { words: words.join(" "), child })
     }
 
+    /// Starts the example of stream jobs, shown as it would be typed.
+    pub(crate) fn start_jobs(&self, words: &[&str]) -> Result<Jobs, Failure> {
+        println!("  $ cargo run --release --example flights -- {}", words.join(" "));
+        let mut command = quiet(&self.flights, words);
+        let mut child =
+            command.spawn().map_err(|error| format!("{} cannot be started: {error}", self.flights.display()))?;
+        let stdout = child.stdout.take().expect("it is piped");
+        Ok(Jobs { child, lines: BufReader::new(stdout).lines() })
+    }
+
     /// Kills a node as a power cut would: it gets no chance to say or write anything.
     pub(crate) fn kill(&self, node: &Node) -> Result<(), Failure> {
         send(node.pid, Signal::KILL).map_err(|error| format!("n{} cannot be killed: {error}", node.id))
@@ -120,8 +132,13 @@ impl Stage {
         shown(&words);
         let mut command = self.command(&words);
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        self.revived.push(child.map_err(|error| self.unstarted(&error))?);
+        self.revived.push((node.pid, child.map_err(|error| self.unstarted(&error))?));
         Ok(())
+    }
+
+    /// Whether a node was started again.
+    pub(crate) fn has_revived(&self, node: &Node) -> bool {
+        self.revived.iter().any(|(pid, _)| *pid == node.pid)
     }
 
     /// Ends all processes and removes all files.
@@ -130,7 +147,7 @@ impl Stage {
     /// Something did not end as it should. It is gone nevertheless.
     pub(crate) async fn clear(mut self) -> Result<(), Failure> {
         let mut faults = Vec::new();
-        for child in self.revived.drain(..).chain(self.cluster.take()) {
+        for child in self.revived.drain(..).map(|(_, child)| child).chain(self.cluster.take()) {
             faults.extend(end(child).await.err());
         }
         for node in &self.nodes {
@@ -146,15 +163,12 @@ impl Stage {
     }
 
     fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(&self.lentic);
+        let mut command = quiet(&self.lentic, words);
         let addresses: Vec<&str> = self.nodes.iter().map(|node| &*node.address).collect();
-        command.args(words).env_remove("LENTIC_SERVER");
+        command.env_remove("LENTIC_SERVER");
         if !addresses.is_empty() {
             command.env("LENTIC_SERVER", addresses.join(","));
         }
-        // In a group of its own: Ctrl-C is for this program, which ends the others in their order.
-        command.process_group(0).kill_on_drop(true);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
@@ -190,6 +204,44 @@ impl Running {
         }
         String::from_utf8(output.stdout).map_err(|_| format!("`lentic {words}` did not answer in text"))
     }
+}
+
+/// Stream jobs that run. Dropped, they end.
+pub(crate) struct Jobs {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Jobs {
+    /// What they say next; `None` when they have said all.
+    pub(crate) async fn next_line(&mut self) -> Result<Option<String>, Failure> {
+        match timeout(COMMAND_MAX, self.lines.next_line()).await {
+            Ok(line) => line.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("the jobs have said nothing for {COMMAND_MAX:?}")),
+        }
+    }
+
+    /// Waits for their end.
+    ///
+    /// # Errors
+    /// Something was not as it must be.
+    pub(crate) async fn end(self) -> Result<(), Failure> {
+        let output = self.child.wait_with_output().await.map_err(|error| error.to_string())?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(format!("the jobs ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim_end()))
+    }
+}
+
+/// A program that neither sees nor has the terminal.
+fn quiet(program: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(words);
+    // In a group of its own: Ctrl-C is for this program, which ends the others in their order.
+    command.process_group(0).kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
 }
 
 /// Waits until `is_so`; false if it takes longer than `most`.

@@ -1,4 +1,4 @@
-//! The story: a cluster, a month of flights, a day deleted by mistake, a node killed under load, and its return.
+//! The story: a cluster, a month of flights, a day deleted by mistake, a node killed under load, and its return; then `stream`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use crate::check::{self, checksum};
 use crate::flights::{self, KEY_FORMAT, Month};
 use crate::job::{self, Job};
 use crate::stage::{Node, Stage};
+use crate::stream;
 use crate::text::{count, count_of, heading, say, span};
 
 const NODES: usize = 3;
@@ -27,13 +28,14 @@ const KILL_AFTER_PART: usize = 4;
 
 pub(crate) async fn tell(stage: &mut Stage) -> Result<(), Failure> {
     let month = Month::read()?;
-    println!("Lentic: three nodes, a month of flights, and a kill -9.");
+    println!("Lentic: three nodes, a month of flights, a kill -9, and stream jobs that survive more of them.");
     let client = start(stage).await?;
     load(stage, &client, &month).await?;
     query(stage, &client, &month).await?;
     look_back(stage, &client, &month).await?;
     let victim = kill(stage, &client, &month).await?;
-    come_back(stage, &client, &month, &victim).await
+    come_back(stage, &client, &month, &victim).await?;
+    stream::tell(stage, &client).await
 }
 
 async fn start(stage: &mut Stage) -> Result<Client, Failure> {
@@ -161,7 +163,7 @@ async fn kill(stage: &Stage, client: &Client, month: &Month) -> Result<Node, Fai
 }
 
 /// The cluster, once every shard has a leader.
-async fn led(client: &Client) -> Result<ClusterStatus, Failure> {
+pub(crate) async fn led(client: &Client) -> Result<ClusterStatus, Failure> {
     wait("not every shard has a leader", async || {
         let status = client.status(true).await?;
         Ok(status.meta_leader.is_some() && status.shards.iter().all(|(_, shard)| shard.leader.is_some()))
@@ -258,11 +260,11 @@ fn victim(stage: &Stage, status: &ClusterStatus) -> Result<Node, Failure> {
     nodes.first().copied().cloned().ok_or_else(|| "no node leads a shard of the table of counters".to_owned())
 }
 
-fn leads(leader: Option<NodeId>, node: &Node) -> bool {
+pub(crate) fn leads(leader: Option<NodeId>, node: &Node) -> bool {
     leader == Some(NodeId(node.id))
 }
 
-fn is_table(found: &str, name: &str) -> bool {
+pub(crate) fn is_table(found: &str, name: &str) -> bool {
     found.strip_prefix("default.").unwrap_or(found) == name
 }
 
