@@ -9,7 +9,7 @@ use lentic_machine::meta::{Catalog, ShardPlace};
 use lentic_runtime::{blocking, spawn};
 use lentic_types::{GroupId, Index, ShardId};
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::{error, info};
 
 use crate::gateway::Gateway;
@@ -20,6 +20,10 @@ use crate::shard::riders;
 
 /// How soon it is looked again whether a replica that has to wait can begin.
 const AGAIN: Duration = Duration::from_millis(5);
+
+/// How long a replica waits before the disk is asked once more: it was asked when the shard was cut off. Each time is a flush,
+/// and one behind the other holds up who asks.
+const FLUSH_AGAIN: Duration = Duration::from_millis(200);
 
 /// The replicas of this node.
 pub(crate) struct Shards<S: Portable> {
@@ -55,9 +59,18 @@ impl<S: Portable> Shards<S> {
     /// Starts and ends replicas as the catalog changes. It ends with the node.
     pub(crate) async fn follow(self: Arc<Self>, gateway: &Gateway<S>) {
         let mut catalog = gateway.meta.catalog.subscribe();
+        let mut waits_since = None;
         loop {
             let now = Arc::clone(&catalog.borrow_and_update());
             let is_settled = self.settle(&now, &catalog, gateway).await;
+            if is_settled {
+                waits_since = None;
+            } else if waits_since.get_or_insert_with(Instant::now).elapsed() >= FLUSH_AGAIN {
+                waits_since = None;
+                if let Err(error) = blocking(|| self.shared.store.request_flush()) {
+                    self.shared.failure.note(&error);
+                }
+            }
             let changed = tokio::select! {
                 biased;
                 changed = catalog.changed() => changed,

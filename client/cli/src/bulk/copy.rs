@@ -61,15 +61,15 @@ impl CopyArgs {
             Some(directory) => embedded(directory).await?,
             None => session.client().await?,
         };
-        let (copied, target) = match self.target(session, &source).await {
+        let (mut ended, target) = match self.target(session, &source).await {
             Ok(target) => (self.copy_all(session, &source, &target).await, Some(target)),
             Err(failure) => (Err(failure), None),
         };
-        // What is not flushed now is replayed when it is opened again.
         for client in target.into_iter().chain([source]) {
-            client.close().await?;
+            let closed = client.close().await;
+            ended = ended.and_then(|ending| closed.map(|()| ending).map_err(Failure::from));
         }
-        copied
+        ended
     }
 
     fn check(&self) -> Result<(), Failure> {

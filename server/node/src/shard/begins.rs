@@ -84,11 +84,7 @@ impl Begins {
         let is_divided = |shard: &Shard| shard.born() == place.shape.born && shard.applied() == place.shape.born;
         if found.as_ref().is_some_and(is_divided) {
             let durable = shared.store.durable_applied(group).map_err(|error| error.to_string())?;
-            if durable >= place.shape.born {
-                return Ok(Some(Self::Divided));
-            }
-            shared.store.request_flush().map_err(|error| error.to_string())?;
-            return Ok(None);
+            return Ok((durable >= place.shape.born).then_some(Self::Divided));
         }
         let spans = shard::spans(group, &descriptor);
         blocking(|| shared.store.clear(&spans)).map_err(|error| error.to_string())?;

@@ -11,6 +11,7 @@ use lentic_engine::{Family, Layer, MaskSet, Portable};
 use lentic_machine::shard::{Descriptor, Gone, HeadsOptions, LockChanges, Pins};
 use lentic_machine::{Command, Event, Fatal, Outcome, Overlay, Shard};
 use lentic_raft::{Committed, Fault, Machine, Transfer};
+use lentic_runtime::{blocking, spawn};
 use lentic_types::{GroupId, Index, ShardId, Version};
 use tokio::sync::watch;
 
@@ -238,6 +239,16 @@ impl<S: Portable> ShardMachine<S> {
         Arc::clone(&self.shown)
     }
 
+    /// A shard that was cut off begins when what was made of it is on disk. It is not waited for: the other goes on.
+    fn flush_soon(&self) {
+        let (store, failure) = (Arc::clone(&self.store), self.failure.clone());
+        spawn(async move {
+            if let Err(error) = blocking(|| store.request_flush()) {
+                failure.note(&error);
+            }
+        });
+    }
+
     fn apply_all(&mut self, entries: &[Committed], replica: &[u8]) -> Result<Vec<Vec<Outcome>>, Fault> {
         let store = Arc::clone(&self.store);
         let mut overlay = Overlay::new(&*store);
@@ -290,6 +301,7 @@ impl<S: Portable> ShardMachine<S> {
             // All that the entries have changed of it is in what is left. The rules come first: who finds that a lock is gone
             // finds that its key is another shard's.
             changed.remove(&None);
+            self.flush_soon();
             self.shown.reset(&self.shard);
             self.gc.stage(self.group, self.shard.applied(), Some(self.shard.gc_rules()));
         }
@@ -326,7 +338,7 @@ impl<S: Portable> Machine for ShardMachine<S> {
         if bytes < BLOCKING_BYTES_MIN {
             return self.apply_all(&entries, &replica);
         }
-        lentic_runtime::blocking(|| self.apply_all(&entries, &replica))
+        blocking(|| self.apply_all(&entries, &replica))
     }
 
     fn durable(&self) -> Result<Index, Fault> {
