@@ -23,8 +23,8 @@ const SOON: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// One row of so many is read by itself.
 const ROWS_PER_READ: usize = 135;
-/// The kill comes when this part of the load is done, so that most of it is to come.
-const KILL_AFTER_PART: usize = 4;
+/// The kill comes when this part of the load is done: it is seen a while later, and most must be to come then.
+const KILL_AFTER_PART: usize = 20;
 
 pub(crate) async fn tell(stage: &mut Stage) -> Result<(), Failure> {
     let month = Month::read()?;
@@ -142,7 +142,7 @@ async fn kill(stage: &Stage, client: &Client, month: &Month) -> Result<Node, Fai
     }
     println!("  $ kill -9 {}\n", victim.pid);
     say(&format!(
-        "A quarter of the file is loaded, and the job has counted up to {} flights, when n{} is killed. It led {} of {} \
+        "A part of the file is loaded, and the job has counted up to {} flights, when n{} is killed. It led {} of {} \
          shards{}.",
         count(counted),
         victim.id,
