@@ -2,7 +2,8 @@
 
 use super::error::StateError;
 
-/// The knobs of a task's state. Its memory is bounded by `cache_bytes` and twice `dirty_bytes_max`, and what timers hold.
+/// The knobs of a task's state. Its memory is bounded by `cache_bytes` and twice `dirty_bytes_max`, what timers hold, and what the
+/// last [prefetch](super::ValueState::prefetch) was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateOptions {
     /// Most bytes of what was read or flushed that is kept to be read again, bookkeeping among them. 0: nothing is kept.

@@ -34,7 +34,7 @@ pub(crate) async fn of_task(place: &Place, name: &str, load: Load) -> f64 {
     rate
 }
 
-/// Merges a second that the servers fold and acknowledge, in requests of many, each of another key.
+/// Merges a second that the servers fold and acknowledge, in requests of many, most of them of different keys.
 pub(crate) async fn of_servers(place: &Place, name: &str, load: Load) -> f64 {
     let table = place.table(name).await;
     let one = 1i64.to_be_bytes();
