@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use lentic_client::{Client, Options, TableOptions, Transaction, WriteBatch};
 use lentic_node::Node;
+use lentic_raft::Status;
 use lentic_sim::{Cluster, Dice, Shape, Trace, run};
 use tokio::time::{sleep, timeout};
 
@@ -47,10 +48,41 @@ async fn each_is_down(dice: &Dice, trace: Trace) {
     }
 }
 
-/// Whether a host leads the meta group, which has all its members.
+#[test]
+fn a_new_shard_is_led_also_when_the_first_of_its_nodes_is_lost_at_once() {
+    for seed in 1..=60 {
+        let outcome = run(seed, false, |dice, trace| async move { one_is_lost_at_once(&dice, trace).await });
+        outcome.value.unwrap_or_else(|reason| panic!("seed {seed}: {reason}"));
+    }
+}
+
+async fn one_is_lost_at_once(dice: &Dice, trace: Trace) {
+    let mut cluster = Cluster::start(dice, trace, Shape { hosts: 3, ..Shape::default() }).await;
+    let client = cluster.client(Options::default());
+    let is_whole = async {
+        while !(0..cluster.hosts()).any(|host| leads_three(&cluster, host)) {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(Duration::from_secs(60), is_whole).await.expect("the meta group has three members");
+    let split_points = (1..SHARDS).map(|shard| vec![shard].into()).collect();
+    let options = TableOptions { split_points, replicas: 3, ..TableOptions::default() };
+    client.create_table("t", options).await.expect("it is made");
+    sleep(Duration::from_millis(dice.between(0..=60))).await;
+    let lost = usize::try_from(dice.between(0..=2)).expect("small");
+    cluster.crash(lost, dice.between(0..=1) == 1);
+    let written = timeout(SERVES_WITHIN, commit(&client, (0..SHARDS).map(|shard| vec![shard]))).await;
+    assert!(written.is_ok(), "n{} is lost, and a shard is led by nobody", lost + 1);
+    cluster.start_host(lost).await;
+    let again = timeout(SERVES_WITHIN, commit(&client, (0..SHARDS).map(|shard| vec![shard, 1]))).await;
+    assert!(again.is_ok(), "n{} is back, and a shard is led by nobody", lost + 1);
+}
+
+/// Whether a host leads the meta group, which has all its members, and all of them by an entry that a quorum has.
 fn leads_three(cluster: &Cluster, host: usize) -> bool {
     let groups = cluster.node(host).map(Node::groups).unwrap_or_default();
-    groups.first().is_some_and(|(_, meta)| meta.is_leader && meta.voters.len() == 3)
+    let is_whole = |meta: &Status| !meta.is_changing && meta.applied >= meta.members_at && meta.voters.len() == 3;
+    groups.first().is_some_and(|(_, meta)| meta.is_leader && is_whole(meta))
 }
 
 async fn commit(client: &Client, keys: impl Iterator<Item = Vec<u8>>) {

@@ -22,6 +22,8 @@ pub(crate) enum Question {
     Ticks { count: u32, vouched: Option<u64> },
     /// The catalog, if it is newer than a revision; answered when it is, or after a while all the same.
     Catalog { newer_than: u64 },
+    /// The revision of the catalog, or of a newer one, as of some moment after the question.
+    Revision,
     /// The asker is alive, and leads so many shards.
     Alive { leaders: u32 },
     /// Which nodes were heard from lately.
@@ -54,6 +56,7 @@ pub(crate) enum Answer {
     Ticks(Ticks),
     /// The catalog, encoded; empty if it has not changed.
     Catalog(Bytes),
+    Revision(u64),
     Done,
     /// Nodes, whether they were heard from lately, and how many shards they lead.
     Nodes(Vec<(NodeId, (bool, u32))>),
@@ -87,6 +90,7 @@ impl Question {
                 out.push(3);
                 put_varint(&mut out, *newer_than);
             }
+            Self::Revision => out.push(8),
             Self::Alive { leaders } => {
                 out.push(4);
                 put_varint(&mut out, u64::from(*leaders));
@@ -149,6 +153,7 @@ impl Question {
             4 => Self::Alive { leaders: small(reader.varint("leaders")?)? },
             5 => Self::Nodes,
             6 => Self::Pace,
+            8 => Self::Revision,
             7 => {
                 let (table, wanted) =
                     (TableId(small(reader.varint("table")?)?), Version(reader.varint("wanted floor")?));
@@ -201,6 +206,10 @@ impl Answer {
             Self::Catalog(catalog) => {
                 out.push(3);
                 put_bytes(&mut out, catalog);
+            }
+            Self::Revision(revision) => {
+                out.push(9);
+                put_varint(&mut out, *revision);
             }
             Self::Done => out.push(4),
             Self::Nodes(nodes) => {
@@ -256,6 +265,7 @@ impl Answer {
                 Self::Ticks(Ticks { first, count })
             }
             3 => Self::Catalog(input.slice_ref(reader.bytes("catalog")?)),
+            9 => Self::Revision(reader.varint("revision")?),
             4 => Self::Done,
             5 => Self::NotLeader(Some(NodeId(reader.varint("leader")?)).filter(|node| node.0 != 0)),
             6 => {
@@ -312,6 +322,7 @@ mod tests {
             Question::Catalog { newer_than: u64::MAX },
             Question::Alive { leaders: 3 },
             Question::Nodes,
+            Question::Revision,
             Question::Sends,
             Question::Pace,
             Question::Pins { table: TableId(7), range: KeyRange::all(), wanted: Version(300) },
@@ -335,6 +346,7 @@ mod tests {
             Answer::Catalog(Bytes::from_static(b"catalog")),
             Answer::Catalog(Bytes::new()),
             Answer::Done,
+            Answer::Revision(u64::MAX),
             Answer::Nodes(nodes),
             Answer::Pace(Pace::default()),
             Answer::Pace(Pace { sync: Some(Duration::from_micros(1)), is_slow: true }),

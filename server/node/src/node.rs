@@ -334,6 +334,7 @@ impl<S: Portable> lentic_raft::Answer for Answers<S> {
                 Question::Alive { .. }
                 | Question::Nodes
                 | Question::Sends
+                | Question::Revision
                 | Question::Catalog { .. }
                 | Question::Pins { .. }
                 | Question::Led(_)
@@ -370,6 +371,10 @@ impl<S: Portable> lentic_raft::Answer for Answers<S> {
                     }
                 }
                 Question::Sends => Answer::Sends(balance.sends(meta.group.watch().borrow().term)),
+                Question::Revision => match meta.confirm().await {
+                    Ok(()) => Answer::Revision(meta.catalog().revision),
+                    Err(_) => Answer::NotLeader(None),
+                },
                 Question::Nodes => Answer::Nodes(meta.alive().into_iter().collect()),
                 Question::Catalog { newer_than } => {
                     let mut catalog = meta.catalog.subscribe();

@@ -63,7 +63,7 @@ impl<S: Portable> Shards<S> {
         loop {
             let now = Arc::clone(&catalog.borrow_and_update());
             let is_settled = self.settle(&now, &catalog, gateway).await;
-            if is_settled {
+            if is_settled || !gateway.meta.is_current(&now) {
                 waits_since = None;
             } else if waits_since.get_or_insert_with(Instant::now).elapsed() >= FLUSH_AGAIN {
                 waits_since = None;
@@ -97,6 +97,7 @@ impl<S: Portable> Shards<S> {
         for replica in gone {
             self.end(&replica).await;
         }
+        let is_current = gateway.meta.is_current(catalog);
         let (mut begins, mut waits, mut failed) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
         // In the order of their numbers: a shard that was cut off has a higher one than the other.
         for place in catalog.shards_on(node) {
@@ -107,7 +108,7 @@ impl<S: Portable> Shards<S> {
             if place.shape.born > Index(0) && (waits.contains(&place.table) || failed.contains(&place.table)) {
                 continue;
             }
-            match Begins::find(&self.shared, catalog, place, &self.groups()) {
+            match Begins::find(&self.shared, (catalog, is_current), place, &self.groups()) {
                 Ok(Some(Begins::New)) => begins.push(place),
                 Ok(Some(begin)) if self.start(place, begin, changes, gateway).await => {}
                 Ok(Some(_)) => {
@@ -150,8 +151,12 @@ impl<S: Portable> Shards<S> {
         };
         info!(shard = place.shard.0, table = place.table.0, ?begins, "replica started");
         self.here().insert(place.shard, Arc::clone(&replica));
-        if begins == Begins::Divided && self.groups().iter().any(|other| is_cut_off(&replica, other) && other.serves())
-        {
+        let leads_soon = match begins {
+            Begins::New => place.replicas.first() == Some(&self.shared.node),
+            Begins::Divided => self.groups().iter().any(|other| is_cut_off(&replica, other) && other.serves()),
+            Begins::Known | Begins::Joins => false,
+        };
+        if leads_soon {
             spawn(moves::lead(Arc::clone(&replica)));
         }
         spawn(moves::follow(gateway.clone(), Arc::clone(&replica)));

@@ -25,6 +25,8 @@ use crate::{shard, txn};
 
 /// How often a node says that it is alive.
 const ALIVE_EVERY: Duration = Duration::from_secs(1);
+/// How soon a question that nobody answered is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
 /// How often the meta group's leader looks after its members.
 const MEMBERS_EVERY: Duration = Duration::from_millis(500);
 /// How long a registration may take before it is tried anew.
@@ -45,6 +47,8 @@ pub(crate) fn start<S: Portable>(gateway: &Gateway<S>, registration: Registratio
     spawn(async move { meta.follow_replica().await });
     let meta = Arc::clone(&gateway.meta);
     spawn(async move { follow_others(&meta).await });
+    let meta = Arc::clone(&gateway.meta);
+    spawn(async move { learn_what_was_known(&meta).await });
     let shards = Arc::clone(&gateway.shards);
     let follows = gateway.clone();
     spawn(async move { shards.follow(&follows).await });
@@ -128,6 +132,13 @@ async fn follow_others<S: Portable>(meta: &MetaService<S>) {
             },
             _ => sleep(Duration::from_millis(100)).await,
         }
+    }
+}
+
+/// Asks which catalog is as new as any that this node knew before it was started, until that is answered.
+async fn learn_what_was_known<S: Portable>(meta: &MetaService<S>) {
+    while !meta.ask_revision().await {
+        sleep(ASK_AGAIN).await;
     }
 }
 

@@ -209,15 +209,6 @@ impl<M: Machine> Group<M> {
         self.core.release_log(pressed).await
     }
 
-    /// Lets the first entry go from the log, once it is durably applied here: a node that is added then gets a snapshot. Call
-    /// it again until [`Status::purged`] says so.
-    pub async fn release_first(&self) -> Result<(), ChangeError> {
-        if self.core.durable(true).await?.0 == 0 {
-            return Ok(());
-        }
-        self.core.purge(1).await
-    }
-
     /// Stops the group on this node; what it has stays. When it returns, the machine is dropped. Other calls say
     /// that it has stopped.
     pub async fn stop(&self) {

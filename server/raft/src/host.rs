@@ -120,7 +120,7 @@ impl Host {
     /// As [`Self::start`], for a group that has begun elsewhere, perhaps with this node, which may have left it and forgotten
     /// its votes. As long as it has nothing of the group, it takes a snapshot, and neither votes nor takes entries from the
     /// first on: among those are old members, of whom it could make a quorum that others have agreed to leave behind. The
-    /// leader has to let go of the first entry: see [`Group::release_first`].
+    /// leader's log must not begin with the first entry, as that of a group that [begins behind](Self::begin_behind) one does not.
     ///
     /// # Errors
     /// See [`StartError`]; nothing was changed.

@@ -3,9 +3,9 @@
 //! The catalog says at once how it shall be, and that the node it leaves still has it; the leader of the shard's group makes
 //! it so, and [`settle_replicas`](super::settle_replicas) says when. One move of a shard is under way at a time.
 //!
-//! Whoever proposes this has seen the group at work: from here on no replica of it begins by itself, which `born` says.
-//! Else one that never heard of the first members could begin a second group with the new ones. It is another with each move:
-//! what a split has made is for those who were there, and not for a node that has left and comes back.
+//! Whoever proposes this has seen the group at work: from here on no replica of it begins with the members of the catalog,
+//! which `born` says: else it could begin a second group with the new ones. It is another with each move: what a split has made
+//! is for those who were there, and not for a node that has left and comes back.
 
 use lentic_types::limits::REPLICAS_MAX;
 use lentic_types::{Epoch, NodeId, ShardId};

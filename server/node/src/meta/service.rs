@@ -36,6 +36,8 @@ pub(crate) struct MetaService<S: Portable> {
     shown: watch::Receiver<Shown>,
     /// The newest catalog this node knows, from its own replica or from another node.
     pub(crate) catalog: watch::Sender<Arc<Catalog>>,
+    /// A catalog of this revision is as new as any that this node knew before it was started; the highest number: not known yet.
+    current_from: AtomicU64,
     /// Nodes known before the first catalog.
     peers: Vec<NodeId>,
     /// Who was last known to lead; 0 if nobody.
@@ -69,7 +71,22 @@ impl<S: Portable> MetaService<S> {
         let (catalog, _) = watch::channel(Arc::clone(&shown.borrow().catalog));
         let (leader, doubt) = (AtomicU64::new(0), Doubt::default());
         let (heard, sweeping) = (Mutex::default(), tokio::sync::Mutex::default());
-        Self { node, group, host, oracle, shown, catalog, peers, leader, doubt, heard, pin_grace, sweeping }
+        let current_from = AtomicU64::new(u64::MAX);
+        Self {
+            node,
+            group,
+            host,
+            oracle,
+            shown,
+            catalog,
+            current_from,
+            peers,
+            leader,
+            doubt,
+            heard,
+            pin_grace,
+            sweeping,
+        }
     }
 
     /// The newest catalog this node knows.
@@ -121,6 +138,25 @@ impl<S: Portable> MetaService<S> {
         self.group.read_index().await.map_err(|_| failure::not_leader())?;
         self.learn(self.catalog_after_apply());
         Ok(())
+    }
+
+    /// Asks which catalog is [current](Self::is_current); whether it was answered. Once after a start is enough.
+    pub(crate) async fn ask_revision(&self) -> bool {
+        let revision = if self.leads() {
+            self.confirm().await.ok().map(|()| self.catalog().revision)
+        } else {
+            match self.ask_leader(&Question::Revision).await {
+                Some(Answer::Revision(revision)) => Some(revision),
+                _ => None,
+            }
+        };
+        revision.inspect(|revision| self.current_from.store(*revision, Ordering::Relaxed)).is_some()
+    }
+
+    /// Whether a catalog that this node has is as new as any that it knew before it was started. Its replica of the meta group
+    /// may have forgotten the last ones, and have to hear of them again.
+    pub(crate) fn is_current(&self, catalog: &Catalog) -> bool {
+        catalog.revision >= self.current_from.load(Ordering::Relaxed)
     }
 
     /// Proposes to the meta group, which this node must lead.

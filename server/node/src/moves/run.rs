@@ -87,7 +87,6 @@ async fn take<S: Portable>(gateway: &Gateway<S>, home: &Replica<S>, place: &Shar
     let done = timeout(STEP_WITHIN, async {
         match &next {
             Step::Rest | Step::Wait => Ok(()),
-            Step::LetGoOfFirst => group.release_first().await,
             Step::AddLearner(node) => group.add_learner(*node).await,
             Step::DropLearners(nodes) => group.remove_learners(BTreeSet::clone(nodes)).await,
             Step::ChangeVoters(voters) => group.change_voters(BTreeSet::clone(voters)).await,

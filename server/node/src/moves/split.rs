@@ -103,18 +103,18 @@ async fn cut<S: Portable>(home: &Replica<S>, place: &ShardPlace, splitting: &Spl
     }
 }
 
-/// Has the group of a child led from this node soon, where its parent is led.
-pub(crate) async fn lead<S: Portable>(child: Arc<Replica<S>>) {
+/// Has the group of a new shard led from this node soon: of a child, where its parent is led.
+pub(crate) async fn lead<S: Portable>(new: Arc<Replica<S>>) {
     let elected = timeout(LEAD_WITHIN, async {
-        while child.status().leader.is_none() {
-            if let Err(error) = child.group.campaign().await {
-                debug!(shard = child.shard.0, %error, "not elected");
+        while new.status().leader.is_none() {
+            if let Err(error) = new.group.campaign().await {
+                debug!(shard = new.shard.0, %error, "not elected");
                 return;
             }
             sleep(LEAD_EVERY).await;
         }
     });
     if elected.await.is_err() {
-        debug!(shard = child.shard.0, "the other replicas of a new shard did not vote in time");
+        debug!(shard = new.shard.0, "the other replicas of a new shard did not vote in time");
     }
 }

@@ -1,8 +1,7 @@
 //! The next step of a move.
 //!
 //! ```text
-//!   catalog 2 3 4, leaving 1        members 1 2 3           let go of the first entry, so that 4 gets a snapshot
-//!                                                           add the learner 4
+//!   catalog 2 3 4, leaving 1        members 1 2 3           add the learner 4
 //!                                   1 2 3, learner 4        wait until it has caught up
 //!                                   1 2 3 4                 hand over from 1 to one that has applied all
 //!                                   2 3 4                   settle: 1 may clear what it has
@@ -24,8 +23,6 @@ pub(super) enum Step {
     Rest,
     /// Something is on its way: look again.
     Wait,
-    /// Let the first entry go, for a node with nothing must get a snapshot.
-    LetGoOfFirst,
     /// Give a node the entries, without a vote.
     AddLearner(NodeId),
     /// Take the entries away from nodes that do not vote.
@@ -65,15 +62,13 @@ pub(super) fn step(me: NodeId, status: &Status, place: &ShardPlace) -> Step {
         return Step::ChangeVoters(goal | &BTreeSet::from([me]));
     }
     let has_nothing = |node: &NodeId| status.matched.get(node).is_none_or(|matched| *matched == Index(0));
-    // A learner that was to begin with the first entry takes none: it is added again when there is a snapshot to give.
-    let is_wrong = |node: &&NodeId| !wanted.contains(*node) || (status.purged == Index(0) && has_nothing(node));
-    let wrong: BTreeSet<_> = status.learners.iter().filter(is_wrong).copied().collect();
+    let wrong: BTreeSet<_> = status.learners.difference(&wanted).copied().collect();
     if !wrong.is_empty() {
         return Step::DropLearners(wrong);
     }
     let missing: Vec<_> = wanted.difference(&status.voters).copied().collect();
     if let Some(node) = missing.iter().find(|node| !status.learners.contains(*node)) {
-        return if status.purged == Index(0) { Step::LetGoOfFirst } else { Step::AddLearner(*node) };
+        return Step::AddLearner(*node);
     }
     if lentic_types::mutant!("settle-early") && !missing.is_empty() && !place.shape.leaving.is_empty() {
         return Step::Settle;
@@ -126,7 +121,6 @@ mod tests {
             applied: Index(5_000),
             committed: Index(5_000),
             last: Index(5_000),
-            purged: Index(1),
             voters: Arc::new(set(voters)),
             learners: Arc::new(set(learners)),
             matched: matched.iter().map(|(node, index)| (NodeId(*node), Index(*index))).collect(),
@@ -143,10 +137,7 @@ mod tests {
     #[test]
     fn a_leader_moves_another_replica() {
         let to = place(&[1, 2, 4], &[3]);
-        let mut before = status(&[1, 2, 3], &[], &ALL);
-        assert_eq!(next(&before, &to), Step::AddLearner(NodeId(4)));
-        before.purged = Index(0);
-        assert_eq!(next(&before, &to), Step::LetGoOfFirst);
+        assert_eq!(next(&status(&[1, 2, 3], &[], &ALL), &to), Step::AddLearner(NodeId(4)));
         let with = |matched| status(&[1, 2, 3], &[4], &[ALL[0], ALL[1], (4, matched)]);
         assert_eq!(next(&with(0), &to), Step::Wait);
         assert_eq!(next(&with(3_999), &to), Step::Wait);
@@ -176,9 +167,6 @@ mod tests {
         assert_eq!(next(&joint, &place(&[1, 2, 5], &[3])), Step::ChangeVoters(set(&[1, 2, 3, 4])));
         let stranger = status(&[1, 2, 3], &[5], &ALL);
         assert_eq!(next(&stranger, &to), Step::DropLearners(set(&[5])));
-        let mut waits_for_the_first = status(&[1, 2, 3], &[4], &ALL);
-        waits_for_the_first.purged = Index(0);
-        assert_eq!(next(&waits_for_the_first, &to), Step::DropLearners(set(&[4])));
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! A replica of a shard on this node: with a group of its own, or riding in another's.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -15,7 +14,7 @@ use lentic_runtime::spawn;
 use lentic_types::{GroupId, Index, NodeId, ShardId, TableId, Version};
 use tokio::sync::{mpsc, watch};
 
-use super::begins::Begins;
+use super::begins::{Begins, MADE};
 use super::blocked::Blocked;
 use super::locked::Locked;
 use super::machine::{Riding, ShardMachine, Shown};
@@ -96,17 +95,12 @@ impl<S: Portable> Replica<S> {
         let machine = machine.map_err(|fault| fault.to_string())?;
         let (shown, riding) = (machine.shown(), machine.riding());
         let started = match begins {
-            Begins::Known | Begins::New => shared.host.start(group, machine).await,
+            Begins::Known => shared.host.start(group, machine).await,
+            Begins::New => shared.host.begin_behind(group, machine, MADE).await,
             Begins::Joins => shared.host.join(group, machine).await,
             Begins::Divided => shared.host.begin_behind(group, machine, place.shape.born).await,
         };
         let group = started.map_err(|error| error.to_string())?;
-        // A group that has had other members, or another shape, has begun.
-        // One replica begins; the others hear from it. Were each to begin by itself, one that lost its disk would too.
-        if place.shape.born == Index(0) && place.replicas.first() == Some(&shared.node) {
-            let members: BTreeSet<_> = place.replicas.iter().copied().collect();
-            group.initialize(members).await.map_err(|error| error.to_string())?;
-        }
         Ok(Self::serve(shared, place.shard, group, shown, Some(riding)))
     }
 
