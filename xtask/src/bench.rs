@@ -16,6 +16,7 @@ const BENCHES: &[(&str, &str)] = &[
         "state",
         "a stream task's values, merges, timers and checkpoints, embedded and on a cluster, beside a plain RocksDB",
     ),
+    ("nexmark", "six queries of Nexmark over a task's state, embedded and on a cluster, beside a plain RocksDB"),
     ("elastic", "splits, transfers, moves and the balance of a cluster of processes while it is written to"),
     ("log", "group commit of the shared log, beside bare write and fdatasync in the same run"),
 ];

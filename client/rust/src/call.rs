@@ -276,9 +276,13 @@ impl ShardCall<'_> {
         self.reroute(used, progress).await
     }
 
-    /// Waits a little, then finds out where the shard is, unless somebody else has by then.
+    /// Waits a little, then finds out where the shard is, unless somebody else has before: of many callers one asks soon.
     async fn reroute(&self, used: &Arc<Route>, progress: &mut Progress) -> Result<(), Stop> {
-        pause(self.core, progress, None).await;
+        tokio::select! {
+            biased;
+            () = self.entry.other_route(&self.place, used) => {}
+            () = pause(self.core, progress, None) => {}
+        }
         progress.at_once = 0;
         if self.entry.route(&self.place).as_ref() == Some(used) {
             let described = self.entry.describe(self.core).await;

@@ -6,6 +6,7 @@ use lentic_net::Address;
 use lentic_proto::v1::pipe_response::Response;
 use lentic_proto::v1::{DescribeTableRequest, Shard, pipe_request};
 use lentic_types::{ErrorKind, KeyRange};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::call::{self, unexpected};
@@ -21,13 +22,16 @@ use crate::routes::{Place, Route, Routes};
 pub(crate) struct Entry {
     pub(crate) name: Arc<str>,
     routes: RwLock<Option<Arc<Routes>>>,
+    /// Wakes who waits for another route, when the table was described: not for hints, of which one may contradict the next.
+    described_anew: Notify,
     describing: Flight,
     described: Mutex<Option<Instant>>,
 }
 
 impl Entry {
     pub(crate) fn new(name: Arc<str>) -> Self {
-        Self { name, routes: RwLock::default(), describing: Flight::default(), described: Mutex::default() }
+        let (routes, described) = (RwLock::default(), Mutex::default());
+        Self { name, routes, described_anew: Notify::new(), describing: Flight::default(), described }
     }
 
     /// The shard of a place, if it is known.
@@ -50,12 +54,23 @@ impl Entry {
         }
     }
 
+    /// Waits until the table is described anew, and a place has another route than `used`.
+    pub(crate) async fn other_route(&self, place: &Place, used: &Arc<Route>) {
+        loop {
+            self.described_anew.notified().await;
+            if self.route(place).as_ref() != Some(used) {
+                return;
+            }
+        }
+    }
+
     /// Takes a description of the whole table.
     pub(crate) fn set(&self, shards: Vec<Shard>) -> Result<(), Error> {
         let routes = Routes::from_wire(shards).ok_or_else(|| {
             Error::unknown(format!("the shards of table {} overlap in the answer of a node; report this", self.name))
         })?;
         *self.routes.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(routes));
+        self.described_anew.notify_waiters();
         Ok(())
     }
 

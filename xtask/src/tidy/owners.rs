@@ -146,6 +146,7 @@ pub(crate) const OWNERS: &[Owner] = &[
     owner("stateright", Users::Tests, "every state that a protocol can reach, in small"),
     owner("tempfile", Users::Tests, "directories that go away with their test"),
     owner("criterion", Users::Only(&[BENCH]), "micro benchmarks"),
+    owner("nexmark", Users::Only(&[BENCH]), "the events of a benchmark of stream processors"),
 ];
 
 /// Every foreign crate is taken from the dependency table, by a crate that may; table and owners agree.

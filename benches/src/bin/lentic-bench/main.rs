@@ -1,7 +1,7 @@
 //! Macro benchmarks: whole layers under a stated load, each figure a ratio to a named peer within one run.
 //!
-//! `lentic-bench engine|log|vs-etcd|growth|txn|versions|elastic|state [--quick]` prints a line for each figure and keeps the run in
-//! target/bench/NAME.json. The parts of `engine` (`puts`, `reads`, `merges`) run alone under a profiler.
+//! `lentic-bench engine|log|vs-etcd|growth|txn|versions|elastic|state|nexmark [--quick]` prints a line for each figure and keeps the
+//! run in target/bench/NAME.json. The parts of `engine` (`puts`, `reads`, `merges`) run alone under a profiler.
 //! Quick runs are smaller and repeat less: they say whether a figure is in the right region, not what it is.
 
 #![allow(clippy::print_stdout, reason = "the figures are the program's output")]
@@ -15,6 +15,7 @@ mod growth;
 mod load;
 mod log;
 mod merges;
+mod nexmark;
 mod peer;
 mod puts;
 mod reads;
@@ -77,6 +78,7 @@ fn main() -> ExitCode {
         }
         "elastic" => runtime().block_on(elastic::run(size, &mut figures)),
         "state" => runtime().block_on(state::run(size, &mut figures)),
+        "nexmark" => runtime().block_on(nexmark::run(size, &mut figures)),
         _ => return usage(),
     }
     figures.keep();
@@ -89,6 +91,8 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("usage: lentic-bench engine|puts|reads|merges|log|vs-etcd|growth|txn|versions|elastic|state [--quick]");
+    eprintln!(
+        "usage: lentic-bench engine|puts|reads|merges|log|vs-etcd|growth|txn|versions|elastic|state|nexmark [--quick]"
+    );
     ExitCode::from(2)
 }

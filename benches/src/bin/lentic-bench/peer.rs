@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use rocksdb::{
-    BlockBasedIndexType, BlockBasedOptions, Cache, DB, DBCompressionType, Options, SliceTransform, WriteBatch,
-    WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, Cache, DB, DBCompressionType, MergeOperands, Options, SliceTransform,
+    WriteBatch, WriteOptions,
 };
 
 /// Opens a bare RocksDB with the memory that [`lentic_rocks::StoreOptions`] gives by default.
@@ -40,8 +40,16 @@ pub(crate) fn open(directory: &Path, versions: bool) -> DB {
         options.set_memtable_prefix_bloom_ratio(0.1);
         table.set_whole_key_filtering(false);
     }
+    options.set_merge_operator_associative("append", append);
     options.set_block_based_table_factory(&table);
     DB::open(&options, directory).expect("a new directory opens")
+}
+
+/// Operands behind each other, for who merges.
+fn append(_key: &[u8], stored: Option<&[u8]>, operands: &MergeOperands) -> Option<Vec<u8>> {
+    let mut all = stored.unwrap_or_default().to_vec();
+    operands.iter().for_each(|operand| all.extend_from_slice(operand));
+    Some(all)
 }
 
 /// Writes a batch without write-ahead log, as the subject does.

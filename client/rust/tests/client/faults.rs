@@ -142,7 +142,8 @@ async fn a_dead_leader_is_left_within_the_time_of_an_election() {
     let put = |number: u32| table.put(format!("a{number}"), "x");
     let (puts, ()) = tokio::join!(join_all((0..256).map(put)), election);
     all_done(puts);
-    assert!(began.elapsed() < Duration::from_millis(1_800), "{:?} after an election of 1 s", began.elapsed());
+    // The first that asks finds the new leader for all.
+    assert!(began.elapsed() < Duration::from_millis(1_150), "{:?} after an election of 1 s", began.elapsed());
     assert!(cluster.asked("describe") < 200, "256 callers do not each ask: {}", cluster.asked("describe"));
 }
 

@@ -61,7 +61,8 @@ impl Lentic {
             self.processes.check();
             let status = client.status(false).await.expect("the cluster answers");
             let is_it = |node: &&NodeStatus| node.is_alive && node.address.0.ends_with(&listen);
-            if let Some(node) = status.nodes.iter().find(is_it) {
+            let has_page = || page(&self.pages[self.pages.len() - 1]).is_ok_and(|page| page.contains("lentic_raft_"));
+            if let Some(node) = status.nodes.iter().find(is_it).filter(|_| has_page()) {
                 return node.node;
             }
             assert!(began.elapsed() < UP_WITHIN, "the node is not up after {UP_WITHIN:?}");
@@ -82,7 +83,7 @@ impl Lentic {
     pub(crate) fn metric(&self, name: &str) -> f64 {
         let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse::<f64>().ok();
         let of_page = |page: String| page.lines().find_map(value).unwrap_or_else(|| panic!("no node has {name}"));
-        self.pages.iter().map(|address| of_page(page(address))).sum()
+        self.pages.iter().map(|address| of_page(page(address).expect("the node has pages"))).sum()
     }
 
     /// A client with default options.
@@ -122,13 +123,13 @@ fn serve(processes: &mut Processes, number: usize, (listen, http): (&str, &str),
 }
 
 /// The metrics of a node, fetched in the plainest way.
-fn page(address: &str) -> String {
-    let mut stream = TcpStream::connect(address).expect("the node has pages");
+fn page(address: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
     let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).expect("the node reads");
+    stream.write_all(request.as_bytes())?;
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("the node answers");
-    answer
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 /// `lentic`, built beside this program.

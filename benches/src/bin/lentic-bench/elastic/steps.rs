@@ -119,7 +119,12 @@ pub(super) async fn move_large(client: &Client, watch: &Watch, large: &Large, to
     let leaves = shard.replicas.iter().copied().find(|node| Some(*node) != shard.leader).expect("it has followers");
     let from = watch.now();
     client.move_replica(shard.shard, Some(leaves), to).await.expect("it is begun");
-    until("a move", || async { client.status(true).await.expect("the cluster answers").moves.is_empty() }).await;
+    until("a move", || async {
+        // Whoever is asked may not have heard yet that it has begun.
+        let is_there = shards_of(client, large.name).await.remove(0).replicas.contains(&to);
+        is_there && client.status(true).await.expect("the cluster answers").moves.is_empty()
+    })
+    .await;
     Done { what: "move", from, to: watch.now() }
 }
 

@@ -17,4 +17,5 @@ mod run;
 mod timers;
 mod updates;
 
+pub(crate) use place::{KEY_GROUPS, Place};
 pub(crate) use run::run;

@@ -1,8 +1,9 @@
 //! The parts, and what they must reach.
 
+use super::checkpoints::{self, Waits};
 use super::place::Place;
 use super::updates::{self, Load, Reads};
-use super::{checkpoints, merges, timers};
+use super::{merges, timers};
 use crate::Size;
 use crate::cluster::Lentic;
 use crate::figures::{Figures, Target};
@@ -69,13 +70,14 @@ async fn of_merges(place: &Place, load: Load, repetitions: usize, least: f64, fi
 }
 
 async fn of_checkpoints(place: &Place, load: Load, figures: &mut Figures) {
-    let load = Load { keys: load.keys / 5, ..load };
+    // Twenty seconds each.
+    let load = Load { keys: load.keys / 5, events: load.events / 5 };
     let (without, with) = checkpoints::of_task(place, "checkpoints", load).await;
-    let name = |what: &str| format!("event_{what}_{}", place.name);
-    figures.add(&name("p99_without_checkpoints"), &[without.p99], "us", Target::Stated);
-    figures.add(&name("p99_with_checkpoints"), &[with.p99], "us", Target::Stated);
-    figures.add(&name("p999_without_checkpoints"), &[without.p999], "us", Target::Stated);
-    figures.add(&name("p999_with_checkpoints"), &[with.p999], "us", Target::Stated);
-    figures.add(&name("longest_without_checkpoints"), &[without.longest], "us", Target::Stated);
-    figures.add(&name("longest_with_checkpoints"), &[with.longest], "us", Target::Stated);
+    for (words, waits) in [("without", without), ("with", with)] {
+        let Waits { p50, p99, p999, longest } = waits;
+        for (figure, us) in [("p50", p50), ("p99", p99), ("p999", p999), ("longest", longest)] {
+            let name = format!("event_{figure}_{words}_checkpoints_{}", place.name);
+            figures.add(&name, &[us], "us", Target::Stated);
+        }
+    }
 }
