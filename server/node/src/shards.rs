@@ -153,7 +153,11 @@ impl<S: Portable> Shards<S> {
         self.here().insert(place.shard, Arc::clone(&replica));
         let leads_soon = match begins {
             Begins::New => place.replicas.first() == Some(&self.shared.node),
-            Begins::Divided => self.groups().iter().any(|other| is_cut_off(&replica, other) && other.serves()),
+            Begins::Divided => {
+                let parent = self.groups().into_iter().find(|other| is_cut_off(&replica, other));
+                parent.iter().for_each(|parent| replica.locked().inherit(parent.locked()));
+                parent.is_some_and(|parent| parent.serves())
+            }
             Begins::Known | Begins::Joins => false,
         };
         if leads_soon {

@@ -78,7 +78,7 @@ impl Locked {
 
     /// Begins anew with all that a shard has.
     pub(crate) fn reset(&self, shard: &Shard) {
-        let mut state = State::default();
+        let (mut state, known) = (State::default(), std::mem::take(&mut self.lock().open));
         for open in shard.locks().open() {
             let id = open.txn.id;
             for (key, lock) in shard.locks().locks_of(id).filter(|(_, lock)| lock.mode.writes()) {
@@ -89,11 +89,27 @@ impl Locked {
                 state.taking.insert(id, take.range.clone());
                 take.back.iter().for_each(|back| state.goes_back(id, back.range.clone(), open.version));
             }
-            state.open.insert(id, Open { txn: open.txn.clone(), since: Instant::now(), is_decided });
+            let since = known.get(&id).map_or_else(Instant::now, |known| known.since);
+            state.open.insert(id, Open { txn: open.txn.clone(), since, is_decided });
         }
         self.held.store(state.held(), Ordering::Release);
         *self.lock() = state;
         self.changed.notify_waiters();
+    }
+
+    /// Whether a transaction is open here.
+    pub(crate) fn is_open(&self, txn: TxnId) -> bool {
+        self.lock().open.contains_key(&txn)
+    }
+
+    /// Takes over when transactions were seen first that came from `parent` by a split: each split would give them as long
+    /// again.
+    pub(crate) fn inherit(&self, parent: &Self) {
+        for before in parent.open() {
+            if let Some(open) = self.lock().open.get_mut(&before.txn.id) {
+                open.since = open.since.min(before.since);
+            }
+        }
     }
 
     /// Takes in what entries changed, once it is written.

@@ -1,5 +1,6 @@
 //! Performs the steps of a recovery, and looks for transactions that need one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lentic_engine::Portable;
@@ -21,6 +22,7 @@ use super::steps::Step;
 use crate::failure;
 use crate::gateway::Gateway;
 use crate::shard::locked::Open;
+use crate::shard::replica::Replica;
 
 /// How often a leader looks for old prepares.
 const SWEEP_EVERY: Duration = Duration::from_millis(200);
@@ -41,21 +43,20 @@ pub(crate) async fn sweep<S: Portable>(gateway: &Gateway<S>) {
         };
         for replica in led {
             for open in replica.locked().open().into_iter().filter(is_old) {
-                let descriptor = replica.descriptor();
-                begin(gateway, open.txn, Participant { table: descriptor.table, range: descriptor.range });
+                begin(gateway, open.txn);
             }
         }
     }
 }
 
-fn begin<S: Portable>(gateway: &Gateway<S>, txn: TxnRef, met: Participant) {
+fn begin<S: Portable>(gateway: &Gateway<S>, txn: TxnRef) {
     let id: TxnId = txn.id;
     if !gateway.txns.begin_recovery(id, RECOVERIES_MAX) {
         return;
     }
     let gateway = gateway.clone();
     spawn(async move {
-        match tokio::time::timeout(RECOVERY_WITHIN, recover(&gateway, &txn, met)).await {
+        match tokio::time::timeout(RECOVERY_WITHIN, recover(&gateway, &txn)).await {
             Ok(Ok(decision)) => {
                 add(&gateway.txns.counts.recovered, 1);
                 info!(txn = %id, ?decision, "a transaction whose coordinator was gone has ended");
@@ -67,8 +68,8 @@ fn begin<S: Portable>(gateway: &Gateway<S>, txn: TxnRef, met: Participant) {
     });
 }
 
-/// Ends a transaction that was met in a shard.
-async fn recover<S: Portable>(gateway: &Gateway<S>, txn: &TxnRef, met: Participant) -> Result<Decision, Failure> {
+/// Ends a transaction that was met in a shard here.
+async fn recover<S: Portable>(gateway: &Gateway<S>, txn: &TxnRef) -> Result<Decision, Failure> {
     let (mut recovery, mut todo) = Recovery::new();
     let is_anchor = |participant: &Participant| {
         participant.table == txn.anchor.table && participant.range.contains(&txn.anchor.key)
@@ -99,13 +100,27 @@ async fn recover<S: Portable>(gateway: &Gateway<S>, txn: &TxnRef, met: Participa
             }
             recovery::Action::ResolveHere(decision) => {
                 ended = decision;
-                resolve(gateway, txn, decision, &met, Instant::now() + RECOVERY_WITHIN).await?;
+                // In all shards here: a split has left it in both, and only who was asked to prepare is known elsewhere.
+                for met in met_here(gateway, txn.id) {
+                    resolve(gateway, txn, decision, &met, Instant::now() + RECOVERY_WITHIN).await?;
+                }
                 continue;
             }
         };
         todo.extend(recovery.step(event, is_anchor));
     }
     Ok(ended)
+}
+
+/// The shards that this node leads and where a transaction is open.
+fn met_here<S: Portable>(gateway: &Gateway<S>, txn: TxnId) -> Vec<Participant> {
+    let replicas = gateway.shards.all();
+    let met = replicas.iter().filter(|replica| replica.serves() && replica.locked().is_open(txn));
+    let place = |replica: &Arc<Replica<S>>| {
+        let descriptor = replica.descriptor();
+        Participant { table: descriptor.table, range: descriptor.range }
+    };
+    met.map(place).collect()
 }
 
 fn status_of(txn: &TxnRef) -> Step {
