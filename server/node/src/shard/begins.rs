@@ -50,7 +50,8 @@ pub(crate) enum Begins {
 
 impl Begins {
     /// What the shard at `place` begins with, beside the replicas of `here`; `None` if it has to wait for one of them, for the
-    /// disk, or, unless `is_current`, for a newer catalog. What is needed for it is in the store afterwards; of a new one it is not durable yet.
+    /// disk, or, unless `is_current`, for a newer catalog. What is needed for it is in the store afterwards; of a new one it is
+    /// not durable yet.
     pub(crate) fn find<S: Portable>(
         shared: &Shared<S>,
         (catalog, is_current): (&Catalog, bool),
