@@ -50,7 +50,7 @@ async fn each_is_down(dice: &Dice, trace: Trace) {
 
 #[test]
 fn a_new_shard_is_led_also_when_the_first_of_its_nodes_is_lost_at_once() {
-    for seed in 1..=60 {
+    for seed in 1..=200 {
         let outcome = run(seed, false, |dice, trace| async move { one_is_lost_at_once(&dice, trace).await });
         outcome.value.unwrap_or_else(|reason| panic!("seed {seed}: {reason}"));
     }
