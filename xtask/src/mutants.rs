@@ -102,21 +102,22 @@ const SEEDS_MAX: u64 = 500;
 /// Runs of real processes that it may survive.
 const RUNS_MAX: u64 = 5;
 
-/// What became of a mutant.
-struct Row {
-    name: &'static str,
-    what: &'static str,
-    /// The seed that caught it, and what was said.
-    caught: Option<(u64, String)>,
-    seconds: f64,
+/// The seed that caught a mutant, and what was said.
+type Caught = Option<(u64, String)>;
+
+/// How many were run, and how many of them survived.
+#[derive(Default)]
+struct Count {
+    run: usize,
+    survived: usize,
 }
 
-/// Runs the mutants that `words` name, or all. True if all were caught.
+/// Runs the mutants that `words` name, or all, and prints a row of a table for each as it ends. True if all were caught.
 pub(crate) fn run(root: &Path, words: &[&str]) -> bool {
     match run_all(root, words) {
-        Ok(rows) => {
-            print(&rows);
-            rows.iter().all(|row| row.caught.is_some())
+        Ok(Count { run, survived }) => {
+            println!("{run} mutants, {survived} survived");
+            survived == 0
         }
         Err(message) => {
             eprintln!("xtask: {message}");
@@ -125,7 +126,7 @@ pub(crate) fn run(root: &Path, words: &[&str]) -> bool {
     }
 }
 
-fn run_all(root: &Path, words: &[&str]) -> Result<Vec<Row>, String> {
+fn run_all(root: &Path, words: &[&str]) -> Result<Count, String> {
     let names = names();
     if let Some(unknown) = words.iter().find(|word| !names.contains(**word)) {
         let names: Vec<_> = names.into_iter().collect();
@@ -133,13 +134,16 @@ fn run_all(root: &Path, words: &[&str]) -> Result<Vec<Row>, String> {
     }
     compare(&planted(&Tree::load(root)?))?;
     let is_asked = |name: &str| words.is_empty() || words.contains(&name);
-    let mut rows = Vec::new();
-    let mut add = |name, what, hunt: &mut dyn FnMut() -> Result<Option<(u64, String)>, String>| {
+    let mut count = Count::default();
+    let mut add = |name, what, hunt: &mut dyn FnMut() -> Result<Caught, String>| {
+        if count.run == 0 {
+            println!("| mutant | what is wrong | first seed that fails | what it says |\n|---|---|---|---|");
+        }
         let began = Instant::now();
         let caught = hunt()?;
-        let verdict = caught.as_ref().map_or("survived".to_owned(), |(seed, reason)| format!("seed {seed}: {reason}"));
-        eprintln!("xtask: {name}: {verdict}");
-        rows.push(Row { name, what, caught, seconds: began.elapsed().as_secs_f64() });
+        println!("{}", row(name, what, caught.as_ref(), began.elapsed().as_secs_f64()));
+        count.run += 1;
+        count.survived += usize::from(caught.is_none());
         Ok::<(), String>(())
     };
     let simulated: Vec<_> = MUTANTS.iter().filter(|(name, _)| is_asked(name)).collect();
@@ -156,7 +160,7 @@ fn run_all(root: &Path, words: &[&str]) -> Result<Vec<Row>, String> {
             add(name, what, &mut || strike(root, &program, name, words))?;
         }
     }
-    Ok(rows)
+    Ok(count)
 }
 
 /// The names of all mutants.
@@ -198,7 +202,7 @@ fn write_wrapper(path: &Path) -> std::io::Result<()> {
 }
 
 /// Runs seeds until one fails. The seed, and the first line of what it said.
-fn hunt(root: &Path, program: &Path, name: &str) -> Result<Option<(u64, String)>, String> {
+fn hunt(root: &Path, program: &Path, name: &str) -> Result<Caught, String> {
     let (splits, from) = OF_SPLITS;
     let (seeds, from) = (SEEDS_MAX.to_string(), if splits.contains(&name) { from } else { 1 }.to_string());
     let words = ["--mutant", name, "--seeds", &seeds, "--from", &from, "--first"];
@@ -212,7 +216,7 @@ fn hunt(root: &Path, program: &Path, name: &str) -> Result<Option<(u64, String)>
 }
 
 /// Strikes at real processes until a run says that a promise is broken. The seed of the run, and what it said.
-fn strike(root: &Path, program: &Path, name: &str, words: &str) -> Result<Option<(u64, String)>, String> {
+fn strike(root: &Path, program: &Path, name: &str, words: &str) -> Result<Caught, String> {
     for seed in 1..=RUNS_MAX {
         let seed_word = seed.to_string();
         let words = words.split(' ').chain(["--seed", &seed_word]);
@@ -233,7 +237,7 @@ fn strike(root: &Path, program: &Path, name: &str, words: &str) -> Result<Option
 }
 
 /// The lowest seed that failed.
-fn caught(text: &str) -> Option<(u64, String)> {
+fn caught(text: &str) -> Caught {
     let failure = |line: &str| {
         let (seed, rest) = line.strip_prefix("seed ")?.split_once(" at commit ")?;
         let (_, reason) = rest.split_once(": ")?;
@@ -242,16 +246,11 @@ fn caught(text: &str) -> Option<(u64, String)> {
     text.lines().filter_map(failure).min()
 }
 
-fn print(rows: &[Row]) {
-    println!("| mutant | what is wrong | first seed that fails | what it says |\n|---|---|---|---|");
-    for Row { name, what, caught, seconds } in rows {
-        match caught {
-            Some((seed, reason)) => println!("| `{name}` | {what} | {seed} ({seconds:.0} s) | {} |", short(reason)),
-            None => println!("| `{name}` | {what} | none | |"),
-        }
+fn row(name: &str, what: &str, caught: Option<&(u64, String)>, seconds: f64) -> String {
+    match caught {
+        Some((seed, reason)) => format!("| `{name}` | {what} | {seed} ({seconds:.0} s) | {} |", short(reason)),
+        None => format!("| `{name}` | {what} | none ({seconds:.0} s) | |"),
     }
-    let survivors = rows.iter().filter(|row| row.caught.is_none()).count();
-    println!("{} mutants, {survivors} survived", rows.len());
 }
 
 /// What fits a table.

@@ -12,7 +12,7 @@ use lentic_net::{Accept, Address, Class, Network};
 use lentic_node::{Identity, Membership, Node, NodeOptions, Seams, join};
 use lentic_raft::Options as RaftOptions;
 use lentic_runtime::{Clock, Random, Scope, SimClock};
-use lentic_types::{ClusterId, GroupId, NodeId};
+use lentic_types::{ClusterId, NodeId};
 use lentic_workloads::Dice;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -162,11 +162,11 @@ impl<S: SimStore> Cluster<S> {
         let network = self.network.for_host(&self.hosts[number].address);
         let identity = self.identity(number, &scope, &network).await;
         let host = &mut self.hosts[number];
-        let (pressed, mut named) = mpsc::channel::<GroupId>(PRESSED_MAX);
+        let (pressed, mut named) = mpsc::channel::<Holder>(PRESSED_MAX);
         let on_pressure = Box::new(move |groups: &[Holder]| {
-            for Holder { group, .. } in groups {
+            for holder in groups {
                 // One that finds no room is named again.
-                let _ = pressed.try_send(*group);
+                let _ = pressed.try_send(*holder);
             }
         });
         let opened = Log::open(Arc::new(host.fs.clone()), identity.cluster, self.shape.log, on_pressure);
@@ -203,8 +203,8 @@ impl<S: SimStore> Cluster<S> {
         });
         let presses = node.clone();
         scope.spawn(async move {
-            while let Some(group) = named.recv().await {
-                presses.release_log(group).await;
+            while let Some(holder) = named.recv().await {
+                presses.release_log(holder).await;
             }
         });
         let accept: Arc<dyn Accept> = Arc::new(node.clone());

@@ -33,7 +33,8 @@ pub struct LogOptions {
     /// holds more, and the space in the last segment is reserved long before it is used.
     pub segment_bytes: u32,
     /// Live segments above this make the log ask for flushes. It is a request, not a wall: nothing is refused above
-    /// it, and a store that cannot flush fills the disk. Too small: memtables are flushed while they are small.
+    /// it, what a snapshot under way needs stays up to twice this, and a store that cannot flush fills the disk. Too
+    /// small: memtables are flushed while they are small, and who was away gets snapshots.
     pub bytes_max: u64,
     /// Entries waiting for the writer and in its hands. An append above it is refused as full. Too small: gathers are
     /// small while an fdatasync runs. Too large: memory, and an append waits long behind it.

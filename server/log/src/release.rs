@@ -24,8 +24,11 @@ use std::sync::Arc;
 pub struct Holder {
     /// The group.
     pub group: GroupId,
-    /// Its last entry in one of those segments: purge up to here at least, after what the entries did is durable.
+    /// Its last entry in one of those segments: purge up to here at least, after what the entries did is durable. Those that a
+    /// snapshot under way needs to be of use may wait.
     pub through: Index,
+    /// As `through`, of the segments that keep the log above twice the bound; 0 if there are none. They go whoever needs them.
+    pub overdue: Index,
 }
 
 /// Called on the writer's thread, on no lock, at each roll that leaves the log above `bytes_max`: with the groups that
@@ -71,17 +74,24 @@ impl State {
 
     /// The groups that keep the log above `bytes_max`; none if it is not above.
     pub(crate) fn holders(&self, bytes_max: u64) -> Vec<Holder> {
+        let Some(below) = self.in_excess_of(bytes_max) else { return Vec::new() };
+        let overdue_below = self.in_excess_of(bytes_max.saturating_mul(2));
+        let held = |(group, kept): (&GroupId, &Group)| {
+            let through = kept.last_before(below)?;
+            let overdue = overdue_below.and_then(|below| kept.last_before(below)).unwrap_or(Index(0));
+            Some(Holder { group: *group, through, overdue })
+        };
+        self.groups.iter().filter_map(held).collect()
+    }
+
+    /// Were all segments before this one gone, the log would not be above `bytes_max`; none if it is not.
+    fn in_excess_of(&self, bytes_max: u64) -> Option<Sequence> {
         let mut bytes = self.segment_bytes();
         let excess = self.segments.values().take_while(|segment| {
             let above = bytes > bytes_max;
             bytes -= u64::from(segment.bytes);
             above
         });
-        let Some(last) = excess.last() else { return Vec::new() };
-        let below = last.sequence.next();
-        let held = |(group, kept): (&GroupId, &Group)| {
-            kept.last_before(below).map(|through| Holder { group: *group, through })
-        };
-        self.groups.iter().filter_map(held).collect()
+        excess.last().map(|last| last.sequence.next())
     }
 }

@@ -103,7 +103,8 @@ impl Script {
         let said = Arc::clone(&self.said);
         let on_pressure = Box::new(move |holders: &[lentic_log::Holder]| {
             for holder in holders {
-                writeln!(said.lock().unwrap(), "pressure: {} up to {}", holder.group, holder.through).unwrap();
+                let lentic_log::Holder { group, through, overdue } = holder;
+                writeln!(said.lock().unwrap(), "pressure: {group} up to {through}, overdue up to {overdue}").unwrap();
             }
         });
         let (log, writer) = Log::open(Arc::new(self.fs.clone()), cluster, options, on_pressure)?;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use lentic_engine::Portable;
 use lentic_engine::gc::GcHandle;
-use lentic_log::Log;
-use lentic_machine::meta;
+use lentic_log::{Holder, Log};
+use lentic_machine::meta::{self, ShardPlace};
 use lentic_net::{Accept, Address, BoxFuture, Class, Link, Network};
 use lentic_proto::v1::cluster_server::ClusterServer;
 use lentic_proto::v1::kv_server::KvServer;
@@ -17,7 +17,7 @@ use lentic_proto::v1::snapshots_server::SnapshotsServer;
 use lentic_proto::v1::tables_server::TablesServer;
 use lentic_raft::{Group, Host, Machine, Options as RaftOptions, Status};
 use lentic_runtime::{Clock, Scope, spawn};
-use lentic_types::{ClusterId, GroupId, NodeId};
+use lentic_types::{ClusterId, GroupId, Index, NodeId};
 use tokio::sync::mpsc;
 use tracing::info;
 
@@ -208,7 +208,10 @@ impl<S: Portable> Node<S> {
         if !catalog.nodes.contains_key(&self.id()) {
             reasons.push("the node is not registered with the cluster yet".to_owned());
         }
-        for place in catalog.shards_on(self.id()).filter(|place| place.replicas.contains(&self.id())) {
+        // What rides in a group is served as the group is: branches come and go many times a second.
+        let has_group = |place: &&ShardPlace| catalog.home_of(place) == Some(place.shard);
+        let here = catalog.shards_on(self.id()).filter(|place| place.replicas.contains(&self.id()));
+        for place in here.filter(has_group) {
             match self.gateway.shards.get(place.shard).map(|replica| replica.status()) {
                 None => reasons.push(format!("the replica of shard {} is not started", place.shard)),
                 Some(status) if status.leader.is_none() => {
@@ -251,16 +254,16 @@ impl<S: Portable> Node<S> {
         }
     }
 
-    /// The log names a group that holds it: flush the store, then let go of what is durable.
-    pub async fn release_log(&self, group: GroupId) {
-        upkeep::release(&self.gateway, group, true).await;
+    /// The log names a group that holds it, and its entries that do: flush the store, then let go of those that are durable.
+    pub async fn release_log(&self, holder: Holder) {
+        upkeep::release(&self.gateway, holder.group, Some(holder)).await;
     }
 
-    /// The same for all groups at once.
+    /// Lets go of all that is durable, in all groups at once.
     pub async fn release_logs(&self) {
-        self.release_log(meta::GROUP).await;
-        for replica in self.gateway.shards.groups() {
-            self.release_log(GroupId::from(replica.shard)).await;
+        let shards = self.gateway.shards.groups().into_iter().map(|replica| GroupId::from(replica.shard));
+        for group in std::iter::once(meta::GROUP).chain(shards) {
+            self.release_log(Holder { group, through: Index(u64::MAX), overdue: Index(u64::MAX) }).await;
         }
     }
 

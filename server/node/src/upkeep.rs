@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lentic_engine::{Portable, StoreError};
+use lentic_log::Holder;
 use lentic_machine::meta::{self, Catalog};
 use lentic_proto::v1::JoinRequest;
 use lentic_proto::v1::pipe_request::Request;
@@ -227,15 +228,15 @@ async fn keep_store<S: Portable>(gateway: &Gateway<S>) {
             }
         }
         gateway.shards.shared.windows.sweep();
-        release(gateway, meta::GROUP, false).await;
+        release(gateway, meta::GROUP, None).await;
         for replica in gateway.shards.groups() {
-            release(gateway, GroupId::from(replica.shard), false).await;
+            release(gateway, GroupId::from(replica.shard), None).await;
         }
     }
 }
 
-/// Lets go of what a group's log need not keep; pressed, as much as can be.
-pub(crate) async fn release<S: Portable>(gateway: &Gateway<S>, group: GroupId, pressed: bool) {
+/// Lets go of what a group's log need not keep; pressed, of what the log has named.
+pub(crate) async fn release<S: Portable>(gateway: &Gateway<S>, group: GroupId, pressed: Option<Holder>) {
     let released = if group == meta::GROUP {
         gateway.meta.group.release_log(pressed).await
     } else if let Some(replica) = gateway.shards.get(ShardId(group.0)) {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use lentic_log::Holder;
 use lentic_types::{GroupId, Index, NodeId};
 use openraft::ChangeMembers;
 use openraft::errors::{ClientWriteError, InitializeError, RaftError};
@@ -201,11 +202,12 @@ impl<M: Machine> Group<M> {
     }
 
     /// Lets entries go from the front of the log that are durably applied here. Keeps some, and what followers do not
-    /// have yet if this node leads, and what belongs behind a snapshot that is under way; `pressed`, when the log is too
-    /// large and names this group, keeps nothing, and asks the machine to make the rest durable soon.
+    /// have yet if this node leads, and what belongs behind a snapshot that is under way. `pressed`, when the log is too
+    /// large and names this group: it keeps only the last of these up to there, and of what is overdue nothing, and asks the
+    /// machine to make it durable soon. What lies behind stays: else who lags would get one snapshot after the other.
     ///
     /// Returns when the purge is submitted. Call it again later for what was not durable yet.
-    pub async fn release_log(&self, pressed: bool) -> Result<(), ChangeError> {
+    pub async fn release_log(&self, pressed: Option<Holder>) -> Result<(), ChangeError> {
         self.core.release_log(pressed).await
     }
 
@@ -221,16 +223,14 @@ impl Core {
         Some(NodeId(*self.raft.node_id()))
     }
 
-    async fn release_log(&self, pressed: bool) -> Result<(), ChangeError> {
-        let durable = self.durable(pressed).await?.0;
-        let through = match pressed {
-            true => durable,
-            false => {
-                let followers = self.status.borrow().matched.values().map(|matched| matched.0).min();
-                let kept = self.holds.lowest().min(followers.unwrap_or(u64::MAX));
-                durable.saturating_sub(self.options.log_keep_entries).min(kept)
-            }
-        };
+    async fn release_log(&self, pressed: Option<Holder>) -> Result<(), ChangeError> {
+        let durable = self.durable(pressed.is_some()).await?.0;
+        let followers = self.status.borrow().matched.values().map(|matched| matched.0).min();
+        let held = self.holds.lowest();
+        let kept = held.min(followers.unwrap_or(u64::MAX));
+        let unneeded = durable.saturating_sub(self.options.log_keep_entries).min(kept);
+        let named = pressed.map_or(0, |Holder { through, overdue, .. }| through.0.min(held).max(overdue.0));
+        let through = unneeded.max(named.min(durable));
         if through == 0 || through <= self.status.borrow().purged.0 {
             return Ok(());
         }

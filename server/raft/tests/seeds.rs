@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{Cluster, GROUP, Live, node, simulate};
+use common::{Cluster, GROUP, Live, everything, node, simulate};
 use lentic_raft::{Options, ProposeError};
 use lentic_runtime::Random;
 use lentic_types::{Index, NodeId};
@@ -119,7 +119,8 @@ async fn release(cluster: &Cluster, dice: &Dice) {
     for (number, group) in cluster.live() {
         if dice.below(2) == 0 {
             cluster.tape(number).flush();
-            let _ = group.release_log(dice.below(2) == 0).await;
+            let pressed = (dice.below(2) == 0).then(everything);
+            let _ = group.release_log(pressed).await;
         }
     }
 }

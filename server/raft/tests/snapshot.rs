@@ -7,7 +7,8 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Cluster, GROUP, PATIENCE, node, nodes, simulate};
+use common::{Cluster, GROUP, PATIENCE, everything, node, nodes, simulate};
+use lentic_log::Holder;
 use lentic_raft::{Options, StartError};
 use lentic_types::{Index, NodeId};
 use tokio::time::{Instant, sleep, timeout};
@@ -38,7 +39,7 @@ async fn fill_and_purge(cluster: &Cluster, leader: NodeId) -> Index {
 async fn release(cluster: &Cluster, number: NodeId) {
     cluster.tape(number).flush();
     let group = cluster.group(number);
-    group.release_log(true).await.unwrap();
+    group.release_log(Some(everything())).await.unwrap();
     let durable = group.status().applied;
     let mut status = group.watch();
     let purged = timeout(PATIENCE, status.wait_for(|status| status.purged == durable)).await;
@@ -82,6 +83,39 @@ fn a_follower_whose_entries_are_gone_gets_a_snapshot_and_then_entries() {
         assert_eq!(cluster.host(leader).stats().snapshots_sent, 1);
         assert_eq!(cluster.host(away).stats().snapshots_received, 1);
     });
+}
+
+/// A log that is too large, and writes that do not end: what comes after the snapshot stays until it is there, unless the log is
+/// far too large. Else there is one snapshot after the other.
+#[test]
+fn one_snapshot_is_enough_while_the_log_is_pressed() {
+    for is_far_too_large in [false, true] {
+        simulate(8, async {
+            let (mut cluster, leader, away, last) = cluster_with_one_away(8, options()).await;
+            cluster.start(away).await;
+            let follower = cluster.group(away);
+            let came = follower.watch();
+            for number in 0..600 {
+                cluster.propose(leader, &format!("meanwhile {number}")).await.unwrap();
+                cluster.tape(leader).flush();
+                let overdue = if is_far_too_large { Index(u64::MAX) } else { Index(0) };
+                let named = Holder { overdue, ..everything() };
+                cluster.group(leader).release_log(Some(named)).await.unwrap();
+                if came.borrow().applied > last {
+                    break;
+                }
+                sleep(Duration::from_millis(20)).await;
+            }
+            let sent = cluster.host(leader).stats().snapshots_sent;
+            if is_far_too_large {
+                assert!(cluster.group(leader).status().purged > last);
+                assert!(sent > 1 || came.borrow().applied <= last, "{sent} snapshots");
+            } else {
+                assert!(came.borrow().applied > last, "it has what was written meanwhile");
+                assert_eq!(sent, 1);
+            }
+        });
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use lentic_net::{Address, Network};
 use lentic_node::{Identity, Membership, Node, Seams, join};
 use lentic_rocks::{RocksStore, StoreOptions};
 use lentic_runtime::{Random, Scope, SystemClock, blocking, random};
-use lentic_types::{ClusterId, GroupId, NodeId};
+use lentic_types::{ClusterId, NodeId};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
@@ -126,7 +126,7 @@ impl Core {
     }
 }
 
-type Files = (Arc<RocksStore>, Log, Writer, mpsc::Receiver<GroupId>);
+type Files = (Arc<RocksStore>, Log, Writer, mpsc::Receiver<Holder>);
 
 fn open_files(
     config: &Config,
@@ -140,7 +140,7 @@ fn open_files(
     let on_pressure = Box::new(move |holders: &[Holder]| {
         // Those that find no room are named again at the next segment.
         for holder in holders {
-            let _ = press.try_send(holder.group);
+            let _ = press.try_send(*holder);
         }
     });
     let files = Arc::new(DiskFs::new(directory.log()));
@@ -173,9 +173,9 @@ async fn become_member(
 }
 
 /// Lets go of logs that the log has named as those that hold it.
-async fn release_pressed(node: Node<RocksStore>, mut pressed: mpsc::Receiver<GroupId>) {
-    while let Some(group) = pressed.recv().await {
-        node.release_log(group).await;
+async fn release_pressed(node: Node<RocksStore>, mut pressed: mpsc::Receiver<Holder>) {
+    while let Some(holder) = pressed.recv().await {
+        node.release_log(holder).await;
     }
 }
 

@@ -33,7 +33,7 @@ const ATTEMPTS: u32 = 20;
 /// How long to wait before another offer.
 const RETRY: Duration = Duration::from_millis(200);
 /// How long to wait while the receiver is busy with another snapshot.
-const BUSY: Duration = Duration::from_millis(500);
+const BUSY: Duration = Duration::from_millis(100);
 /// Longest wait for the reply to an offer or a part. The receiver may have to remove what an earlier import left.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest wait for the installation.

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use lentic_log::{Log, LogOptions, SimFs, SimOp, Writer};
+use lentic_log::{Holder, Log, LogOptions, SimFs, SimOp, Writer};
 use lentic_raft::{Group, Host, Options, ProposeError, Status};
 use lentic_runtime::{Random, Scope};
 use lentic_types::{ClusterId, GroupId, Index, NodeId};
@@ -38,6 +38,11 @@ pub fn simulate<F: Future>(seed: u64, test: F) -> F::Output {
         .build()
         .unwrap();
     runtime.block_on(test)
+}
+
+/// As if the log had to let go of all, whoever needs it.
+pub fn everything() -> Holder {
+    Holder { group: GROUP, through: Index(u64::MAX), overdue: Index(u64::MAX) }
 }
 
 pub fn node(number: u64) -> NodeId {

@@ -202,8 +202,9 @@ section! {
         /// Length of a segment file in bytes. Too small: a new one, with its three syncs, comes often. Too large: one
         /// quiet shard holds more, and space is reserved long before it is used.
         pub segment_bytes: u32 = LogOptions::default().segment_bytes,
-        /// Bytes of live segments above which the store is asked to flush. It is a request, not a wall. Too small:
-        /// memtables are flushed while they are small. Too large: space, and a longer start.
+        /// Bytes of live segments above which the store is asked to flush. It is a request, not a wall: up to twice as
+        /// much stays for whoever is sent a snapshot. Too small: memtables are flushed while they are small, and nodes
+        /// that were away get snapshots. Too large: space, and a longer start.
         pub bytes_max: u64 = LogOptions::default().bytes_max,
         /// Most bytes of entries waiting for the disk; beyond it appends are refused. Too small: little is written at
         /// once while an fdatasync runs. Too large: memory, and an append waits long behind it.
