@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lentic_client::{Client, Options, TableOptions};
+use lentic_client::{Client, ErrorKind, KeyRange, Options, TableOptions, Take, WriteBatch};
 use lentic_node::NodeOptions;
 use lentic_runtime::spawn;
 use lentic_sim::{Cluster, Dice, Shape, Trace, run};
@@ -82,6 +82,53 @@ async fn cuts(dice: &Dice, trace: Trace) {
         cluster.start_host(host).await;
     }
     all_is_there(&client).await;
+}
+
+/// Waits until a shard begins with this key.
+async fn is_cut(client: &Client, cut: u8) {
+    let waits = async {
+        while !client
+            .describe_table("t")
+            .await
+            .expect("it is known")
+            .shards
+            .iter()
+            .any(|at| at.range.start() == &[cut][..])
+        {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(60), waits).await.expect("it is cut in time");
+}
+
+/// A job owns a range, and has taken back what it wrote after its checkpoint, when the range's shard is cut.
+#[test]
+fn both_parts_know_who_owns_them_and_what_was_taken_back() {
+    for seed in SEEDS {
+        let outcome = run(seed, false, |dice, trace| async move {
+            let (_cluster, client) = three_nodes(&dice, trace).await;
+            let (table, all) = (client.table("t"), KeyRange::all());
+            let old = table.acquire(all.clone(), "job").await.expect("nobody owns it");
+            let named = table.checkpoint(&all, old, 1).await.expect("it owns it");
+            for key in [20, 120] {
+                let late = WriteBatch::new().fence(old).put(vec![key, 0], "after the checkpoint");
+                table.write(late).await.expect("it owns it");
+            }
+            let new =
+                table.take(Take::new(all.clone(), "job").restore(&all, named.token)).await.expect("it is the same job");
+            client.split_shard("t", vec![100]).await.expect("it is begun");
+            is_cut(&client, 100).await;
+            all_is_there(&client).await;
+            for key in [20, 120] {
+                let by = |fence| table.write(WriteBatch::new().fence(fence).put(vec![key, 1], "owned"));
+                let by_anybody = table.put(vec![key, 1], "by anybody").await;
+                assert_eq!(by_anybody.expect_err("it is owned").kind(), ErrorKind::Fenced, "{key}");
+                assert_eq!(by(old).await.expect_err("it was replaced").kind(), ErrorKind::Fenced, "{key}");
+                by(new).await.expect("it owns it");
+            }
+        });
+        outcome.value.unwrap_or_else(|reason| panic!("seed {seed}: {reason}"));
+    }
 }
 
 /// What the table has come to.
