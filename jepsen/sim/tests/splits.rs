@@ -24,6 +24,12 @@ async fn three_nodes(dice: &Dice, trace: Trace) -> (Cluster, Client) {
     (cluster, client)
 }
 
+/// The first key of each shard.
+async fn starts(client: &Client) -> Vec<Vec<u8>> {
+    let described = client.describe_table("t").await.expect("it is known");
+    described.shards.iter().map(|shard| shard.range.start().to_vec()).collect()
+}
+
 /// Writes until a shard begins with each of these keys, and all have taken a write.
 async fn are_cut(client: &Client, cuts: &[u8]) {
     let waits = async {
@@ -32,8 +38,7 @@ async fn are_cut(client: &Client, cuts: &[u8]) {
             for key in (0..KEYS).step_by(7) {
                 table.put(vec![key, 1], "while it is cut").await.expect("it is put");
             }
-            let described = client.describe_table("t").await.expect("it is known");
-            let starts: Vec<_> = described.shards.iter().map(|shard| shard.range.start().to_vec()).collect();
+            let starts = starts(client).await;
             if cuts.iter().all(|cut| starts.contains(&vec![*cut])) {
                 return;
             }
@@ -84,17 +89,10 @@ async fn cuts(dice: &Dice, trace: Trace) {
     all_is_there(&client).await;
 }
 
-/// Waits until a shard begins with this key.
+/// Waits until a shard begins with this key, of a table that only its owner writes.
 async fn is_cut(client: &Client, cut: u8) {
     let waits = async {
-        while !client
-            .describe_table("t")
-            .await
-            .expect("it is known")
-            .shards
-            .iter()
-            .any(|at| at.range.start() == &[cut][..])
-        {
+        while !starts(client).await.contains(&vec![cut]) {
             sleep(Duration::from_millis(20)).await;
         }
     };

@@ -119,6 +119,21 @@ fn one_snapshot_is_enough_while_the_log_is_pressed() {
 }
 
 #[test]
+fn a_log_that_is_pressed_lets_go_of_what_was_named_and_of_no_more() {
+    simulate(9, async {
+        let (cluster, leader, _, last) = cluster_with_one_away(9, options()).await;
+        for number in 0..10 {
+            cluster.propose(leader, &format!("later {number}")).await.unwrap();
+        }
+        cluster.tape(leader).flush();
+        let (group, named) = (cluster.group(leader), Index(last.0 + 3));
+        group.release_log(Some(Holder { through: named, overdue: named, ..everything() })).await.unwrap();
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(group.status().purged, named);
+    });
+}
+
+#[test]
 fn a_snapshot_goes_on_where_its_link_broke() {
     simulate(2, async {
         let (mut cluster, leader, away, last) = cluster_with_one_away(2, options()).await;
