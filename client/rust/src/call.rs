@@ -177,7 +177,10 @@ impl ShardCall<'_> {
             mark(self.request(), is_direct.then(|| route.wire()), &name);
             match self.send(&address, &route, progress).await? {
                 Sent::Answered(Response::Failure(failure)) => self.after_failure(failure, &route, progress).await?,
-                Sent::Answered(response) => return Ok((response, route)),
+                Sent::Answered(response) => {
+                    self.entry.is_served(route.shard);
+                    return Ok((response, route));
+                }
                 Sent::Moved => {}
                 Sent::Failed(error) => {
                     if is_direct {
@@ -278,10 +281,15 @@ impl ShardCall<'_> {
 
     /// Waits a little, then finds out where the shard is, unless somebody else has before: of many callers one asks soon.
     async fn reroute(&self, used: &Arc<Route>, progress: &mut Progress) -> Result<(), Stop> {
-        tokio::select! {
+        let is_served = tokio::select! {
             biased;
-            () = self.entry.other_route(&self.place, used) => {}
-            () = pause(self.core, progress, None) => {}
+            () = self.entry.other_route(&self.place, used) => false,
+            () = self.entry.other_served(&self.place, used) => true,
+            () = pause(self.core, progress, None) => false,
+        };
+        if is_served && progress.at_once < AT_ONCE_MAX {
+            progress.at_once += 1;
+            return Ok(());
         }
         progress.at_once = 0;
         if self.entry.route(&self.place).as_ref() == Some(used) {

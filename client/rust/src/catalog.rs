@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use lentic_net::Address;
 use lentic_proto::v1::pipe_response::Response;
 use lentic_proto::v1::{DescribeTableRequest, Shard, pipe_request};
-use lentic_types::{ErrorKind, KeyRange};
-use tokio::sync::Notify;
+use lentic_types::{ErrorKind, KeyRange, ShardId};
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::call::{self, unexpected};
@@ -24,6 +24,8 @@ pub(crate) struct Entry {
     routes: RwLock<Option<Arc<Routes>>>,
     /// Wakes who waits for another route, when the table was described: not for hints, of which one may contradict the next.
     described_anew: Notify,
+    /// Wakes who waits for a shard, when another caller was served there.
+    served: watch::Sender<Option<ShardId>>,
     describing: Flight,
     described: Mutex<Option<Instant>>,
 }
@@ -31,7 +33,8 @@ pub(crate) struct Entry {
 impl Entry {
     pub(crate) fn new(name: Arc<str>) -> Self {
         let (routes, described) = (RwLock::default(), Mutex::default());
-        Self { name, routes, described_anew: Notify::new(), describing: Flight::default(), described }
+        let (described_anew, served) = (Notify::new(), watch::Sender::default());
+        Self { name, routes, described_anew, served, describing: Flight::default(), described }
     }
 
     /// The shard of a place, if it is known.
@@ -59,6 +62,25 @@ impl Entry {
         loop {
             self.described_anew.notified().await;
             if self.route(place).as_ref() != Some(used) {
+                return;
+            }
+        }
+    }
+
+    /// A caller was served by the leader of a shard: others who wait for it need not wait longer.
+    pub(crate) fn is_served(&self, shard: ShardId) {
+        if self.served.receiver_count() > 0 {
+            self.served.send_replace(Some(shard));
+        }
+    }
+
+    /// Waits until another caller is served by the leader of a place's shard.
+    pub(crate) async fn other_served(&self, place: &Place, used: &Route) {
+        let mut served = self.served.subscribe();
+        // The sender is in the entry.
+        while served.changed().await.is_ok() {
+            let shard = self.route(place).map_or(used.shard, |route| route.shard);
+            if *served.borrow_and_update() == Some(shard) {
                 return;
             }
         }

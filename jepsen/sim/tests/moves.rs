@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use lentic_client::{Client, NodeId, Options, TableOptions};
+use lentic_client::{Client, NodeId, Options, ShardDescription, TableOptions};
 use lentic_sim::{Cluster, Dice, Shape, Trace, run};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -89,6 +89,43 @@ async fn moves(dice: &Dice, trace: Trace) {
         places.iter().zip(&expected).all(is_moved)
     })
     .await;
+    all_is_there(&client).await;
+}
+
+#[test]
+fn a_replica_stays_until_the_one_that_replaces_it_has_all() {
+    for seed in SEEDS {
+        let outcome = run(seed, false, |dice, trace| async move { stays(&dice, trace).await });
+        outcome.value.unwrap_or_else(|reason| panic!("seed {seed}: {reason}"));
+    }
+}
+
+/// The node that a shard moves to gets nothing from its leader; then one of the three that have it is lost. The other two
+/// serve, the one among them that is to leave.
+async fn stays(dice: &Dice, trace: Trace) {
+    let (mut cluster, client) = four_nodes(dice, trace).await;
+    let described = client.describe_table("t").await.expect("it is known");
+    let lacks = |shard: &ShardDescription| (1..=4).map(NodeId).find(|node| !shard.replicas.contains(node));
+    let (meta, _) = meta_group(&cluster).expect("it is led");
+    // The meta group's leader has to hear of both.
+    let is_apart = |node: Option<NodeId>| node.is_some_and(|node| host_of(&cluster, node) != meta);
+    let suits = |shard: &ShardDescription| is_apart(lacks(shard)) && is_apart(shard.leader);
+    let place = described.shards.iter().position(suits).expect("three shards have three leaders");
+    let shard = &described.shards[place];
+    let (leader, to) = (shard.leader.expect("it has been written"), lacks(shard).expect("four nodes, three replicas"));
+    let others: Vec<NodeId> = shard.replicas.iter().copied().filter(|node| *node != leader).collect();
+    let (from, lost) = (others[0], host_of(&cluster, others[1]));
+    let (leads, gets) = (host_of(&cluster, leader), host_of(&cluster, to));
+    cluster.cut(leads, gets, false);
+    client.move_replica(shard.shard, Some(from), to).await.expect("it moves");
+    sleep(Duration::from_millis(dice.between(500..=2_000))).await;
+    cluster.crash(lost, true);
+    let table = client.table("t");
+    let put = table.put(shard.range.start().clone(), "two of three are there");
+    timeout(Duration::from_secs(20), put).await.expect("two of three are enough").expect("it is put");
+    cluster.heal(leads, gets);
+    cluster.start_host(lost).await;
+    settled(&cluster, &client, |places| places[place].contains(&to) && !places[place].contains(&from)).await;
     all_is_there(&client).await;
 }
 

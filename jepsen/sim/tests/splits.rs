@@ -1,5 +1,7 @@
 //! Shards that are cut while they are written, and leaders that are lost half way.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use lentic_client::{Client, ErrorKind, KeyRange, Options, TableOptions, Take, WriteBatch};
@@ -87,6 +89,50 @@ async fn cuts(dice: &Dice, trace: Trace) {
         cluster.start_host(host).await;
     }
     all_is_there(&client).await;
+}
+
+/// Who writes while a shard is cut waits at the node that leads both parts. Nobody is sent away to come back after a pause, which
+/// takes seconds here.
+#[test]
+fn who_writes_to_a_shard_that_is_cut_waits_for_no_pause() {
+    for seed in FEW_SEEDS {
+        let outcome = run(seed, false, |dice, trace| async move {
+            let (mut cluster, client) = three_nodes(&dice, trace).await;
+            let pause = Duration::from_secs(2);
+            let slow = cluster.client(Options { backoff_min: pause, backoff_max: pause, ..Options::default() });
+            let (longest, ends) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+            let writers = (0..10_u8).map(|writer| {
+                let (table, longest, ends) = (slow.table("t"), Arc::clone(&longest), Arc::clone(&ends));
+                spawn(async move {
+                    while !ends.load(Ordering::Relaxed) {
+                        let began = Instant::now();
+                        table.put(vec![writer * 20, 1], "while it is cut").await.expect("it is put");
+                        let took = u64::try_from(began.elapsed().as_millis()).expect("it is short");
+                        longest.fetch_max(took, Ordering::Relaxed);
+                        sleep(Duration::from_millis(5)).await;
+                    }
+                })
+            });
+            let writers: Vec<_> = writers.collect();
+            for cut in [100, 50, 150] {
+                // The table may be described at once again, and all have found their shards.
+                sleep(2 * pause).await;
+                if cut == 100 {
+                    longest.store(0, Ordering::Relaxed);
+                }
+                client.split_shard("t", vec![cut]).await.expect("it is begun");
+                is_cut(&client, cut).await;
+            }
+            sleep(Duration::from_millis(500)).await;
+            ends.store(true, Ordering::Relaxed);
+            for writer in writers {
+                writer.await.expect("it writes");
+            }
+            let longest = longest.load(Ordering::Relaxed);
+            assert!((1..500).contains(&longest), "a put took {longest} ms");
+        });
+        outcome.value.unwrap_or_else(|reason| panic!("seed {seed}: {reason}"));
+    }
 }
 
 /// Waits until a shard begins with this key, of a table that only its owner writes.

@@ -25,6 +25,7 @@ mod options;
 mod report;
 mod shard;
 mod shards;
+mod soon;
 mod ticks;
 mod transfer;
 mod txn;

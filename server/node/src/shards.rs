@@ -17,9 +17,10 @@ use crate::moves;
 use crate::shard::begins::Begins;
 use crate::shard::replica::{Replica, Shared};
 use crate::shard::riders;
+use crate::soon::Soon;
 
 /// How soon it is looked again whether a replica that has to wait can begin.
-const AGAIN: Duration = Duration::from_millis(5);
+const AGAIN: Duration = Duration::from_millis(2);
 
 /// How long a replica waits before the disk is asked once more: it was asked when the shard was cut off. Each time is a flush,
 /// and one behind the other holds up who asks.
@@ -29,11 +30,13 @@ const FLUSH_AGAIN: Duration = Duration::from_millis(200);
 pub(crate) struct Shards<S: Portable> {
     pub(crate) shared: Shared<S>,
     here: Mutex<BTreeMap<ShardId, Arc<Replica<S>>>>,
+    /// Those that this node is about to lead.
+    pub(crate) soon: Soon,
 }
 
 impl<S: Portable> Shards<S> {
     pub(crate) fn new(shared: Shared<S>) -> Self {
-        Self { shared, here: Mutex::default() }
+        Self { shared, here: Mutex::default(), soon: Soon::default() }
     }
 
     /// The replica of a shard, if it is here.
@@ -97,6 +100,11 @@ impl<S: Portable> Shards<S> {
         for replica in gone {
             self.end(&replica).await;
         }
+        let is_a_child = |shard| {
+            let splitting = |place: &ShardPlace| place.shape.splitting.as_ref().map(|splitting| splitting.child);
+            catalog.shards_on(node).any(|place| splitting(place) == Some(shard))
+        };
+        self.soon.only(|shard| catalog.shards.contains_key(&shard) || is_a_child(shard));
         let is_current = gateway.meta.is_current(catalog);
         let (mut begins, mut waits, mut failed) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
         // In the order of their numbers: a shard that was cut off has a higher one than the other.
@@ -146,11 +154,11 @@ impl<S: Portable> Shards<S> {
             Ok(replica) => Arc::new(replica),
             Err(reason) => {
                 not_started(place, &reason);
+                self.soon.is_over(place.shard);
                 return false;
             }
         };
         info!(shard = place.shard.0, table = place.table.0, ?begins, "replica started");
-        self.here().insert(place.shard, Arc::clone(&replica));
         let leads_soon = match begins {
             Begins::New => place.replicas.first() == Some(&self.shared.node),
             Begins::Divided => {
@@ -160,8 +168,17 @@ impl<S: Portable> Shards<S> {
             }
             Begins::Known | Begins::Joins => false,
         };
+        match leads_soon {
+            true => self.soon.begins(place.shard),
+            false => self.soon.is_over(place.shard),
+        }
+        self.here().insert(place.shard, Arc::clone(&replica));
         if leads_soon {
-            spawn(moves::lead(Arc::clone(&replica)));
+            let (shards, new) = (Arc::clone(self), Arc::clone(&replica));
+            spawn(async move {
+                moves::lead(shards.shared.node, &new).await;
+                shards.soon.is_over(new.shard);
+            });
         }
         spawn(moves::follow(gateway.clone(), Arc::clone(&replica)));
         spawn(riders::keep(Arc::clone(self), replica, changes.clone()));

@@ -84,6 +84,41 @@ async fn a_shard_without_a_leader_is_waited_for() {
     assert!(error.is_retryable() && error.kind() == ErrorKind::NotLeader, "nothing was done: {error}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_shard_goes_on_when_another_is_served_there() {
+    let cluster = Cluster::new(3);
+    let client = cluster.client();
+    let table = table_of(&client).await;
+    table.put("a", "1").await.unwrap();
+    let shard = shard_of(&cluster, "a");
+    cluster.fault(|faults| faults.electing.insert(shard));
+    let later = cluster.clone();
+    let first = async {
+        // By now the pauses of those who wait are long.
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        later.fault(|faults| faults.electing.clear());
+        table.put("a-new", "x").await.unwrap();
+    };
+    let began = Instant::now();
+    let put = |number: u32| table.put(format!("a{number}"), "x");
+    let (puts, ()) = tokio::join!(join_all((0..50).map(put)), first);
+    all_done(puts);
+    assert!(began.elapsed() < Duration::from_millis(1_530), "{:?} after an election of 1.5 s", began.elapsed());
+    // What is served elsewhere wakes nobody.
+    cluster.fault(|faults| faults.electing.insert(shard));
+    let asked = cluster.asked("write");
+    let elsewhere = async {
+        for number in 0..500 {
+            table.put(format!("z{number}"), "x").await.unwrap();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let waits = table.clone().with_deadline(Duration::from_millis(600));
+    let (waits, ()) = tokio::join!(waits.put("a", "2"), elsewhere);
+    assert_eq!(waits.unwrap_err().kind(), ErrorKind::NotLeader);
+    assert!(cluster.asked("write") < asked + 500 + 20, "it asks at its own pace");
+}
+
 /// The heart of the matter: wherever a link is cut, a write has its effect once, and the caller sees no error.
 #[tokio::test(start_paused = true)]
 async fn a_link_cut_at_any_point_costs_nothing_but_time() {

@@ -152,6 +152,14 @@ impl Catalog {
         self.shards.get(shard).filter(|shard| shard.range.contains(key))
     }
 
+    /// The shard that holds the keys right below `key` of a table; `None` if there are none.
+    #[must_use]
+    pub fn shard_below(&self, table: TableId, key: &[u8]) -> Option<&ShardPlace> {
+        let below_key = (Bound::Unbounded, Bound::Excluded(key));
+        let (_, shard) = self.starts.get(&table)?.range::<[u8], _>(below_key).next_back()?;
+        self.shards.get(shard).filter(|shard| shard.range.end().is_some_and(|end| end == key))
+    }
+
     /// The shards with a replica on `node`, by id; those among them that are leaving it.
     pub fn shards_on(&self, node: NodeId) -> impl Iterator<Item = &ShardPlace> {
         self.residents.get(&node).into_iter().flatten().filter_map(|shard| self.shards.get(shard))

@@ -47,12 +47,13 @@ impl<S: Portable> Gateway<S> {
         }
         let (routes, shard) = (Arc::clone(&self.routes), replica.shard);
         let reply = Reply::new(move |result| {
-            answer(match result {
+            let result = match result {
                 Ok(Outcome::Committed { version }) => Ok(v1::WriteResponse { version: version.0 }),
-                Ok(Outcome::Refused(refusal)) => Err(routes.add_to(failure::of_refusal(&refusal), shard)),
+                Ok(Outcome::Refused(refusal)) => Err(failure::of_refusal(&refusal)),
                 Ok(outcome) => Err(failure::internal(format!("a write was answered by {outcome:?}"))),
-                Err(failure) => Err(routes.add_to(failure, shard)),
-            });
+                Err(failure) => Err(failure),
+            };
+            routes.answer(shard, result, answer);
         });
         let Action::Write(write) = &request.action else { unreachable!("it was made a write above") };
         if !write.operations.iter().any(|operation| matches!(operation, Operation::DeleteRange { .. })) {
@@ -114,7 +115,7 @@ impl<S: Portable> Gateway<S> {
         let (routes, shard) = (Arc::clone(&self.routes), replica.shard);
         let reply = move |result: Result<Option<_>, Failure>| {
             let result = result.map(|found| v1::GetResponse { value: found.map(convert::value) });
-            answer(result.map_err(|failure| routes.add_to(failure, shard)));
+            routes.answer(shard, result, answer);
         };
         match request.at {
             None => replica.reader.get(PointRead { epoch, key: request.key, reply: Box::new(reply) }),

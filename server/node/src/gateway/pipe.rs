@@ -6,9 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use lentic_engine::Portable;
 use lentic_net::{Link, LinkSender};
-use lentic_proto::v1::{Failure, Hello, PipeRequest, PipeResponse, pipe_request, pipe_response};
+use lentic_proto::v1::{self, Failure, Hello, PipeRequest, PipeResponse, pipe_request, pipe_response};
 use lentic_runtime::spawn;
-use lentic_types::ErrorKind;
+use lentic_types::{ErrorKind, ShardId};
 use prost::Message as _;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, timeout};
@@ -118,8 +118,6 @@ impl<S: Portable> Gateway<S> {
 
     /// Begins a request; its responder answers it, now or later.
     fn handle(&self, request: PipeRequest, caller: Caller, arrived: Instant, responder: Responder) {
-        use pipe_request::Request;
-        use pipe_response::Response;
         let deadline = match request.deadline_ms {
             0 => self.options.deadline,
             ms => Duration::from_millis(u64::from(ms)),
@@ -128,6 +126,22 @@ impl<S: Portable> Gateway<S> {
         let Some(request) = request.request else {
             return responder.send(Err(failure::invalid("the request is of a kind this release does not know")));
         };
+        let soon = route_of(&request).map(|route| ShardId(route.shard)).filter(|shard| self.shards.soon.has(*shard));
+        if let Some(shard) = soon {
+            let gateway = self.clone();
+            spawn(async move {
+                gateway.shards.soon.over(shard).await;
+                gateway.begin(request, caller, deadline, responder);
+            });
+            return;
+        }
+        self.begin(request, caller, deadline, responder);
+    }
+
+    /// Begins a request whose shard, if it is for one, serves as far as is known.
+    fn begin(&self, request: pipe_request::Request, caller: Caller, deadline: Instant, responder: Responder) {
+        use pipe_request::Request;
+        use pipe_response::Response;
         match request {
             Request::Hello(_) => responder.send(Err(failure::invalid("hello is said once, at the beginning"))),
             Request::Write(write) if write.route.is_some() => {
@@ -164,17 +178,7 @@ impl<S: Portable> Gateway<S> {
     ) -> Result<pipe_response::Response, Failure> {
         use pipe_request::Request;
         use pipe_response::Response;
-        let has_route = match &request {
-            Request::Write(request) => request.route.is_some(),
-            Request::Get(request) => request.route.is_some(),
-            Request::MultiGet(request) => request.route.is_some(),
-            Request::Scan(request) => request.route.is_some(),
-            Request::Owned(request) => request.route.is_some(),
-            Request::Feed(request) => request.route.is_some(),
-            Request::Diff(request) => request.route.is_some(),
-            _ => true,
-        };
-        if !has_route {
+        if is_of_a_shard(&request) && route_of(&request).is_none() {
             return self.relay(request, deadline).await;
         }
         Ok(match request {
@@ -239,6 +243,37 @@ impl<S: Portable> Gateway<S> {
             Request::Hello(_) => return Err(failure::invalid("hello is said once, at the beginning")),
         })
     }
+}
+
+/// The shard that a request names.
+const fn route_of(request: &pipe_request::Request) -> Option<v1::Route> {
+    use pipe_request::Request;
+    match request {
+        Request::Write(request) => request.route,
+        Request::Get(request) => request.route,
+        Request::MultiGet(request) => request.route,
+        Request::Scan(request) => request.route,
+        Request::Owned(request) => request.route,
+        Request::Feed(request) => request.route,
+        Request::Diff(request) => request.route,
+        Request::Step(request) => request.route,
+        _ => None,
+    }
+}
+
+/// Whether a request is for one shard, or for those of a table that hold its keys if it names none.
+const fn is_of_a_shard(request: &pipe_request::Request) -> bool {
+    use pipe_request::Request;
+    matches!(
+        request,
+        Request::Write(_)
+            | Request::Get(_)
+            | Request::MultiGet(_)
+            | Request::Scan(_)
+            | Request::Owned(_)
+            | Request::Feed(_)
+            | Request::Diff(_)
+    )
 }
 
 /// For a caller who does not send a request again.

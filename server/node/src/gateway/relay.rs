@@ -192,6 +192,7 @@ impl<S: Portable> Gateway<S> {
         request: Request,
         deadline: Instant,
     ) -> Result<Response, Failure> {
+        self.shards.soon.over(place.shard).await;
         let replica = self.shards.get(place.shard);
         if replica.as_ref().is_some_and(|replica| replica.serves()) {
             return self.answer_here(request, deadline).await;

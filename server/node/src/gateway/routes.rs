@@ -5,11 +5,15 @@ use std::sync::Arc;
 use lentic_engine::Portable;
 use lentic_machine::meta::{Catalog, ShardPlace};
 use lentic_proto::v1::{self, Failure};
-use lentic_types::{ErrorKind, NodeId, ShardId};
+use lentic_runtime::spawn;
+use lentic_types::{ErrorKind, Index, NodeId, ShardId};
 
 use crate::failure;
 use crate::meta::service::MetaService;
 use crate::shards::Shards;
+
+/// The term of a group's first leader.
+const FIRST_TERM: u64 = 1;
 
 /// What this node knows of routes.
 pub(crate) struct Routes<S: Portable> {
@@ -25,17 +29,34 @@ impl<S: Portable> Routes<S> {
 
     /// The same; where nothing is known, another of the replicas with each turn.
     pub(crate) fn leader_in_turn(&self, place: &ShardPlace, turn: usize) -> Option<NodeId> {
+        let catalog = self.meta.catalog();
         // A branch's shard may be about to come into its group.
-        let home = || self.shards.get(self.meta.catalog().home_of(place)?);
+        let home = || self.shards.get(catalog.home_of(place)?);
         let status = self.shards.get(place.shard).or_else(home).map(|replica| replica.status());
         match status {
-            Some(status) if status.fault.is_none() => status.leader,
+            Some(status) if status.fault.is_none() => {
+                let first = || (status.term <= FIRST_TERM).then(|| self.first_leader(&catalog, place)).flatten();
+                status.leader.or_else(first)
+            }
             // Nothing is known where there is no replica, or one that has stopped.
             _ => {
+                let is_new = turn == 0 && status.is_none() && place.shape.born > Index(0);
+                let first = is_new.then(|| self.first_leader(&catalog, place)).flatten();
                 let others: Vec<_> = place.replicas.iter().copied().filter(|node| *node != self.meta.node).collect();
-                others.get(turn.checked_rem(others.len())?).copied()
+                first.or_else(|| others.get(turn.checked_rem(others.len())?).copied())
             }
         }
+    }
+
+    /// Who will lead a shard that has had no leader yet, if it is not lost: the leader of the one that it was cut off, or the
+    /// first of its replicas.
+    fn first_leader(&self, catalog: &Catalog, place: &ShardPlace) -> Option<NodeId> {
+        if place.shape.born == Index(0) {
+            return place.replicas.first().copied();
+        }
+        let below = catalog.shard_below(place.table, place.range.start())?;
+        let parent = Some(below).filter(|below| below.shape.born == place.shape.born)?;
+        self.shards.get(parent.shard)?.status().leader
     }
 
     /// A shard as a router needs to know it.
@@ -60,6 +81,26 @@ impl<S: Portable> Routes<S> {
             return failure::not_leader();
         }
         Failure::new(ErrorKind::WrongEpoch, "there is no such shard any more; ask for the table's shards")
+    }
+
+    /// Answers a request for a shard: with the right route, if it is refused for its own. Of a shard that is just being cut in
+    /// two that is known in a moment.
+    pub(crate) fn answer<T: Send + 'static>(
+        self: &Arc<Self>,
+        shard: ShardId,
+        result: Result<T, Failure>,
+        answer: impl FnOnce(Result<T, Failure>) + Send + 'static,
+    ) {
+        match result {
+            Err(failure) if failure.kind() == v1::ErrorKind::WrongEpoch && self.shards.soon.has(shard) => {
+                let routes = Arc::clone(self);
+                spawn(async move {
+                    routes.shards.soon.over(shard).await;
+                    answer(Err(routes.add_to(failure, shard)));
+                });
+            }
+            result => answer(result.map_err(|failure| self.add_to(failure, shard))),
+        }
     }
 
     /// Adds the right route to the failures that are about routes.

@@ -8,7 +8,6 @@
 //!                              the child asks for votes at once
 //! ```
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use lentic_engine::Portable;
@@ -16,7 +15,7 @@ use lentic_machine::meta::{ShardPlace, Splitting};
 use lentic_machine::shard::{Action, Split};
 use lentic_machine::{Outcome, Refusal};
 use lentic_proto::v1::Failure;
-use lentic_types::{GroupId, Index};
+use lentic_types::{GroupId, Index, NodeId};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info};
@@ -37,7 +36,11 @@ const CUT_WITHIN: Duration = Duration::from_secs(5);
 const SPLIT_BYTES: usize = 128;
 /// How long a new group asks for votes without waiting for an election, and how often: the others may start a little later.
 const LEAD_WITHIN: Duration = Duration::from_secs(2);
-const LEAD_EVERY: Duration = Duration::from_millis(10);
+const LEAD_EVERY: Duration = Duration::from_millis(3);
+/// How long an election may take before it is begun anew.
+const VOTES_WITHIN: Duration = Duration::from_millis(50);
+/// How long the catalog here may lack what the leader of the meta group has taken.
+const NEWS_WITHIN: Duration = Duration::from_millis(500);
 
 /// Asks for a flush of what the shard has so far: on every replica, before it is cut.
 pub(super) fn prepare<S: Portable>(home: &Replica<S>) {
@@ -56,18 +59,31 @@ pub(super) async fn take<S: Portable>(
     if !home.serves() {
         return Ok(());
     }
-    if home.descriptor().epoch == place.epoch {
-        let began = Instant::now();
+    let (parent, child, epoch, began) = (home.shard, splitting.child, place.epoch, Instant::now());
+    let is_to_cut = home.descriptor().epoch == epoch;
+    if is_to_cut {
         wait_until_durable(home).await?;
-        cut(home, place, splitting).await?;
-        info!(shard = home.shard.0, child = splitting.child.0, took = ?began.elapsed(), "a shard was cut in two");
     }
-    let (parent, child, epoch, born) = (home.shard, splitting.child, place.epoch, home.born());
+    // Who asks meanwhile waits: the parent refuses until the catalog says where the child is, and that until it is led.
+    gateway.shards.soon.begins(child);
+    let waits = gateway.shards.soon.while_kept(parent);
+    if is_to_cut {
+        cut(home, place, splitting).await?;
+        info!(shard = parent.0, child = child.0, took = ?began.elapsed(), "a shard was cut in two");
+    }
+    let born = home.born();
     let is_taken = match gateway.meta.leads() {
         true => gateway.meta.end_split((parent, child), epoch, born).await,
         false => gateway.meta.ask_leader(&Question::EndSplit { parent, child, epoch, born }).await.is_some(),
     };
-    if is_taken { Ok(()) } else { Err(failure::not_leader()) }
+    if !is_taken {
+        return Err(failure::not_leader());
+    }
+    let mut catalog = gateway.meta.catalog.subscribe();
+    // Without the news nothing is lost: callers find out by themselves.
+    let _ = timeout(NEWS_WITHIN, catalog.wait_for(|catalog| catalog.shards.contains_key(&child))).await;
+    drop(waits);
+    Ok(())
 }
 
 /// What is applied now is on disk, or it takes too long.
@@ -103,18 +119,29 @@ async fn cut<S: Portable>(home: &Replica<S>, place: &ShardPlace, splitting: &Spl
     }
 }
 
-/// Has the group of a new shard led from this node soon: of a child, where its parent is led.
-pub(crate) async fn lead<S: Portable>(new: Arc<Replica<S>>) {
-    let elected = timeout(LEAD_WITHIN, async {
-        while new.status().leader.is_none() {
-            if let Err(error) = new.group.campaign().await {
-                debug!(shard = new.shard.0, %error, "not elected");
+/// Has the group of a new shard led from this node soon: of a child, where its parent is led. Returns when it serves, or when it
+/// will not from here.
+pub(crate) async fn lead<S: Portable>(me: NodeId, new: &Replica<S>) {
+    let mut asked = None::<Instant>;
+    let serves = timeout(LEAD_WITHIN, async {
+        while !new.serves() {
+            let status = new.status();
+            if status.leader.is_some_and(|leader| leader != me) {
                 return;
+            }
+            // Once votes are being written to disks, asking anew would have them written once more.
+            let patience = if status.term == 0 { Duration::ZERO } else { VOTES_WITHIN };
+            if status.leader.is_none() && asked.is_none_or(|at| at.elapsed() >= patience) {
+                asked = Some(Instant::now());
+                if let Err(error) = new.group.campaign().await {
+                    debug!(shard = new.shard.0, %error, "not elected");
+                    return;
+                }
             }
             sleep(LEAD_EVERY).await;
         }
     });
-    if elected.await.is_err() {
+    if serves.await.is_err() {
         debug!(shard = new.shard.0, "the other replicas of a new shard did not vote in time");
     }
 }

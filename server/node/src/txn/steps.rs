@@ -146,6 +146,7 @@ impl<S: Portable> Gateway<S> {
         bytes: &mut Option<Bytes>,
         deadline: Instant,
     ) -> Result<Outcome, Failure> {
+        self.shards.soon.over(place.shard).await;
         if let Some(replica) = self.shards.get(place.shard).filter(|replica| replica.serves()) {
             return self.step_here(&replica, place.epoch, step.key, step.action.clone(), deadline).await;
         }

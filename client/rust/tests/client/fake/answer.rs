@@ -332,7 +332,7 @@ impl World {
             // It is passed on, if the leader is there.
             None => leader.is_some_and(|leader| !self.faults.down.contains(&leader)),
         };
-        if !is_here {
+        if !is_here || self.faults.electing.contains(&id) {
             return Err(hint(Failure::new(ErrorKind::NotLeader, format!("node {node} does not lead shard {id}"))));
         }
         if route.is_some_and(|route| route.epoch != epoch.0) {

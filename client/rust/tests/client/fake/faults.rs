@@ -19,6 +19,8 @@ pub(crate) struct Faults {
     pub(crate) stuck: BTreeSet<u64>,
     /// Nodes that answer with bytes that are no answer.
     pub(crate) garbage: BTreeSet<u64>,
+    /// Shards whose leader, which is known, does not serve yet.
+    pub(crate) electing: BTreeSet<u64>,
     /// Answers to earlier requests are forgotten.
     pub(crate) forgetful: bool,
     /// A stale route is refused without the right one.
