@@ -75,31 +75,41 @@ async fn write(world: &World, lane: usize, name: &str) {
 /// Reads a chain backwards, each link in a way of its own.
 async fn read(world: &World, lane: usize, name: &str) {
     let work = async {
-        let mut seen = Vec::with_capacity(LINKS);
+        let (mut seen, mut how) = (Vec::with_capacity(LINKS), Vec::with_capacity(LINKS));
         for link in (0..LINKS).rev() {
-            seen.push(is_there(world, key(world, lane, name, link)).await?);
+            let (is_there, asked) = is_there(world, key(world, lane, name, link)).await?;
+            seen.push(is_there);
+            how.push(asked);
             if world.one_in(3) {
                 world.think().await;
             }
         }
+        seen.reverse();
+        how.reverse();
+        assert!(
+            is_explained(&seen),
+            "{NAME}: of {name} these were there, read from the last to the first: {seen:?} {how:?}"
+        );
         Ok(seen)
     };
-    let Some(mut seen) = world.read(NAME, name, work).await else { return world.pause().await };
-    seen.reverse();
-    assert!(is_explained(&seen), "{NAME}: of {name} these were there, read from the last to the first: {seen:?}");
+    if world.read(NAME, name, work).await.is_none() {
+        return world.pause().await;
+    }
     world.pause().await;
 }
 
-async fn is_there(world: &World, key: Bytes) -> Result<bool, Error> {
+/// Whether a key is there, and how that was asked: for the message, should it be wrong.
+async fn is_there(world: &World, key: Bytes) -> Result<(bool, String), Error> {
     let table = world.table();
-    Ok(match world.between(0..=2) {
-        0 => table.get(key).await?.is_some(),
-        1 => table.multi_get([key]).await?[0].is_some(),
+    let (found, how) = match world.between(0..=2) {
+        0 => (table.get(key).await?, "get".to_owned()),
+        1 => (table.multi_get([key]).await?.remove(0), "multi-get".to_owned()),
         _ => {
             let now = table.client().now().await?;
-            table.get_at(key, now).await?.is_some()
+            (table.get_at(key, now).await?, format!("get at {now}"))
         }
-    })
+    };
+    Ok((found.is_some(), found.map_or_else(|| how.clone(), |found| format!("{how}, of {}", found.version))))
 }
 
 /// Whether no link is missing before one that is there, and was read before it.

@@ -49,14 +49,18 @@ impl<S: Portable> Routes<S> {
     }
 
     /// Who will lead a shard that has had no leader yet, if it is not lost: the leader of the one that it was cut off, or the
-    /// first of its replicas.
+    /// first of its replicas. It is a guess: shards that were moved may look as if they were cut off each other. So it is a
+    /// replica, and never this node, which would know, unless it is about to lead: who was sent back here would come for ever.
     fn first_leader(&self, catalog: &Catalog, place: &ShardPlace) -> Option<NodeId> {
-        if place.shape.born == Index(0) {
-            return place.replicas.first().copied();
-        }
-        let below = catalog.shard_below(place.table, place.range.start())?;
-        let parent = Some(below).filter(|below| below.shape.born == place.shape.born)?;
-        self.shards.get(parent.shard)?.status().leader
+        let first = if place.shape.born == Index(0) {
+            place.replicas.first().copied()
+        } else {
+            let below = catalog.shard_below(place.table, place.range.start())?;
+            let parent = Some(below).filter(|below| below.shape.born == place.shape.born)?;
+            self.shards.get(parent.shard)?.status().leader
+        };
+        let leads_soon = || self.shards.soon.has(place.shard);
+        first.filter(|first| place.replicas.contains(first) && (*first != self.meta.node || leads_soon()))
     }
 
     /// A shard as a router needs to know it.
