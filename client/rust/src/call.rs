@@ -178,7 +178,7 @@ impl ShardCall<'_> {
             match self.send(&address, &route, progress).await? {
                 Sent::Answered(Response::Failure(failure)) => self.after_failure(failure, &route, progress).await?,
                 Sent::Answered(response) => {
-                    self.entry.is_served(route.shard);
+                    self.entry.note_served(route.shard);
                     return Ok((response, route));
                 }
                 Sent::Moved => {}

@@ -68,7 +68,7 @@ impl Entry {
     }
 
     /// A caller was served by the leader of a shard: others who wait for it need not wait longer.
-    pub(crate) fn is_served(&self, shard: ShardId) {
+    pub(crate) fn note_served(&self, shard: ShardId) {
         if self.served.receiver_count() > 0 {
             self.served.send_replace(Some(shard));
         }

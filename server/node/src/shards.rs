@@ -100,11 +100,6 @@ impl<S: Portable> Shards<S> {
         for replica in gone {
             self.end(&replica).await;
         }
-        let is_a_child = |shard| {
-            let splitting = |place: &ShardPlace| place.shape.splitting.as_ref().map(|splitting| splitting.child);
-            catalog.shards_on(node).any(|place| splitting(place) == Some(shard))
-        };
-        self.soon.only(|shard| catalog.shards.contains_key(&shard) || is_a_child(shard));
         let is_current = gateway.meta.is_current(catalog);
         let (mut begins, mut waits, mut failed) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
         // In the order of their numbers: a shard that was cut off has a higher one than the other.
@@ -154,7 +149,7 @@ impl<S: Portable> Shards<S> {
             Ok(replica) => Arc::new(replica),
             Err(reason) => {
                 not_started(place, &reason);
-                self.soon.is_over(place.shard);
+                self.soon.ends(place.shard);
                 return false;
             }
         };
@@ -170,14 +165,14 @@ impl<S: Portable> Shards<S> {
         };
         match leads_soon {
             true => self.soon.begins(place.shard),
-            false => self.soon.is_over(place.shard),
+            false => self.soon.ends(place.shard),
         }
         self.here().insert(place.shard, Arc::clone(&replica));
         if leads_soon {
             let (shards, new) = (Arc::clone(self), Arc::clone(&replica));
             spawn(async move {
                 moves::lead(shards.shared.node, &new).await;
-                shards.soon.is_over(new.shard);
+                shards.soon.ends(new.shard);
             });
         }
         spawn(moves::follow(gateway.clone(), Arc::clone(&replica)));
