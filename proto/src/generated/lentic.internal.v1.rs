@@ -34,7 +34,7 @@ pub struct Message {
     pub id: u64,
     #[prost(
         oneof = "message::Body",
-        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16"
+        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18"
     )]
     pub body: ::core::option::Option<message::Body>,
 }
@@ -72,8 +72,15 @@ pub mod message {
         /// The group is not here, or cannot answer.
         #[prost(string, tag = "16")]
         Refusal(::prost::alloc::string::String),
+        #[prost(message, tag = "17")]
+        Confirm(super::Confirm),
+        #[prost(message, tag = "18")]
+        ConfirmReply(super::Vote),
     }
 }
+/// Asks whom the vote of the group's replica there is with, as of when this comes; the answer is that vote.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Confirm {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Vote {
     #[prost(uint64, tag = "1")]

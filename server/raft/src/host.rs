@@ -22,7 +22,7 @@ use crate::peers::network::Factory;
 use crate::peers::peer::{Directory, Peers};
 use crate::peers::serve::{self, ASK_BYTES_MAX};
 use crate::propose::Room;
-use crate::reads::{self, Reads};
+use crate::reads::{Reads, Rounds};
 use crate::runtime::Grid;
 use crate::snapshot::{Holds, Progress, Receiver, Senders};
 use crate::stats::{Counters, Stats};
@@ -349,10 +349,12 @@ impl Shared {
         let raft = raft.map_err(|fatal| failed(fatal.to_string()))?;
         let (status_sender, status) = watch::channel(Status::default());
         let (reads, asks) = Reads::new();
+        let (peers, within) = (Arc::clone(&self.peers), self.options.election_max);
+        let rounds = Rounds { raft: raft.clone(), peers, group, within };
         let (inbox, waiting) = Inbox::new();
         let tasks = vec![
             lentic_runtime::spawn(status::follow(raft.clone(), status_sender)).abort_handle(),
-            lentic_runtime::spawn(reads::rounds(raft.clone(), asks, Arc::clone(&self.peers.counters))).abort_handle(),
+            lentic_runtime::spawn(rounds.run(asks, Arc::clone(&self.peers.counters))).abort_handle(),
             lentic_runtime::spawn(inbox::answer(raft.clone(), waiting, begins == Begins::WithSnapshot)).abort_handle(),
         ];
         let core = Core {

@@ -42,11 +42,13 @@ pub(crate) async fn suffices(raft: &Raft, voter: NodeId, term: u64) -> bool {
     let suffices = raft.with_raft_state(move |state| {
         let vote = state.vote_ref();
         let leads = vote.committed && vote.leader_id.voted_for == me && vote.leader_id.term == term;
-        let members = state.membership_state.effective();
-        let both = |voters: &BTreeSet<u64>| {
-            2 * [me, voter.0].iter().filter(|node| voters.contains(node)).count() > voters.len()
-        };
-        leads && voter.0 != me && members.membership().get_joint_config().iter().all(both)
+        let sets = state.membership_state.effective().membership().get_joint_config();
+        leads && voter.0 != me && is_quorum(sets, &BTreeSet::from([me, voter.0]))
     });
     suffices.await.unwrap_or(false)
+}
+
+/// Whether `nodes` are a quorum of each of these sets of voters, of which there are two while they change.
+pub(crate) fn is_quorum(sets: &[BTreeSet<u64>], nodes: &BTreeSet<u64>) -> bool {
+    sets.iter().all(|voters| 2 * voters.intersection(nodes).count() > voters.len())
 }

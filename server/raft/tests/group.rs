@@ -234,6 +234,45 @@ fn a_leader_that_is_cut_off_serves_no_stale_read_and_loses_its_commands() {
     });
 }
 
+/// What a follower acknowledged before it gave its vote away says nothing of a read that begins later, whenever it arrives.
+#[test]
+fn acknowledgements_that_come_late_confirm_no_read() {
+    let mut came_late = 0;
+    for seed in 0..20 {
+        came_late += simulate(seed, async {
+            let cluster = three(seed).await;
+            cluster.net.keep_links();
+            let old = cluster.leader().await;
+            let [late, next] = others(&cluster, old)[..] else { panic!("there are three") };
+            cluster.propose(old, "a").await.unwrap();
+            cluster.net.slow_down(late, old, 150);
+            cluster.net.cut_one_way(next, old);
+            let group = cluster.group(old);
+            let term = group.status().term;
+            let mut unknown = Vec::new();
+            for number in 0..16 {
+                unknown.push(group.submit(term, Bytes::from(format!("b{number}"))).await.unwrap());
+                sleep(Duration::from_millis(10)).await;
+            }
+            for follower in [late, next] {
+                cluster.net.cut_one_way(old, follower);
+            }
+            let new = cluster.leader_among([late.0, next.0]).await;
+            let written = cluster.propose(new, "c").await.unwrap().0;
+            assert!(group.status().is_leader, "it cannot know");
+            let committed = group.status().committed;
+            let until = Instant::now() + Duration::from_secs(2);
+            while Instant::now() < until {
+                let read = group.read_index().await;
+                assert!(read.is_err(), "seed {seed}: {read:?}, and {written} was written before");
+                sleep(Duration::from_millis(10)).await;
+            }
+            usize::from(group.status().committed > committed)
+        });
+    }
+    assert!(came_late > 10, "of 20 runs, acknowledgements came late in {came_late}");
+}
+
 #[test]
 fn reads_share_rounds_and_see_what_was_acknowledged_before() {
     simulate(10, async {

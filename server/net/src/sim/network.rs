@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::event::{Happening, NetCounts, NetEvent};
 use super::knobs::SimKnobs;
-use super::path::open;
+use super::path::{Path, open};
 use super::state::{Host, OpenLink, Shared, State};
 use super::wire::{Destiny, Way, Wire};
 use crate::link::{Accept, Address, BoxFuture, Class, DialError, Link, Network};
@@ -119,16 +119,17 @@ impl SimNetwork {
         });
     }
 
-    /// Heals both directions between two hosts.
+    /// Heals both directions between two hosts. Each link sends again what a cut has held back at a moment of its own,
+    /// which the longer comes the longer the cut was, as TCP does (RFC 6298): up to as long as it was.
     pub fn heal(&self, a: &Address, b: &Address) {
         for (from, to) in [(a, b), (b, a)] {
-            self.0.lock().path(from, to).send_modify(|path| path.cut_since = None);
+            self.0.lock().path(from, to).send_modify(Path::heal);
         }
     }
 
     /// Heals all cuts.
     pub fn heal_all(&self) {
-        self.0.lock().paths.values().for_each(|path| path.send_modify(|path| path.cut_since = None));
+        self.0.lock().paths.values().for_each(|path| path.send_modify(Path::heal));
     }
 
     /// How many bytes a second pass in one direction, on each link; `None`: as many as there are.

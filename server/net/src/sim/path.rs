@@ -10,10 +10,18 @@ use tokio::time::{Instant, sleep_until};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Path {
     pub(super) cut_since: Option<Instant>,
+    /// How long it was cut last.
+    pub(super) was_cut: Duration,
     pub(super) bytes_per_second: Option<u64>,
 }
 
 impl Path {
+    pub(super) fn heal(&mut self) {
+        if let Some(since) = self.cut_since.take() {
+            self.was_cut = since.elapsed();
+        }
+    }
+
     /// How long so many bytes take to leave.
     pub(super) fn leaving(&self, bytes: usize) -> Duration {
         let Some(rate) = self.bytes_per_second else { return Duration::ZERO };

@@ -104,6 +104,8 @@ struct Air {
     bytes: usize,
     /// When the sender's line is free again.
     line_free: Instant,
+    /// When the sender tries again what a cut has held back, which is over.
+    resent: Option<Instant>,
 }
 
 /// What happens next on a wire.
@@ -113,6 +115,7 @@ enum Next<'a> {
     LeavingKnown,
     GivenUp,
     Held,
+    Healed,
     Arrived(Option<Slot<'a>>),
     Sent(Option<Bytes>),
 }
@@ -121,7 +124,7 @@ impl Wire {
     /// Carries frames until the link is gone.
     pub(super) async fn carry(self) {
         let Self { way, mut source, sink, there, back, destiny, random, shared } = self;
-        let mut air = Air { flying: VecDeque::new(), bytes: 0, line_free: Instant::now() };
+        let mut air = Air { flying: VecDeque::new(), bytes: 0, line_free: Instant::now(), resent: None };
         let mut fate = destiny.0.subscribe();
         // It may have been decided before this task ran.
         fate.mark_changed();
@@ -135,7 +138,7 @@ impl Wire {
                 () = sink.closed(), if left.is_none() => Next::ReceiverLeft,
                 () = known(left, &back), if left.is_some() => Next::LeavingKnown,
                 () = given_up(there.clone(), Duration::from_millis(knobs.cut_ms_max)) => Next::GivenUp,
-                next = arrival(air.flying.front(), &there, &sink), if left.is_none() => next,
+                next = arrival(&air, &there, &sink), if left.is_none() => next,
                 frame = source.recv(), if taking && air.has_room() => Next::Sent(frame),
             };
             match next {
@@ -158,7 +161,13 @@ impl Wire {
                     first.held = true;
                     shared.held(&way);
                 }),
+                Next::Healed => {
+                    let was_cut = u64::try_from(there.borrow().was_cut.as_millis()).unwrap_or(u64::MAX);
+                    let wait = random.next_seed() % was_cut.saturating_add(1);
+                    air.resent = Some(Instant::now() + Duration::from_millis(wait));
+                }
                 Next::Arrived(slot) => {
+                    air.resent = None;
                     let flying = air.flying.pop_front();
                     let Some((slot, (frame, late))) =
                         slot.zip(flying.and_then(|first| Some((first.frame?, first.late))))
@@ -229,13 +238,18 @@ async fn known(left: Option<Instant>, back: &watch::Receiver<Path>) {
 }
 
 /// Waits until what flies first is there and has a place, or is held back.
-async fn arrival<'a>(first: Option<&Flying>, there: &watch::Receiver<Path>, sink: &'a LinkSender) -> Next<'a> {
-    let Some(first) = first else { return pending().await };
+async fn arrival<'a>(air: &Air, there: &watch::Receiver<Path>, sink: &'a LinkSender) -> Next<'a> {
+    let Some(first) = air.flying.front() else { return pending().await };
     sleep_until(first.at).await;
     if !first.held && there.borrow().cut_since.is_some() {
         return Next::Held;
     }
     open(there.clone()).await;
+    if first.held {
+        let Some(resent) = air.resent else { return Next::Healed };
+        sleep_until(resent).await;
+        open(there.clone()).await;
+    }
     let Some(frame) = &first.frame else { return Next::Arrived(None) };
     match sink.reserve(frame.len()).await {
         Ok(slot) => Next::Arrived(Some(slot)),

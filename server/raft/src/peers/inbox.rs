@@ -176,6 +176,10 @@ async fn handle(raft: &Raft, body: Body) -> Result<Body, String> {
             let refused = outcome.err().map(|error| error.to_string());
             Ok(Body::TransferReply(wire::TransferReply { refused }))
         }
+        Body::Confirm(wire::Confirm {}) => {
+            let vote = raft.with_raft_state(|state| messages::vote_to_wire(state.vote_ref())).await;
+            Ok(Body::ConfirmReply(vote.map_err(stopped)?))
+        }
         _ => Err("expected a request of a group on this kind of link".to_owned()),
     }
 }

@@ -52,6 +52,16 @@ impl Net {
         self.0.crash(&address(node));
     }
 
+    /// Links outlive a cut of some seconds from now on.
+    pub fn keep_links(&self) {
+        self.0.set_knobs(SimKnobs { cut_ms_max: 60_000, ..SimKnobs::default() });
+    }
+
+    /// How many bytes a second reach the second from the first, on each link.
+    pub fn slow_down(&self, from: NodeId, to: NodeId, bytes_per_second: u64) {
+        self.0.set_rate(&address(from), &address(to), Some(bytes_per_second));
+    }
+
     /// What the first sends does not reach the second.
     pub fn cut_one_way(&self, from: NodeId, to: NodeId) {
         self.0.cut_one_way(&address(from), &address(to));
