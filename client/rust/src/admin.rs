@@ -276,8 +276,13 @@ impl Client {
 
     /// Removes a table and everything in it. Of a branch, that is what was written to the branch.
     ///
+    /// When it returns, no node answers for the table any more. A node that the meta group's leader has not heard from for
+    /// five seconds is not waited for: it is down, or cut off, and may then answer who still reaches it until it hears of the
+    /// drop.
+    ///
     /// # Errors
-    /// `NotFound` if there is none of this name, `InUse` if it has branches: the message names one.
+    /// `NotFound` if there is none of this name, `InUse` if it has branches: the message names one. `Unknown` also if it is
+    /// removed and a node that is up does not hear of it: ask again.
     pub async fn drop_table(&self, name: &str) -> Result<(), Error> {
         let mut progress = self.progress(Effect::Writes);
         let request = Request::DropTable(DropTableRequest { name: name.to_owned() });

@@ -10,7 +10,7 @@ use lentic_proto::v1::{self, GetRequest, Hello, MultiGetRequest, Operation, Pipe
 use lentic_proto::v1::{ScanRequest, WriteRequest};
 use lentic_sim::{Cluster, Shape, run};
 use prost::Message as _;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 /// Beyond the meta group, which has three members.
 const LAST: usize = 4;
@@ -72,25 +72,81 @@ fn a_table_that_was_made_elsewhere_a_moment_ago_is_found_by_name() {
 }
 
 #[test]
-fn a_table_that_was_made_anew_is_found_by_its_old_name() {
+fn a_table_that_was_dropped_is_gone_everywhere_and_one_made_anew_is_another() {
     let outcome = run(12, false, |dice, trace| async move {
         let shape = Shape { hosts: LAST + 1, ..Shape::default() };
         let mut cluster = Cluster::start(&dice, trace, shape).await;
         let client = cluster.client(Options::default());
         let address = cluster.address_of(LAST);
         let mut caller = Caller::new(&*cluster.caller(), &address).await;
+        let get = || Request::Get(GetRequest { table: "t".to_owned(), key: "k".into(), ..GetRequest::default() });
         for _ in 0..5 {
             client.create_table("t", TableOptions::default()).await.expect("the table is made");
             let written = caller.ask(write("t")).await;
             assert!(matches!(written, Response::Write(_)), "{written:?}");
             client.drop_table("t").await.expect("the table is dropped");
+            for request in [get(), write("t")] {
+                let gone = caller.ask(request).await;
+                let Response::Failure(failure) = gone else { panic!("the table is gone, and yet {gone:?}") };
+                assert_eq!(failure.kind(), v1::ErrorKind::NotFound, "{failure:?}");
+            }
             client.create_table("t", TableOptions::default()).await.expect("the table is made anew");
-            let get = GetRequest { table: "t".to_owned(), key: "k".into(), ..GetRequest::default() };
-            // Of which of the two tables is not promised: a shard serves until its node hears that it is gone.
-            let answer = caller.ask(Request::Get(get)).await;
-            assert!(matches!(answer, Response::Get(_)), "a read by name of a table that was made anew: {answer:?}");
+            let anew = caller.ask(get()).await;
+            let Response::Get(anew) = anew else { panic!("a read by name of a table that was made anew: {anew:?}") };
+            assert_eq!(anew.value, None, "it has nothing of the one before");
             client.drop_table("t").await.expect("the table is dropped");
         }
+    });
+    outcome.value.unwrap();
+}
+
+#[test]
+fn a_drop_waits_for_a_node_that_does_not_hear_of_it() {
+    let outcome = run(14, false, |dice, trace| async move {
+        let mut cluster = Cluster::start(&dice, trace, Shape::default()).await;
+        let client = cluster.client(Options::default());
+        client.create_table("t", TableOptions::default()).await.expect("the table is made");
+        let leader = client.status(false).await.expect("they say").meta_leader.expect("the meta group is led");
+        let leader = usize::try_from(leader.0).expect("there are three") - 1;
+        let deaf = (leader + 1) % 3;
+        let address = cluster.address_of(deaf);
+        let mut caller = Caller::new(&*cluster.caller(), &address).await;
+        cluster.cut(leader, deaf, true);
+        let dropping = {
+            let client = client.clone();
+            lentic_runtime::spawn(async move { client.drop_table("t").await })
+        };
+        sleep(Duration::from_secs(2)).await;
+        assert!(!dropping.is_finished(), "a node that is up does not know of it");
+        cluster.heal(leader, deaf);
+        dropping.await.expect("it ends").expect("the table is dropped");
+        let get = GetRequest { table: "t".to_owned(), key: "k".into(), ..GetRequest::default() };
+        let gone = caller.ask(Request::Get(get)).await;
+        let Response::Failure(failure) = gone else { panic!("the table is gone, and yet {gone:?}") };
+        assert_eq!(failure.kind(), v1::ErrorKind::NotFound, "{failure:?}");
+    });
+    outcome.value.unwrap();
+}
+
+#[test]
+fn a_drop_waits_for_no_node_that_is_down() {
+    let outcome = run(13, false, |dice, trace| async move {
+        let shape = Shape { hosts: LAST + 1, ..Shape::default() };
+        let mut cluster = Cluster::start(&dice, trace, shape).await;
+        let client = cluster.client(Options::default());
+        for name in ["t", "u"] {
+            client.create_table(name, TableOptions::default()).await.expect("the table is made");
+        }
+        cluster.crash(LAST, true);
+        let took = async |name| {
+            let began = Instant::now();
+            client.drop_table(name).await.expect("the table is dropped");
+            began.elapsed()
+        };
+        let (first, second) = (took("t").await, took("u").await);
+        assert!(first < Duration::from_secs(6), "until the node is taken for dead: {first:?}");
+        assert!(second < Duration::from_millis(500), "{second:?}");
+        cluster.heal_all().await;
     });
     outcome.value.unwrap();
 }

@@ -2146,6 +2146,7 @@ pub struct DropTableRequest {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
 }
+/// All nodes know that the table is gone, but those that were not heard from for some seconds.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DropTableResponse {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

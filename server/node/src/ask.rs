@@ -24,6 +24,8 @@ pub(crate) enum Question {
     Catalog { newer_than: u64 },
     /// The revision of the catalog, or of a newer one, as of some moment after the question.
     Revision,
+    /// Whether a node knows the catalog of this revision, or a newer one; it waits for it a while.
+    Knows { revision: u64 },
     /// The asker is alive, and leads so many shards.
     Alive { leaders: u32 },
     /// Which nodes were heard from lately.
@@ -91,6 +93,10 @@ impl Question {
                 put_varint(&mut out, *newer_than);
             }
             Self::Revision => out.push(8),
+            Self::Knows { revision } => {
+                out.push(9);
+                put_varint(&mut out, *revision);
+            }
             Self::Alive { leaders } => {
                 out.push(4);
                 put_varint(&mut out, u64::from(*leaders));
@@ -154,6 +160,7 @@ impl Question {
             5 => Self::Nodes,
             6 => Self::Pace,
             8 => Self::Revision,
+            9 => Self::Knows { revision: reader.varint("revision")? },
             7 => {
                 let (table, wanted) =
                     (TableId(small(reader.varint("table")?)?), Version(reader.varint("wanted floor")?));
@@ -323,6 +330,7 @@ mod tests {
             Question::Alive { leaders: 3 },
             Question::Nodes,
             Question::Revision,
+            Question::Knows { revision: 300 },
             Question::Sends,
             Question::Pace,
             Question::Pins { table: TableId(7), range: KeyRange::all(), wanted: Version(300) },

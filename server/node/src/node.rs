@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use bytes::Bytes;
 use lentic_engine::Portable;
@@ -310,9 +309,6 @@ struct Answers<S: Portable> {
     balance: Arc<Balance>,
 }
 
-/// How long a question for a newer catalog waits for one.
-const CATALOG_WAIT: Duration = Duration::from_millis(400);
-
 impl<S: Portable> lentic_raft::Answer for Answers<S> {
     fn answer(&self, from: NodeId, question: Bytes) -> BoxFuture<'static, Result<Bytes, String>> {
         let (meta, shards) = (self.meta.upgrade(), self.shards.upgrade());
@@ -330,6 +326,10 @@ impl<S: Portable> lentic_raft::Answer for Answers<S> {
                     None => return Err(format!("there is no replica of shard {shard} here")),
                 },
                 Question::Pace => Answer::Pace(disk.pace()),
+                Question::Knows { revision } => match meta.knows(revision).await {
+                    true => Answer::Done,
+                    false => return Err("the news has not come here yet; ask again".to_owned()),
+                },
                 Question::HandOver { shard, to } => balance::hand_over(&shards, &balance, shard, to).await,
                 Question::Settled { shards: asked } => Answer::Settled(hear::settled(&shards, &asked).await),
                 // Only the leader answers, and only a replica of the group says who that is: what nodes have from each
@@ -379,14 +379,10 @@ impl<S: Portable> lentic_raft::Answer for Answers<S> {
                     Err(_) => Answer::NotLeader(None),
                 },
                 Question::Nodes => Answer::Nodes(meta.alive().into_iter().collect()),
-                Question::Catalog { newer_than } => {
-                    let mut catalog = meta.catalog.subscribe();
-                    let newer = catalog.wait_for(|catalog| catalog.revision > newer_than);
-                    match tokio::time::timeout(CATALOG_WAIT, newer).await {
-                        Ok(Ok(catalog)) => Answer::Catalog(catalog.encode()),
-                        _ => Answer::Catalog(Bytes::new()),
-                    }
-                }
+                Question::Catalog { newer_than } => match meta.knows(newer_than.saturating_add(1)).await {
+                    true => Answer::Catalog(meta.catalog().encode()),
+                    false => Answer::Catalog(Bytes::new()),
+                },
             };
             Ok(answer.encode())
         })

@@ -76,10 +76,14 @@ impl<S: Portable> Gateway<S> {
         Ok(v1::BranchResponse { table: Some(table), shards })
     }
 
-    /// Removes a table; this node leads the meta group.
+    /// Removes a table; this node leads the meta group. All nodes that are up know that it is gone when this is answered.
     pub(crate) async fn drop_table(&self, request: v1::DropTableRequest) -> Result<v1::DropTableResponse, Failure> {
-        self.meta.propose(&MetaCommand::DropTable { name: request.name }).await?;
-        Ok(v1::DropTableResponse {})
+        let dropped = self.meta.propose(&MetaCommand::DropTable { name: request.name }).await;
+        // Who finds that it is gone may ask for the second time, and not have been answered when it was dropped.
+        if dropped.as_ref().err().is_none_or(failure::is_not_found) {
+            self.meta.spread().await?;
+        }
+        dropped.map(|_| v1::DropTableResponse {})
     }
 
     fn shards_of(&self, catalog: &Catalog, table: &Table) -> Vec<v1::Shard> {

@@ -93,7 +93,7 @@ impl<S: Portable> Gateway<S> {
             if !self.meta.catalog().shards.contains_key(&shard) {
                 return Err(failure::not_found(format!("there is no shard {shard}; check the number")));
             }
-            return Err(self.routes.add_to(self.routes.elsewhere(shard), shard));
+            return Err(self.routes.add_to(self.routes.elsewhere(shard), shard, None));
         };
         let status = replica.status();
         let others = status.voters.iter().copied().filter(|node| *node != self.meta.node);
@@ -104,7 +104,7 @@ impl<S: Portable> Gateway<S> {
         let to = to.ok_or_else(|| failure::invalid("no other voter of the shard is there to take over"))?;
         match replica.group.transfer_leader(to).await {
             Ok(()) => Ok(v1::TransferLeaderResponse {}),
-            Err(ChangeError::NotLeader { .. }) => Err(self.routes.add_to(failure::not_leader(), shard)),
+            Err(ChangeError::NotLeader { .. }) => Err(self.routes.add_to(failure::not_leader(), shard, None)),
             Err(ChangeError::Lost) => Err(failure::throttled(format!("{to} did not take over in time"), 100)),
             Err(ChangeError::Refused(reason)) => Err(failure::invalid(reason)),
             Err(error @ ChangeError::Stopped(_)) => Err(failure::internal(error.to_string())),

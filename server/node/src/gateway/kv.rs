@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::Gateway;
+use super::relay::first_key;
 use crate::shard::diff::Compare;
 use crate::shard::queue::{Cost, Proposal, Reply};
 use crate::shard::reader::{PointRead, ReadFrom, Scan};
@@ -36,6 +37,7 @@ impl<S: Portable> Gateway<S> {
             Ok(found) => found,
             Err(failure) => return answer(Err(failure)),
         };
+        let first = first_key(&request);
         let (key, write, mut cost) = match convert::write(request) {
             Ok(converted) => converted,
             Err(failure) => return answer(Err(failure)),
@@ -53,7 +55,7 @@ impl<S: Portable> Gateway<S> {
                 Ok(outcome) => Err(failure::internal(format!("a write was answered by {outcome:?}"))),
                 Err(failure) => Err(failure),
             };
-            routes.answer(shard, result, answer);
+            routes.answer(shard, first, result, answer);
         });
         let Action::Write(write) = &request.action else { unreachable!("it was made a write above") };
         if !write.operations.iter().any(|operation| matches!(operation, Operation::DeleteRange { .. })) {
@@ -112,10 +114,10 @@ impl<S: Portable> Gateway<S> {
             Ok(found) => found,
             Err(failure) => return answer(Err(failure)),
         };
-        let (routes, shard) = (Arc::clone(&self.routes), replica.shard);
+        let (routes, shard, key) = (Arc::clone(&self.routes), replica.shard, request.key.clone());
         let reply = move |result: Result<Option<_>, Failure>| {
             let result = result.map(|found| v1::GetResponse { value: found.map(convert::value) });
-            routes.answer(shard, result, answer);
+            routes.answer(shard, key, result, answer);
         };
         match request.at {
             None => replica.reader.get(PointRead { epoch, key: request.key, reply: Box::new(reply) }),
@@ -139,8 +141,9 @@ impl<S: Portable> Gateway<S> {
         let (replica, epoch) = self.replica(request.route)?;
         let from = read_from(request.any_replica && request.at.is_some());
         let at = self.version_for(request.at).await?;
+        let first = request.keys.first().cloned();
         let found = replica.reader.multi_get(epoch, request.keys, at, from).await;
-        let found = found.map_err(|failure| self.routes.add_to(failure, replica.shard))?;
+        let found = found.map_err(|failure| self.routes.add_to(failure, replica.shard, first.as_deref()))?;
         let values = found.into_iter().map(|found| v1::GetResponse { value: found.map(convert::value) }).collect();
         Ok(v1::MultiGetResponse { values, at: at.0 })
     }
@@ -153,9 +156,9 @@ impl<S: Portable> Gateway<S> {
         let at = self.version_for(request.at).await?;
         let limits = page_limits(request.limit, request.page_bytes);
         let direction = if request.backward { Direction::Reverse } else { Direction::Forward };
-        let scan = Scan { range, direction, limits };
+        let (first, scan) = (range.start().clone(), Scan { range, direction, limits });
         let page = replica.reader.scan(epoch, scan, at, from).await;
-        let page = page.map_err(|failure| self.routes.add_to(failure, replica.shard))?;
+        let page = page.map_err(|failure| self.routes.add_to(failure, replica.shard, Some(&first)))?;
         let rows = page.rows.into_iter().map(|row| v1::Row { key: row.key, value: Some(convert::value(row.found)) });
         let rest = page.rest.map(|rest| v1::Rest { start: rest.start().clone(), end: rest.end().cloned() });
         Ok(v1::ScanResponse { rows: rows.collect(), at: at.0, rest })
@@ -166,9 +169,10 @@ impl<S: Portable> Gateway<S> {
         let (replica, epoch) = self.replica(request.route)?;
         let range = convert::range(request.start, request.end)?;
         let limits = page_limits(request.limit.into(), request.page_bytes);
+        let first = range.start().clone();
         let compare = Compare { range, from: Version(request.from), to: Version(request.to), limits };
         let page = replica.reader.diff(epoch, compare, read_from(request.any_replica)).await;
-        let page = page.map_err(|failure| self.routes.add_to(failure, replica.shard))?;
+        let page = page.map_err(|failure| self.routes.add_to(failure, replica.shard, Some(&first)))?;
         let rows = page.rows.into_iter().map(|row| v1::DiffRow {
             key: row.key,
             from: row.from.map(convert::value),
@@ -181,9 +185,9 @@ impl<S: Portable> Gateway<S> {
     /// Reads a page of the feed of a range of a shard of this node.
     pub(crate) async fn feed(&self, request: v1::FeedRequest) -> Result<v1::FeedResponse, Failure> {
         let (replica, epoch) = self.replica(request.route)?;
-        let poll = convert::poll(request)?;
+        let (first, poll) = (request.start.clone(), convert::poll(request)?);
         let page = replica.reader.feed(epoch, poll).await;
-        page.map(convert::feed_page).map_err(|failure| self.routes.add_to(failure, replica.shard))
+        page.map(convert::feed_page).map_err(|failure| self.routes.add_to(failure, replica.shard, Some(&first)))
     }
 
     /// The version asked for, or a fresh one.
@@ -194,14 +198,14 @@ impl<S: Portable> Gateway<S> {
         }
     }
 
-    /// The replica that a route names.
+    /// The replica that a route names. One whose table is gone answers nobody any more, though it may still be on its way out.
     pub(crate) fn replica(&self, route: Option<v1::Route>) -> Result<(Arc<Replica<S>>, Epoch), Failure> {
         let route =
             route.ok_or_else(|| failure::invalid("requests of a pipe carry a route; ask for the table's shards"))?;
         let shard = ShardId(route.shard);
-        match self.shards.get(shard) {
+        match self.shards.get(shard).filter(|_| self.meta.catalog.borrow().shards.contains_key(&shard)) {
             Some(replica) => Ok((replica, Epoch(route.epoch))),
-            None => Err(self.routes.add_to(self.routes.elsewhere(shard), shard)),
+            None => Err(self.routes.add_to(self.routes.elsewhere(shard), shard, None)),
         }
     }
 }

@@ -200,7 +200,8 @@ impl<S: Portable> Gateway<S> {
         let range = convert::range(request.start, request.end)?;
         let now = self.now().await?.version;
         let page = replica.reader.owned(epoch, &range, request.seen_at.map(Version)).await;
-        let (found, rest, undone) = page.map_err(|failure| self.routes.add_to(failure, replica.shard))?;
+        let told = |failure| self.routes.add_to(failure, replica.shard, Some(range.start()));
+        let (found, rest, undone) = page.map_err(told)?;
         let owned = found.into_iter().map(|fence| v1::Owned {
             start: fence.range.start().clone(),
             end: fence.range.end().cloned(),

@@ -294,7 +294,7 @@ fn value_bytes(found: &v1::GetResponse) -> usize {
     found.value.as_ref().map_or(0, |value| value.value.len())
 }
 
-fn first_key(write: &v1::WriteRequest) -> Bytes {
+pub(super) fn first_key(write: &v1::WriteRequest) -> Bytes {
     use v1::operation::Operation;
     let operation = write.operations.first().and_then(|operation| operation.operation.as_ref());
     let condition = || write.conditions.first().map_or_else(Bytes::new, |condition| condition.key.clone());

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use lentic_engine::Portable;
 use lentic_machine::meta::{Catalog, ShardPlace};
 use lentic_proto::v1::{self, Failure};
@@ -36,7 +37,9 @@ impl<S: Portable> Routes<S> {
         match status {
             Some(status) if status.fault.is_none() => {
                 let first = || (status.term <= FIRST_TERM).then(|| self.first_leader(&catalog, place)).flatten();
-                status.leader.or_else(first)
+                // Whoever comes waits here.
+                let soon = || self.shards.soon.has(place.shard).then_some(self.meta.node);
+                status.leader.or_else(first).or_else(soon)
             }
             // Nothing is known where there is no replica, or one that has stopped.
             _ => {
@@ -87,11 +90,12 @@ impl<S: Portable> Routes<S> {
         Failure::new(ErrorKind::WrongEpoch, "there is no such shard any more; ask for the table's shards")
     }
 
-    /// Answers a request for a shard: with the right route, if it is refused for its own. Of a shard that is just being cut in
-    /// two that is known in a moment.
+    /// Answers a request for a key of a shard: with the right route, if it is refused for its own. Of a shard that is just being
+    /// cut in two that is known in a moment.
     pub(crate) fn answer<T: Send + 'static>(
         self: &Arc<Self>,
         shard: ShardId,
+        key: Bytes,
         result: Result<T, Failure>,
         answer: impl FnOnce(Result<T, Failure>) + Send + 'static,
     ) {
@@ -100,15 +104,16 @@ impl<S: Portable> Routes<S> {
                 let routes = Arc::clone(self);
                 spawn(async move {
                     routes.shards.soon.over(shard).await;
-                    answer(Err(routes.add_to(failure, shard)));
+                    answer(Err(routes.add_to(failure, shard, Some(&key))));
                 });
             }
-            result => answer(result.map_err(|failure| self.add_to(failure, shard))),
+            result => answer(result.map_err(|failure| self.add_to(failure, shard, Some(&key)))),
         }
     }
 
-    /// Adds the right route to the failures that are about routes.
-    pub(crate) fn add_to(&self, mut failure: Failure, shard: ShardId) -> Failure {
+    /// Adds the right route to the failures that are about routes: of the shard that has the key now, which may have been cut
+    /// off the one that was asked for.
+    pub(crate) fn add_to(&self, mut failure: Failure, shard: ShardId, key: Option<&[u8]>) -> Failure {
         if matches!(failure.kind(), v1::ErrorKind::NotLeader | v1::ErrorKind::WrongEpoch) {
             // Another replica may lead; but who looks into why this one does not, finds it here.
             let fault = self.shards.get(shard).and_then(|replica| replica.status().fault);
@@ -116,7 +121,9 @@ impl<S: Portable> Routes<S> {
                 failure.message = format!("shard {shard} has stopped on this node: {fault}; send to another replica");
             }
             let catalog = self.meta.catalog();
-            failure.shard = catalog.shards.get(&shard).map(|place| Box::new(self.shard(&catalog, place)));
+            let asked = catalog.shards.get(&shard);
+            let found = asked.and_then(|asked| key.and_then(|key| catalog.shard_for(asked.table, key))).or(asked);
+            failure.shard = found.map(|place| Box::new(self.shard(&catalog, place)));
             // Who knows the leader need not wait.
             if failure.shard.as_ref().is_some_and(|shard| shard.leader.is_some_and(|node| node != self.meta.node.0)) {
                 failure.retry_after_ms = 0;

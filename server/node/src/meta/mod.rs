@@ -5,3 +5,4 @@ pub(crate) mod machine;
 pub(crate) mod oracle;
 pub(crate) mod pins;
 pub(crate) mod service;
+mod spread;

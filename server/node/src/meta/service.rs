@@ -23,7 +23,7 @@ use crate::failure;
 use crate::ticks::Oracle;
 
 /// How long one question to another node may take. A paused leader is left for its successor after this.
-const ASK_TIMEOUT: Duration = Duration::from_millis(500);
+pub(super) const ASK_TIMEOUT: Duration = Duration::from_millis(500);
 /// A node is taken for dead after it was not heard from for this long.
 pub(crate) const ALIVE_FOR: Duration = Duration::from_secs(5);
 

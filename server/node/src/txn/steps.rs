@@ -176,10 +176,12 @@ impl<S: Portable> Gateway<S> {
             return Err(failure::invalid("a split is no step of a transaction; nodes do not ask each other for one"));
         }
         let outcome = self.step_here(&replica, epoch, key, action, deadline).await;
-        let outcome = outcome.map_err(|failure| self.routes.add_to(failure, replica.shard))?;
+        let outcome = outcome.map_err(|failure| self.routes.add_to(failure, replica.shard, None))?;
         match (outcome.to_told(), outcome) {
             (Some(told), _) => Ok(v1::StepResponse { told }),
-            (None, Outcome::Refused(refusal)) => Err(self.routes.add_to(failure::of_refusal(&refusal), replica.shard)),
+            (None, Outcome::Refused(refusal)) => {
+                Err(self.routes.add_to(failure::of_refusal(&refusal), replica.shard, None))
+            }
             (None, outcome) => Err(failure::internal(format!("a step was answered by {outcome:?}"))),
         }
     }
