@@ -89,8 +89,7 @@ impl Routes {
         }
     }
 
-    /// The routes with what another node knows better, or `None` if it does not: the hint is older, or says nothing new. Of a
-    /// shard that has been cut the rest stays as it was: who asks there is told by whom it is served now.
+    /// The routes with what another node knows better, or `None` if it does not: the hint is older, or says nothing new.
     pub(crate) fn learn(&self, hint: Route) -> Option<Self> {
         let hint = Arc::new(hint);
         let stands_against = |known: &Route| {
@@ -101,14 +100,8 @@ impl Routes {
         if self.0.iter().any(|known| **known == *hint || is_foreign(known) || stands_against(known)) {
             return None;
         }
-        let rest = |known: &Arc<Route>| match known.range.overlaps(&hint.range) {
-            true => {
-                let rest = known.range.without(&hint.range).into_iter();
-                rest.map(|range| Arc::new(Route { range, ..Route::clone(known) })).collect()
-            }
-            false => vec![Arc::clone(known)],
-        };
-        let mut routes: Vec<_> = self.0.iter().flat_map(rest).collect();
+        let apart = |known: &&Arc<Route>| known.shard != hint.shard && !known.range.overlaps(&hint.range);
+        let mut routes: Vec<_> = self.0.iter().filter(apart).cloned().collect();
         let place = routes.partition_point(|route| route.range.start() < hint.range.start());
         routes.insert(place, hint);
         Some(Self(routes))

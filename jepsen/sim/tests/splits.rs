@@ -95,7 +95,7 @@ async fn cuts(dice: &Dice, trace: Trace) {
 /// takes seconds here.
 #[test]
 fn who_writes_to_a_shard_that_is_cut_waits_for_no_pause() {
-    for seed in SEEDS {
+    for seed in FEW_SEEDS {
         let outcome = run(seed, false, |dice, trace| async move {
             let (mut cluster, client) = three_nodes(&dice, trace).await;
             let pause = Duration::from_secs(2);

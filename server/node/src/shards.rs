@@ -62,10 +62,10 @@ impl<S: Portable> Shards<S> {
     /// Starts and ends replicas as the catalog changes. It ends with the node.
     pub(crate) async fn follow(self: Arc<Self>, gateway: &Gateway<S>) {
         let mut catalog = gateway.meta.catalog.subscribe();
-        let mut waits_since = None;
+        let (mut waits_since, mut stopped) = (None, Vec::new());
         loop {
             let now = Arc::clone(&catalog.borrow_and_update());
-            let is_settled = self.settle(&now, &catalog, gateway).await;
+            let is_settled = self.settle(&now, &catalog, gateway, &mut stopped).await;
             if is_settled || !gateway.meta.is_current(&now) {
                 waits_since = None;
             } else if waits_since.get_or_insert_with(Instant::now).elapsed() >= FLUSH_AGAIN {
@@ -85,20 +85,33 @@ impl<S: Portable> Shards<S> {
         }
     }
 
-    /// Starts and ends what has to be; whether all of it could be done.
+    /// Starts and ends what has to be; whether all of it could be done. `stopped` are replicas that wait to be cleared.
     async fn settle(
         self: &Arc<Self>,
         catalog: &Catalog,
         changes: &watch::Receiver<Arc<Catalog>>,
         gateway: &Gateway<S>,
+        stopped: &mut Vec<Arc<Replica<S>>>,
     ) -> bool {
         let node = self.shared.node;
-        // A catalog only gets newer, and names whoever is a member of a group until it is none any more.
+        // A catalog names whoever is a member of a group until it is none any more. But this one may be old, and a newer one name
+        // this node again.
         let is_here =
             |shard: &ShardId| catalog.shards.get(shard).is_some_and(|place| place.holders().any(|on| on == node));
-        let gone: Vec<_> = self.groups().into_iter().filter(|replica| !is_here(&replica.shard)).collect();
-        for replica in gone {
-            self.end(&replica).await;
+        let gone = self.groups().into_iter().filter(|replica| !is_here(&replica.shard));
+        for replica in gone.collect::<Vec<_>>() {
+            self.stop(&replica).await;
+            stopped.push(replica);
+        }
+        stopped.retain(|replica| !is_here(&replica.shard));
+        for replica in stopped.extract_if(.., |replica| !catalog.shards.contains_key(&replica.shard)) {
+            self.clear(&replica).await;
+        }
+        // Asked once they have stopped: a leader that has made this node a member again has had no answer from it since.
+        if !stopped.is_empty() && gateway.meta.ask_revision().await && gateway.meta.is_current(catalog) {
+            for replica in stopped.drain(..) {
+                self.clear(&replica).await;
+            }
         }
         let is_current = gateway.meta.is_current(catalog);
         let (mut begins, mut waits, mut failed) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
@@ -134,7 +147,7 @@ impl<S: Portable> Shards<S> {
                 Err(error) => not_started(place, &error.to_string()),
             }
         }
-        waits.is_empty()
+        waits.is_empty() && stopped.is_empty()
     }
 
     /// Starts a replica with all that works for it; whether it could be.
@@ -180,14 +193,21 @@ impl<S: Portable> Shards<S> {
         true
     }
 
-    /// Ends a replica whose shard is gone, or has left this node, and clears what it kept.
-    async fn end(&self, replica: &Replica<S>) {
-        let group = GroupId::from(replica.shard);
+    /// Stops a replica whose shard is gone, or has left this node. What it has stays.
+    async fn stop(&self, replica: &Replica<S>) {
         replica.shown().leave();
         self.here().remove(&replica.shard);
+        riders::of(replica).into_iter().for_each(|(rider, _)| self.remove(rider));
+        if let Err(error) = self.shared.host.stop(replica.shard.into()).await {
+            error!(shard = replica.shard.0, %error, "a replica that is gone was not stopped");
+        }
+    }
+
+    /// Clears what a replica kept that has stopped for good.
+    async fn clear(&self, replica: &Replica<S>) {
+        let group = GroupId::from(replica.shard);
         let mut spans = lentic_machine::shard::spans(group, &replica.descriptor());
         for (rider, lies) in riders::of(replica) {
-            self.remove(rider);
             self.shared.gc.stage(rider.into(), Index(0), None);
             spans.extend(lies);
         }

@@ -196,6 +196,17 @@ impl Host {
     /// [`StartError::Running`] while it is being started; [`StartError::Failed`] if the log has stopped: stop this
     /// process.
     pub async fn remove(&self, group: GroupId) -> Result<(), StartError> {
+        self.stop(group).await?;
+        let log = LogStore::new(self.0.log.clone(), group, self.0.options.append_bytes_max);
+        log.remove().await.map_err(|error| StartError::Failed { group, reason: error.to_string() })
+    }
+
+    /// Stops a group on this node, if it runs; what it has stays, and it may be started again. When it returns, this node
+    /// answers nothing more for the group, and the machine is dropped.
+    ///
+    /// # Errors
+    /// [`StartError::Running`] if it is just being started.
+    pub async fn stop(&self, group: GroupId) -> Result<(), StartError> {
         let running = {
             let mut groups = self.0.groups();
             match groups.running.remove(&group) {
@@ -210,9 +221,8 @@ impl Host {
         if let Some(core) = running {
             core.stop().await;
         }
-        let log = LogStore::new(self.0.log.clone(), group, self.0.options.append_bytes_max);
         self.0.receiver.forget(group);
-        log.remove().await.map_err(|error| StartError::Failed { group, reason: error.to_string() })
+        Ok(())
     }
 
     /// Serves a link that another node has dialled, until it is gone. The other end has to introduce itself as a node
