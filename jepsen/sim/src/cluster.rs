@@ -15,7 +15,7 @@ use lentic_runtime::{Clock, Random, Scope, SimClock};
 use lentic_types::{ClusterId, NodeId};
 use lentic_workloads::Dice;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{sleep_until, timeout};
 
 use crate::counts::FaultCounts;
 use crate::host::{Host, Running, SimStore};
@@ -425,7 +425,7 @@ impl<S: SimStore> Cluster<S> {
         self.counts.moves += 1;
     }
 
-    /// Ends all faults, and starts the nodes that are down.
+    /// Ends all faults, starts the nodes that are down, and waits until links hold nothing back any more.
     pub async fn heal_all(&mut self) {
         self.trace.add("all is healed");
         self.network.heal_all();
@@ -437,6 +437,9 @@ impl<S: SimStore> Cluster<S> {
             self.hosts[number].repair();
             self.hosts[number].pace.set(2_000);
             self.start_host(number).await;
+        }
+        if let Some(until) = self.network.holds_until() {
+            sleep_until(until).await;
         }
         self.watch.healed();
     }

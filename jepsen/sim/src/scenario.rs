@@ -165,7 +165,9 @@ fn odd_knobs(shape: &mut Shape, dice: &Dice) {
     log.gather_bytes_max = [512, 4 << 10, 4 << 20][dice.place(3)];
     log.cache_bytes_max = [0, 8 << 10, 64 << 20][dice.place(3)];
     raft.append_bytes_max = [1, 4 << 10, 1 << 20][dice.place(3)];
-    node.entry_bytes_max = [256, 4 << 10, 1 << 20][dice.place(3)];
+    // Two writes in an entry, and one entry at a time, are fewer than the open load writes.
+    let smallest = if node.entries_in_flight_max == 1 { 1 << 10 } else { 256 };
+    node.entry_bytes_max = [smallest, 4 << 10, 1 << 20][dice.place(3)];
     node.heads.bytes_max = [0, 1 << 10, node.heads.bytes_max][dice.place(3)];
     node.pipe_requests_max = [2, 4_096][dice.place(2)];
     let (heartbeat, election_min, election_max) = [(100, 300, 600), (50, 150, 300), (100, 400, 900)][dice.place(3)];

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use lentic_client::{Options, TableOptions};
+use lentic_client::{Client, Options, TableOptions};
 use lentic_net::{Address, Class, Link, Network};
 use lentic_proto::v1::pipe_request::Request;
 use lentic_proto::v1::pipe_response::Response;
 use lentic_proto::v1::{self, GetRequest, Hello, MultiGetRequest, Operation, PipeRequest, PipeResponse, Put};
 use lentic_proto::v1::{ScanRequest, WriteRequest};
-use lentic_sim::{Cluster, Shape, run};
+use lentic_sim::{Cluster, Dice, Shape, Trace, run};
 use prost::Message as _;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -36,6 +36,22 @@ impl Caller {
     }
 }
 
+/// A cluster, a client of it, and a caller of the node `by` alone.
+async fn started(dice: &Dice, trace: Trace, hosts: usize, by: usize) -> (Cluster, Client, Caller) {
+    let mut cluster = Cluster::start(dice, trace, Shape { hosts, ..Shape::default() }).await;
+    let client = cluster.client(Options::default());
+    let caller = Caller::new(&*cluster.caller(), &cluster.address_of(by)).await;
+    (cluster, client, caller)
+}
+
+fn is_gone(answer: &Response) -> bool {
+    matches!(answer, Response::Failure(failure) if failure.kind() == v1::ErrorKind::NotFound)
+}
+
+fn get() -> Request {
+    Request::Get(GetRequest { table: "t".to_owned(), key: "k".into(), ..GetRequest::default() })
+}
+
 fn write(table: &str) -> Request {
     let put = Put { key: "k".into(), value: "v".into(), expires_unix_ms: None };
     let operations = vec![Operation { operation: Some(v1::operation::Operation::Put(put)) }];
@@ -45,11 +61,7 @@ fn write(table: &str) -> Request {
 #[test]
 fn a_table_that_was_made_elsewhere_a_moment_ago_is_found_by_name() {
     let outcome = run(11, false, |dice, trace| async move {
-        let shape = Shape { hosts: LAST + 1, ..Shape::default() };
-        let mut cluster = Cluster::start(&dice, trace, shape).await;
-        let client = cluster.client(Options::default());
-        let address = cluster.address_of(LAST);
-        let mut caller = Caller::new(&*cluster.caller(), &address).await;
+        let (_cluster, client, mut caller) = started(&dice, trace, LAST + 1, LAST).await;
         for number in 0..8 {
             let table = format!("t{number}");
             client.create_table(&table, TableOptions::default()).await.expect("the table is made");
@@ -65,8 +77,7 @@ fn a_table_that_was_made_elsewhere_a_moment_ago_is_found_by_name() {
             assert!(!matches!(answer, Response::Failure(_)), "a request by name to t{number}: {answer:?}");
         }
         let none = caller.ask(write("none")).await;
-        let Response::Failure(failure) = none else { panic!("there is no such table, and yet {none:?}") };
-        assert_eq!(failure.kind(), v1::ErrorKind::NotFound, "{failure:?}");
+        assert!(is_gone(&none), "there is no such table, and yet {none:?}");
     });
     outcome.value.unwrap();
 }
@@ -74,12 +85,7 @@ fn a_table_that_was_made_elsewhere_a_moment_ago_is_found_by_name() {
 #[test]
 fn a_table_that_was_dropped_is_gone_everywhere_and_one_made_anew_is_another() {
     let outcome = run(12, false, |dice, trace| async move {
-        let shape = Shape { hosts: LAST + 1, ..Shape::default() };
-        let mut cluster = Cluster::start(&dice, trace, shape).await;
-        let client = cluster.client(Options::default());
-        let address = cluster.address_of(LAST);
-        let mut caller = Caller::new(&*cluster.caller(), &address).await;
-        let get = || Request::Get(GetRequest { table: "t".to_owned(), key: "k".into(), ..GetRequest::default() });
+        let (_cluster, client, mut caller) = started(&dice, trace, LAST + 1, LAST).await;
         for _ in 0..5 {
             client.create_table("t", TableOptions::default()).await.expect("the table is made");
             let written = caller.ask(write("t")).await;
@@ -87,8 +93,7 @@ fn a_table_that_was_dropped_is_gone_everywhere_and_one_made_anew_is_another() {
             client.drop_table("t").await.expect("the table is dropped");
             for request in [get(), write("t")] {
                 let gone = caller.ask(request).await;
-                let Response::Failure(failure) = gone else { panic!("the table is gone, and yet {gone:?}") };
-                assert_eq!(failure.kind(), v1::ErrorKind::NotFound, "{failure:?}");
+                assert!(is_gone(&gone), "the table is gone, and yet {gone:?}");
             }
             client.create_table("t", TableOptions::default()).await.expect("the table is made anew");
             let anew = caller.ask(get()).await;
@@ -120,10 +125,8 @@ fn a_drop_waits_for_a_node_that_does_not_hear_of_it() {
         assert!(!dropping.is_finished(), "a node that is up does not know of it");
         cluster.heal(leader, deaf);
         dropping.await.expect("it ends").expect("the table is dropped");
-        let get = GetRequest { table: "t".to_owned(), key: "k".into(), ..GetRequest::default() };
-        let gone = caller.ask(Request::Get(get)).await;
-        let Response::Failure(failure) = gone else { panic!("the table is gone, and yet {gone:?}") };
-        assert_eq!(failure.kind(), v1::ErrorKind::NotFound, "{failure:?}");
+        let gone = caller.ask(get()).await;
+        assert!(is_gone(&gone), "the table is gone, and yet {gone:?}");
     });
     outcome.value.unwrap();
 }

@@ -5,9 +5,10 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
+use std::num::NonZeroU64;
 use std::path::Path;
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{Advice, FlockOperation};
 use rustix::io::Errno;
 
 /// The lock's file in its directory.
@@ -85,6 +86,13 @@ pub fn replace(path: &Path, new: &Path, contents: &[u8]) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
+/// Has the kernel begin to write what was written of a file to its disk, and does not wait for it: an fsync at the end would
+/// hold up those of others for as long as all of it takes. A kernel that does not takes no harm.
+pub fn begin_writing(file: &File, offset: u64, bytes: u64) {
+    // Linux begins to write what it may not let go of yet (mm/fadvise.c).
+    let _ = rustix::fs::fadvise(file, offset, NonZeroU64::new(bytes), Advice::DontNeed);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,6 +134,15 @@ mod tests {
         fs::write(path.join("file"), "").unwrap();
         assert!(make_directory(&path.join("file")).is_err());
         assert!(make_directory(&path.join("file/below")).is_err());
+    }
+
+    #[test]
+    fn what_is_being_written_is_still_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, contents) = (directory.path().join("file"), vec![7; 100_000]);
+        fs::write(&path, &contents).unwrap();
+        begin_writing(&File::open(&path).unwrap(), 5_000, 90_000);
+        assert_eq!(fs::read(&path).unwrap(), contents);
     }
 
     #[test]

@@ -26,6 +26,9 @@ const AGAIN: Duration = Duration::from_millis(2);
 /// and one behind the other holds up who asks.
 const FLUSH_AGAIN: Duration = Duration::from_millis(200);
 
+/// How soon it is asked again which catalog is current, while replicas have stopped that wait for the answer.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
+
 /// The replicas of this node.
 pub(crate) struct Shards<S: Portable> {
     pub(crate) shared: Shared<S>,
@@ -65,8 +68,9 @@ impl<S: Portable> Shards<S> {
         let (mut waits_since, mut stopped) = (None, Vec::new());
         loop {
             let now = Arc::clone(&catalog.borrow_and_update());
-            let is_settled = self.settle(&now, &catalog, gateway, &mut stopped).await;
-            if is_settled || !gateway.meta.is_current(&now) {
+            self.end(&now, gateway, &mut stopped).await;
+            let waits = !self.begin(&now, &catalog, gateway).await;
+            if !waits || !gateway.meta.is_current(&now) {
                 waits_since = None;
             } else if waits_since.get_or_insert_with(Instant::now).elapsed() >= FLUSH_AGAIN {
                 waits_since = None;
@@ -77,7 +81,8 @@ impl<S: Portable> Shards<S> {
             let changed = tokio::select! {
                 biased;
                 changed = catalog.changed() => changed,
-                () = sleep(AGAIN), if !is_settled => Ok(()),
+                () = sleep(AGAIN), if waits => Ok(()),
+                () = sleep(ASK_AGAIN), if !stopped.is_empty() => Ok(()),
             };
             if changed.is_err() {
                 return;
@@ -85,34 +90,37 @@ impl<S: Portable> Shards<S> {
         }
     }
 
-    /// Starts and ends what has to be; whether all of it could be done. `stopped` are replicas that wait to be cleared.
-    async fn settle(
+    /// Stops the replicas that the catalog names no more, and clears those of `stopped` that no newer one can name.
+    async fn end(&self, catalog: &Catalog, gateway: &Gateway<S>, stopped: &mut Vec<Arc<Replica<S>>>) {
+        // A catalog names whoever is a member of a group until it is none any more. But this one may be old, and a newer one name
+        // this node again.
+        let place = |shard: ShardId| catalog.shards.get(&shard);
+        let is_here = |replica: &Replica<S>| {
+            place(replica.shard).is_some_and(|place| place.holders().any(|on| on == self.shared.node))
+        };
+        for replica in self.groups().into_iter().filter(|replica| !is_here(replica)) {
+            self.stop(&replica).await;
+            stopped.push(replica);
+        }
+        stopped.retain(|replica| !is_here(replica));
+        // Asked once they have stopped: a leader that has made this node a member again has had no answer from it since.
+        let may_come_back = stopped.iter().any(|replica| place(replica.shard).is_some());
+        let is_known = may_come_back && gateway.meta.ask_revision().await;
+        let is_current = is_known && gateway.meta.is_current(catalog);
+        // The number of a shard that is in no catalog does not come back.
+        for replica in stopped.extract_if(.., |replica| is_current || place(replica.shard).is_none()) {
+            self.clear(&replica).await;
+        }
+    }
+
+    /// Starts the replicas that the catalog names and that are not here; whether none has to wait.
+    async fn begin(
         self: &Arc<Self>,
         catalog: &Catalog,
         changes: &watch::Receiver<Arc<Catalog>>,
         gateway: &Gateway<S>,
-        stopped: &mut Vec<Arc<Replica<S>>>,
     ) -> bool {
         let node = self.shared.node;
-        // A catalog names whoever is a member of a group until it is none any more. But this one may be old, and a newer one name
-        // this node again.
-        let is_here =
-            |shard: &ShardId| catalog.shards.get(shard).is_some_and(|place| place.holders().any(|on| on == node));
-        let gone = self.groups().into_iter().filter(|replica| !is_here(&replica.shard));
-        for replica in gone.collect::<Vec<_>>() {
-            self.stop(&replica).await;
-            stopped.push(replica);
-        }
-        stopped.retain(|replica| !is_here(&replica.shard));
-        for replica in stopped.extract_if(.., |replica| !catalog.shards.contains_key(&replica.shard)) {
-            self.clear(&replica).await;
-        }
-        // Asked once they have stopped: a leader that has made this node a member again has had no answer from it since.
-        if !stopped.is_empty() && gateway.meta.ask_revision().await && gateway.meta.is_current(catalog) {
-            for replica in stopped.drain(..) {
-                self.clear(&replica).await;
-            }
-        }
         let is_current = gateway.meta.is_current(catalog);
         let (mut begins, mut waits, mut failed) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
         // In the order of their numbers: a shard that was cut off has a higher one than the other.
@@ -147,7 +155,7 @@ impl<S: Portable> Shards<S> {
                 Err(error) => not_started(place, &error.to_string()),
             }
         }
-        waits.is_empty() && stopped.is_empty()
+        waits.is_empty()
     }
 
     /// Starts a replica with all that works for it; whether it could be.

@@ -40,7 +40,10 @@ impl Import for RocksImport {
         self.scratch.with(|directory| {
             let path = directory.join(&file.name);
             let opened = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
-            opened.and_then(|file| file.write_all_at(bytes, offset)).map_err(io_error("write", &path))
+            let written = opened.and_then(|file| file.write_all_at(bytes, offset).map(|()| file));
+            let written = written.map_err(io_error("write", &path))?;
+            lentic_files::begin_writing(&written, offset, bytes.len() as u64);
+            Ok(())
         })
     }
 }

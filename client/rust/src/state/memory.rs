@@ -9,10 +9,11 @@
 //! The table has one writer: its fence. So what was read or written stays true until it is written again. What was read ahead
 //! of its events is kept until more is: a cache has room for what comes again and again, and may have none for all of it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 use lentic_types::KeyRange;
 use lentic_types::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
@@ -25,6 +26,10 @@ use super::options::StateOptions;
 use crate::error::Error;
 use crate::merge::MergeOperator;
 use crate::owners::Checkpoint;
+use crate::read::Value;
+
+/// Keys that are asked for in one request: beside it, another thread of the shard's leader reads the next.
+const KEYS_AT_ONCE: usize = 256;
 
 /// What is known of a key without asking the table.
 enum Known<'a> {
@@ -157,7 +162,7 @@ impl Memory {
     pub(super) async fn prefetch(&mut self, access: Access, keys: &[Bytes]) -> Result<(), StateError> {
         self.check()?;
         let unknown = self.unknown(access, keys);
-        let found = self.target.table.multi_get(unknown.iter().cloned()).await?;
+        let found = self.ask(&unknown).await?;
         // What the cache has now it may not have when the event comes.
         let kept = keys.iter().filter_map(|key| Some((key.clone(), self.stored(key)?.clone())));
         self.ahead = kept.collect();
@@ -171,11 +176,19 @@ impl Memory {
         Ok(())
     }
 
+    /// Those that are not known, each once, in order: a store finds neighbours more cheaply.
     fn unknown(&self, access: Access, keys: &[Bytes]) -> Vec<Bytes> {
-        let mut seen = HashSet::new();
-        let is_unknown =
-            |key: &&Bytes| matches!(self.known(access, key), Known::Unknown) && seen.insert((*key).clone());
-        keys.iter().filter(is_unknown).cloned().collect()
+        let is_unknown = |key: &&Bytes| matches!(self.known(access, key), Known::Unknown);
+        let mut unknown: Vec<Bytes> = keys.iter().filter(is_unknown).cloned().collect();
+        unknown.sort_unstable();
+        unknown.dedup();
+        unknown
+    }
+
+    /// The values of keys, in their order. Nobody else changes them, so parts may be read at the same time.
+    async fn ask(&self, keys: &[Bytes]) -> Result<Vec<Option<Value>>, Error> {
+        let parts = keys.chunks(KEYS_AT_ONCE).map(|keys| self.target.table.multi_get(keys.iter().cloned()));
+        Ok(try_join_all(parts).await?.into_iter().flatten().collect())
     }
 
     /// The values of keys, in their order.
@@ -187,7 +200,7 @@ impl Memory {
     ) -> Result<Vec<Option<T>>, StateError> {
         self.check()?;
         let unknown = self.unknown(access, keys);
-        let found = self.target.table.multi_get(unknown.iter().cloned()).await?;
+        let found = self.ask(&unknown).await?;
         let mut read = BTreeMap::new();
         for (key, found) in unknown.into_iter().zip(found) {
             let value = found.map(|found| found.value);

@@ -108,9 +108,14 @@ impl Watch {
         assert_holds(verdict);
     }
 
-    /// The state of a group in the store of a host was replaced.
+    /// The state of a group in the store of a host was replaced, or is gone.
     pub(super) fn installed<S: Portable>(&self, host: usize, group: GroupId, store: &S) {
-        let verdict = self.lock().states.found(host, group, store);
+        let Inner { states, standing, nodes, .. } = &mut *self.lock();
+        let mut verdict = states.found(host, group, store);
+        // It may be back, with nothing, before the next look.
+        if let (Ok(()), false, Some(Some(seen))) = (&verdict, states.has(host, group), nodes.get(host)) {
+            verdict = (seen.look)(standing);
+        }
         assert_holds(verdict);
     }
 

@@ -146,6 +146,11 @@ impl States {
         self.found_alone(host, group, view)
     }
 
+    /// Whether the store of a host has a state of a group.
+    pub(super) fn has(&self, host: usize, group: GroupId) -> bool {
+        self.replicas.contains_key(&(host, group))
+    }
+
     fn found_alone(&mut self, host: usize, group: GroupId, view: &impl View) -> Verdict {
         self.replicas.remove(&(host, group));
         if spans_of(view, group)?.is_none() {

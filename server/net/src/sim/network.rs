@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lentic_runtime::{Random, Scope};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::event::{Happening, NetCounts, NetEvent};
@@ -130,6 +131,15 @@ impl SimNetwork {
     /// Heals all cuts.
     pub fn heal_all(&self) {
         self.0.lock().paths.values().for_each(|path| path.send_modify(Path::heal));
+    }
+
+    /// Until when links may hold back what cuts that are healed have held back.
+    #[must_use]
+    pub fn holds_until(&self) -> Option<Instant> {
+        let state = self.0.lock();
+        let longest = Duration::from_millis(state.knobs.cut_ms_max);
+        let until = |path: &watch::Sender<Path>| Some(path.borrow().healed_at? + path.borrow().was_cut.min(longest));
+        state.paths.values().filter_map(until).max()
     }
 
     /// How many bytes a second pass in one direction, on each link; `None`: as many as there are.

@@ -10,8 +10,9 @@ use tokio::time::{Instant, sleep_until};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Path {
     pub(super) cut_since: Option<Instant>,
-    /// How long it was cut last.
+    /// How long it was cut last, and when it was healed.
     pub(super) was_cut: Duration,
+    pub(super) healed_at: Option<Instant>,
     pub(super) bytes_per_second: Option<u64>,
 }
 
@@ -19,6 +20,7 @@ impl Path {
     pub(super) fn heal(&mut self) {
         if let Some(since) = self.cut_since.take() {
             self.was_cut = since.elapsed();
+            self.healed_at = Some(Instant::now());
         }
     }
 

@@ -10,7 +10,7 @@ use lentic_proto::v1::{self, Failure, Hello, PipeRequest, PipeResponse, pipe_req
 use lentic_runtime::spawn;
 use lentic_types::{ErrorKind, ShardId};
 use prost::Message as _;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant, timeout};
 
 use super::Gateway;
@@ -36,6 +36,9 @@ pub(crate) enum Caller {
     Node,
 }
 
+/// Tells when a pipe is gone: its other end is dropped then.
+type Gone = watch::Receiver<()>;
+
 impl<S: Portable> Gateway<S> {
     /// Serves a pipe until it is gone.
     pub(crate) async fn serve_pipe(self, mut link: Link) {
@@ -57,6 +60,8 @@ impl<S: Portable> Gateway<S> {
         let requests = Arc::new(Semaphore::new(requests_max));
         let bytes = Arc::new(Semaphore::new(options.pipe_request_bytes_max));
         let budget = self.budget.part(options.caller_answer_bytes_max);
+        // Dropped when the pipe is gone.
+        let (_here, gone) = watch::channel(());
         let mut frames = Vec::new();
         while link.receiver.recv_many(&mut frames, FRAMES_AT_ONCE).await > 0 {
             let arrived = Instant::now();
@@ -79,7 +84,7 @@ impl<S: Portable> Gateway<S> {
                     let _ = timeout(LAST_WORDS_WITHIN, sending).await;
                     return;
                 };
-                self.handle(request, caller, arrived, responder);
+                self.handle(request, (caller, &gone), arrived, responder);
             }
         }
     }
@@ -117,7 +122,7 @@ impl<S: Portable> Gateway<S> {
     }
 
     /// Begins a request; its responder answers it, now or later.
-    fn handle(&self, request: PipeRequest, caller: Caller, arrived: Instant, responder: Responder) {
+    fn handle(&self, request: PipeRequest, from: (Caller, &Gone), arrived: Instant, responder: Responder) {
         let deadline = match request.deadline_ms {
             0 => self.options.deadline,
             ms => Duration::from_millis(u64::from(ms)),
@@ -128,18 +133,24 @@ impl<S: Portable> Gateway<S> {
         };
         let soon = route_of(&request).map(|route| ShardId(route.shard)).filter(|shard| self.shards.soon.has(*shard));
         if let Some(shard) = soon {
-            let gateway = self.clone();
+            let (gateway, (caller, gone)) = (self.clone(), (from.0, from.1.clone()));
             spawn(async move {
                 gateway.shards.soon.over(shard).await;
-                gateway.begin(request, caller, deadline, responder);
+                gateway.begin(request, (caller, &gone), deadline, responder);
             });
             return;
         }
-        self.begin(request, caller, deadline, responder);
+        self.begin(request, from, deadline, responder);
     }
 
     /// Begins a request whose shard, if it is for one, serves as far as is known.
-    fn begin(&self, request: pipe_request::Request, caller: Caller, deadline: Instant, responder: Responder) {
+    fn begin(
+        &self,
+        request: pipe_request::Request,
+        (caller, gone): (Caller, &Gone),
+        deadline: Instant,
+        responder: Responder,
+    ) {
         use pipe_request::Request;
         use pipe_response::Response;
         match request {
@@ -149,6 +160,17 @@ impl<S: Portable> Gateway<S> {
             }
             Request::Get(get) if get.route.is_some() => {
                 self.get(get, deadline, move |result| responder.send(result.map(Response::Get)));
+            }
+            // A transaction whose coordinator is gone need not be prepared.
+            step @ Request::Step(_) => {
+                let (gateway, mut gone) = (self.clone(), gone.clone());
+                spawn(async move {
+                    tokio::select! {
+                        biased;
+                        answer = gateway.answer(step, caller, deadline) => responder.send(answer),
+                        _ = gone.changed() => {}
+                    }
+                });
             }
             other => {
                 let gateway = self.clone();

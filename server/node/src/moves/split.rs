@@ -16,7 +16,6 @@ use lentic_machine::shard::{Action, Split};
 use lentic_machine::{Outcome, Refusal};
 use lentic_proto::v1::Failure;
 use lentic_types::{GroupId, Index, NodeId};
-use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info};
 
@@ -104,13 +103,11 @@ async fn cut<S: Portable>(home: &Replica<S>, place: &ShardPlace, splitting: &Spl
     let voters = home.status().voters.iter().copied().collect();
     let split = Split { at: splitting.at.clone(), child: splitting.child, voters };
     let cost = Cost { bytes: SPLIT_BYTES + split.at.len(), operations: 1 };
-    let (reply, answer) = oneshot::channel();
-    // Who no longer waits needs no answer.
-    let reply = Reply::new(move |result| drop(reply.send(result)));
+    let (reply, answer) = Reply::awaited();
     let deadline = Instant::now() + CUT_WITHIN;
     let action = Action::Split(split);
     home.propose(Proposal { epoch: place.epoch, key: None, action, cost, deadline, rides: false, reply });
-    match answer.await.map_err(|_| failure::unknown("the node is stopping"))?? {
+    match answer.await? {
         Outcome::Committed { .. } => Ok(()),
         // It is done, by an earlier leader.
         Outcome::Refused(Refusal::WrongEpoch { .. }) if home.born() > Index(0) => Ok(()),

@@ -14,7 +14,6 @@ use lentic_machine::Outcome;
 use lentic_machine::shard::{Action, RaiseWatermark};
 use lentic_proto::v1::Failure;
 use lentic_types::{Epoch, Version};
-use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
@@ -77,12 +76,10 @@ async fn raise<S: Portable>(gateway: &Gateway<S>, replica: &Replica<S>, now: Ver
 
 impl<S: Portable> Replica<S> {
     async fn raise(&self, epoch: Epoch, raise: RaiseWatermark, deadline: Instant) -> Result<Outcome, Failure> {
-        let (reply, answer) = oneshot::channel();
-        // Who no longer waits needs no answer.
-        let reply = Reply::new(move |result| drop(reply.send(result)));
+        let (reply, answer) = Reply::awaited();
         let cost = Cost { bytes: HEAD_BYTES + PIN_BYTES * raise.pins.len(), operations: 1 };
         let action = Action::RaiseWatermark(raise);
         self.propose(Proposal { epoch, key: None, action, cost, deadline, rides: false, reply });
-        answer.await.map_err(|_| failure::unknown("the node is stopping"))?
+        answer.await
     }
 }

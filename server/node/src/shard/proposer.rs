@@ -95,7 +95,7 @@ impl<S: Portable> Proposer<S> {
         self.stamps.lead(last_of(first), self.shown.newest());
         self.queue.open();
         let in_flight = Arc::new(Semaphore::new(self.entries_in_flight_max));
-        loop {
+        'entries: loop {
             let permit = Arc::clone(&in_flight).acquire_owned().await.map_err(|_| Stopped)?;
             let mut early = match lentic_types::mutant!("no-rule-w") {
                 true => Some(self.ticks.fetch(1).await?),
@@ -109,15 +109,19 @@ impl<S: Portable> Proposer<S> {
                 continue;
             }
             let stamped = loop {
-                let count = gathered.0.len();
-                let wanted = u32::try_from(count.div_ceil(STAMPS_PER_TICK)).unwrap_or(u32::MAX);
+                let wanted = u32::try_from(gathered.0.len().div_ceil(STAMPS_PER_TICK)).unwrap_or(u32::MAX);
                 let ticks = match early.take() {
                     Some(ticks) => ticks,
                     None => self.ticks.fetch(wanted).await?,
                 };
                 // A read at a later tick may come first.
                 hesitate().await;
-                if let Some(stamped) = self.stamps.take(count, &ticks) {
+                // Without a leader of the meta group no tick comes, and coordinators die meanwhile.
+                gathered.0.retain(|proposal| !proposal.is_abandoned());
+                if gathered.0.is_empty() {
+                    continue 'entries;
+                }
+                if let Some(stamped) = self.stamps.take(gathered.0.len(), &ticks) {
                     break stamped;
                 }
             };
@@ -152,6 +156,7 @@ impl<S: Portable> Proposer<S> {
     /// Answers what needs no entry: requests nobody waits for any more, and those routed by another shape. The epoch of those
     /// that are left.
     fn let_go(&self, gathered: &mut Vec<Proposal>) -> Epoch {
+        gathered.retain(|proposal| !proposal.is_abandoned());
         let (now, epoch) = (Instant::now(), self.epoch());
         let late = |proposal: &mut Proposal| proposal.deadline <= now || proposal.epoch != epoch;
         for proposal in gathered.extract_if(.., late) {

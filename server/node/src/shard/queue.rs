@@ -8,7 +8,7 @@ use lentic_machine::shard::{Action, RequestKey};
 use lentic_machine::{Outcome, Request};
 use lentic_proto::v1::Failure;
 use lentic_types::{Epoch, TxnId, Version};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use super::traffic::Traffic;
@@ -42,16 +42,37 @@ pub(crate) struct Cost {
 /// Answers one request. Dropped without an answer, it says that the outcome is unknown.
 pub(crate) struct Reply(Option<Answer>);
 
-type Answer = Box<dyn FnOnce(Result<Outcome, Failure>) + Send>;
+enum Answer {
+    Call(Box<dyn FnOnce(Result<Outcome, Failure>) + Send>),
+    Awaited(oneshot::Sender<Result<Outcome, Failure>>),
+}
 
 impl Reply {
     pub(crate) fn new(answer: impl FnOnce(Result<Outcome, Failure>) + Send + 'static) -> Self {
-        Self(Some(Box::new(answer)))
+        Self(Some(Answer::Call(Box::new(answer))))
+    }
+
+    /// A reply, and what it will say. Who no longer waits for that needs none.
+    pub(crate) fn awaited() -> (Self, impl Future<Output = Result<Outcome, Failure>> + Send) {
+        let (sender, told) = oneshot::channel();
+        let told = async { told.await.map_err(|_| failure::unknown("the node is stopping"))? };
+        (Self(Some(Answer::Awaited(sender))), told)
     }
 
     pub(crate) fn send(mut self, result: Result<Outcome, Failure>) {
-        if let Some(answer) = self.0.take() {
-            answer(result);
+        self.answer(result);
+    }
+
+    /// Whether nobody waits for it any more.
+    pub(crate) fn is_forgotten(&self) -> bool {
+        matches!(&self.0, Some(Answer::Awaited(sender)) if sender.is_closed())
+    }
+
+    fn answer(&mut self, result: Result<Outcome, Failure>) {
+        match self.0.take() {
+            Some(Answer::Call(answer)) => answer(result),
+            Some(Answer::Awaited(sender)) => drop(sender.send(result)),
+            None => {}
         }
     }
 }
@@ -64,9 +85,7 @@ impl std::fmt::Debug for Reply {
 
 impl Drop for Reply {
     fn drop(&mut self) {
-        if let Some(answer) = self.0.take() {
-            answer(Err(failure::unknown("the node lost track of the request; send it again with the same key")));
-        }
+        self.answer(Err(failure::unknown("the node lost track of the request; send it again with the same key")));
     }
 }
 
@@ -78,6 +97,11 @@ pub(crate) struct Asker {
 }
 
 impl Proposal {
+    /// It would lock keys for a transaction whose coordinator is gone.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        matches!(self.action, Action::Prepare(_)) && self.reply.is_forgotten()
+    }
+
     /// The request, stamped.
     pub(crate) fn stamped(self, version: Version) -> (Request, Asker) {
         let Self { epoch: _, key, action, cost, deadline, rides: _, reply } = self;
@@ -368,6 +392,20 @@ mod tests {
         assert_eq!(gathered.iter().map(begun).collect::<Vec<_>>(), [3, 7, 0, 0]);
         assert!(queue.close().is_empty());
         assert!(queue.offer_again(prepare(1)).is_err(), "nobody leads here");
+    }
+
+    #[test]
+    fn a_prepare_that_nobody_waits_for_is_abandoned_and_nothing_else() {
+        let txn =
+            TxnRef { id: TxnId::default(), anchor: Anchor { table: TableId(1), key: "a".into() }, until: Version::MAX };
+        let prepare = Action::Prepare(Prepare { txn, participants: Vec::new(), parts: Vec::new(), take: None });
+        for (action, is_prepare) in [(prepare, true), (Action::Write(Write::default()), false)] {
+            let (reply, told) = Reply::awaited();
+            let proposal = Proposal { action, reply, ..proposal(false) };
+            assert!(!proposal.is_abandoned());
+            drop(told);
+            assert_eq!(proposal.is_abandoned(), is_prepare);
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -21,7 +21,7 @@ use lentic_machine::shard::{Action, Branch, Descriptor, Gone, spans};
 use lentic_proto::v1::Failure;
 use lentic_runtime::blocking;
 use lentic_types::{Epoch, GroupId, ShardId, Version};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, error, info};
 
@@ -161,12 +161,10 @@ fn spans_of_gone(id: ShardId, gone: &Gone) -> Vec<Span> {
 
 impl<S: Portable> Replica<S> {
     async fn ask(&self, epoch: Epoch, action: Action) -> Result<(), Failure> {
-        let (reply, answer) = oneshot::channel();
-        // Who no longer waits needs no answer.
-        let reply = Reply::new(move |result| drop(reply.send(result)));
+        let (reply, answer) = Reply::awaited();
         let (cost, deadline) = (Cost { bytes: STEP_BYTES, operations: 1 }, Instant::now() + STEP_WITHIN);
         self.propose(Proposal { epoch, key: None, action, cost, deadline, rides: false, reply });
-        match answer.await.map_err(|_| failure::unknown("the node is stopping"))?? {
+        match answer.await? {
             Outcome::Refused(refusal) => Err(failure::of_refusal(&refusal)),
             _ => Ok(()),
         }

@@ -10,7 +10,6 @@ use lentic_machine::{Outcome, Refusal, Request};
 use lentic_proto::v1::pipe_response::Response;
 use lentic_proto::v1::{self, Failure, pipe_request};
 use lentic_types::{Epoch, KeyRange, ShardId, TableId, Version};
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::convert::{HEAD_BYTES, OPERATION_BYTES};
@@ -213,14 +212,12 @@ impl<S: Portable> Gateway<S> {
             }
             Err(Heavy::Failed(failure)) => return Err(failure),
         };
-        let (reply, answer) = oneshot::channel();
-        // Who no longer waits needs no answer.
-        let reply = Reply::new(move |result| drop(reply.send(result)));
+        let (reply, answer) = Reply::awaited();
         let action = request.action;
         // Its client was answered; unless others wait for the keys, there is time.
         let rides = is_commit(&action) && !replica.locked().is_waited_for();
         replica.propose(Proposal { epoch, key, action, cost, deadline, rides, reply });
-        match answer.await.map_err(|_| failure::unknown("the node is stopping"))?? {
+        match answer.await? {
             Outcome::Refused(refusal @ (Refusal::WrongEpoch { .. } | Refusal::OutOfRange | Refusal::Invalid(_))) => {
                 Err(failure::of_refusal(&refusal))
             }

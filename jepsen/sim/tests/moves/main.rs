@@ -1,62 +1,16 @@
 //! Replicas that move to other nodes while they are written, and leaders that are lost half way.
 
-use std::collections::BTreeSet;
+mod back;
+mod beside;
+mod field;
+
 use std::time::Duration;
 
-use lentic_client::{Client, NodeId, Options, ShardDescription, TableOptions};
+use lentic_client::{NodeId, Options, ShardDescription, TableOptions};
 use lentic_sim::{Cluster, Dice, Shape, Trace, run};
 use tokio::time::{Instant, sleep, timeout};
 
-const SHARDS: u32 = 3;
-const KEYS: u8 = 200;
-
-/// Four nodes, and a table with three replicas, on which of them it is left to chance.
-async fn four_nodes(dice: &Dice, trace: Trace) -> (Cluster, Client) {
-    let mut cluster = Cluster::start(dice, trace, Shape { hosts: 4, ..Shape::default() }).await;
-    let client = cluster.client(Options::default());
-    let options = TableOptions { shards: SHARDS, replicas: 3, ..TableOptions::default() };
-    client.create_table("t", options).await.expect("it is made");
-    for key in 0..KEYS {
-        client.table("t").put(vec![key.wrapping_mul(101), 0], vec![key]).await.expect("it is put");
-    }
-    (cluster, client)
-}
-
-fn host_of(cluster: &Cluster, node: NodeId) -> usize {
-    (0..cluster.hosts()).find(|host| cluster.node(*host).is_some_and(|found| found.id() == node)).expect("it runs")
-}
-
-/// Writes until each shard is where it shall be and nothing leaves any more.
-async fn settled(cluster: &Cluster, client: &Client, is_so: impl Fn(&[Vec<NodeId>]) -> bool) {
-    let waits = async {
-        let (table, mut number) = (client.table("t"), 0_u8);
-        loop {
-            number = number.wrapping_add(1);
-            table.put(vec![number.wrapping_mul(101), 1], "while it moves").await.expect("it is put");
-            let described = client.describe_table("t").await.expect("it is known");
-            let places: Vec<Vec<NodeId>> = described.shards.iter().map(|shard| shard.replicas.clone()).collect();
-            let held = |host: usize| cluster.node(host).map_or(0, |node| node.groups().len() - 1);
-            let replicas: usize = places.iter().map(Vec::len).sum();
-            if is_so(&places) && (0..cluster.hosts()).map(held).sum::<usize>() == replicas {
-                return;
-            }
-            sleep(Duration::from_millis(50)).await;
-        }
-    };
-    if timeout(Duration::from_secs(120), waits).await.is_err() {
-        let groups: Vec<_> = (0..cluster.hosts()).filter_map(|host| Some(cluster.node(host)?.groups())).collect();
-        panic!("it does not come to its end: {groups:#?}");
-    }
-}
-
-async fn all_is_there(client: &Client) {
-    for key in 0..KEYS {
-        let found = client.table("t").get(vec![key.wrapping_mul(101), 0]).await.expect("it is read");
-        assert_eq!(found.map(|found| found.value.to_vec()), Some(vec![key]), "key {key}");
-    }
-}
-
-const SEEDS: std::ops::RangeInclusive<u64> = 1..=6;
+use crate::field::{KEYS, SEEDS, all_is_there, four_nodes, host_of, meta_group, of_shape, settled};
 
 #[test]
 fn a_leaders_replica_moves_and_a_leader_is_lost_half_way() {
@@ -203,13 +157,7 @@ fn what_a_dead_node_held_is_made_anew_elsewhere() {
 async fn heals(dice: &Dice, trace: Trace) {
     let mut shape = Shape { hosts: 4, ..Shape::default() };
     shape.node.replace_after = Duration::from_secs(20);
-    let mut cluster = Cluster::start(dice, trace, shape).await;
-    let client = cluster.client(Options::default());
-    let options = TableOptions { shards: SHARDS, replicas: 3, ..TableOptions::default() };
-    client.create_table("t", options).await.expect("it is made");
-    for key in 0..KEYS {
-        client.table("t").put(vec![key.wrapping_mul(101), 0], vec![key]).await.expect("it is put");
-    }
+    let (mut cluster, client) = of_shape(dice, trace, shape).await;
     let dead = NodeId(dice.between(1..=4));
     cluster.crash(host_of(&cluster, dead), true);
     sleep(Duration::from_secs(10)).await;
@@ -262,14 +210,6 @@ fn a_member_of_the_meta_group_that_is_emptied_and_used_again_hears_of_new_tables
         let outcome = run(seed, false, |dice, trace| async move { hears_again(&dice, trace).await });
         outcome.value.unwrap_or_else(|reason| panic!("seed {seed}: {reason}"));
     }
-}
-
-/// Where the leader of the meta group is, and who votes in it.
-fn meta_group(cluster: &Cluster) -> Option<(usize, BTreeSet<NodeId>)> {
-    (0..cluster.hosts()).find_map(|host| {
-        let (_, status) = cluster.node(host)?.groups().into_iter().next()?;
-        status.is_leader.then(|| (host, BTreeSet::clone(&status.voters)))
-    })
 }
 
 /// A node that is let go by the meta group need not hear of it, and then takes its last leader for the leader. Used again, it
