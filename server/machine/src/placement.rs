@@ -7,16 +7,19 @@
 //! Of one table no node holds two replicas or two leaderships more than another. Over many tables they come to be a few
 //! apart, leaderships fewer than replicas.
 //!
-//! What is placed is spread anew when nodes join or are used again ([`spread`]): by the same two counts, one move after the
-//! other, none of which is ever taken back by a later one.
+//! What is placed is spread anew when nodes join or are used again, and when some have come to hold more bytes than others
+//! ([`spread()`]).
 //!
-//! Not done: zones, sizes of nodes and of shards.
+//! Not done: zones, sizes of nodes.
+
+mod spread;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use lentic_types::{NodeId, ShardId};
 
+pub use self::spread::spread;
 use crate::meta::{Catalog, ShardPlace};
 
 /// A node and what it holds.
@@ -135,42 +138,6 @@ pub fn under_replicated<'a>(catalog: &'a Catalog, avoid: &'a [NodeId]) -> impl I
         .values()
         .filter(|place| catalog.home_of(place) == Some(place.shard))
         .filter(move |place| alive(&mut place.replicas.iter()) < catalog.replicas_of(place.table).min(nodes))
-}
-
-/// The replica that should move next, from one node to another, so that replicas are spread evenly: those of each table,
-/// and all. The shards that move or split now, and nodes to be avoided, are left alone.
-///
-/// No node of a table then holds two replicas more than another, and no move between nodes is left that would bring all
-/// that they hold nearer together without drawing a table apart. Each move makes the sum of the squares of a table's counts
-/// less, or leaves them and makes that of all counts less; so a series of moves comes to its end.
-#[must_use]
-pub fn spread<'a>(catalog: &'a Catalog, avoid: &[NodeId]) -> Option<(&'a ShardPlace, NodeId, NodeId)> {
-    let is_home = |place: &&ShardPlace| catalog.home_of(place) == Some(place.shard);
-    let is_idle = |place: &&ShardPlace| place.shape.is_idle();
-    let all = loads_of(catalog, catalog.shards.values().filter(is_home));
-    let mut best = None;
-    for table in catalog.tables.keys() {
-        let of_table = loads_of(catalog, catalog.shards_of(*table).filter(is_home));
-        let seats: Vec<(Load, Load)> = of_table.into_iter().zip(all.iter().copied()).collect();
-        for place in catalog.shards_of(*table).filter(is_home).filter(is_idle) {
-            let holds = |(load, _): &&(Load, Load)| place.replicas.contains(&load.node) && !avoid.contains(&load.node);
-            for from in seats.iter().filter(holds) {
-                for to in seats.iter().filter(|(load, _)| is_free(place, load.node, avoid)) {
-                    let of_table = from.0.replicas.saturating_sub(to.0.replicas);
-                    let of_all = from.1.replicas.saturating_sub(to.1.replicas);
-                    if of_table >= 2 || (of_table == 1 && of_all >= 2) {
-                        // A leader that stays spares an election.
-                        let follows = place.replicas.first() != Some(&from.0.node);
-                        let key = (of_table, of_all, follows, Reverse(place.shard), Reverse(to.0.node));
-                        if best.as_ref().is_none_or(|(other, _)| key > *other) {
-                            best = Some((key, (place, from.0.node, to.0.node)));
-                        }
-                    }
-                }
-            }
-        }
-    }
-    best.map(|(_, step)| step)
 }
 
 fn is_free(place: &ShardPlace, node: NodeId, avoid: &[NodeId]) -> bool {

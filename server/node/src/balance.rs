@@ -39,8 +39,8 @@ const HAND_OVER_WITHIN: Duration = Duration::from_secs(2);
 const ON_ITS_WAY: Duration = Duration::from_secs(1);
 /// How often nodes say what they lead where nothing is balanced.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
-/// What is on its way was said in this time, or is not.
-const SENDS_FOR: Duration = Duration::from_secs(10);
+/// What was said in this time still holds.
+const SAID_FOR: Duration = Duration::from_secs(10);
 /// After so many looks without a report a node is left out.
 const SILENT_LOOKS_MAX: u32 = 3;
 
@@ -95,8 +95,16 @@ impl Balance {
     /// The states of shards that are on their way between nodes, as nodes have said lately.
     pub(crate) fn sends(&self, term: u64) -> Vec<Sending> {
         let heard = self.heard(term);
-        let lately = heard.nodes.values().filter(|heard| heard.at.elapsed() < SENDS_FOR);
+        let lately = heard.nodes.values().filter(|heard| heard.at.elapsed() < SAID_FOR);
         lately.flat_map(|heard| heard.report.sends.iter().copied()).collect()
+    }
+
+    /// The bytes on disk of shards, as their leaders have said lately.
+    pub(crate) fn bytes(&self, term: u64) -> BTreeMap<ShardId, u64> {
+        let heard = self.heard(term);
+        let lately = heard.nodes.values().filter(|heard| heard.at.elapsed() < SAID_FOR);
+        let led = lately.flat_map(|heard| &heard.report.led);
+        led.map(|(shard, figures)| (*shard, figures.bytes)).collect()
     }
 
     fn acted(&self, term: u64) {
@@ -257,6 +265,18 @@ mod tests {
         let (led, able, _) = balance.seen(1, EVERY);
         assert_eq!(able, [NodeId(2)].into());
         assert_eq!(led.keys().copied().collect::<Vec<_>>(), [ShardId(3), ShardId(4)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bytes_are_those_that_leaders_have_said_lately() {
+        let balance = Balance::default();
+        let has =
+            |shard, bytes| Report { led: vec![(ShardId(shard), Figures { rate: 0, bytes })], ..Report::default() };
+        balance.hear(1, NodeId(1), has(2, 500));
+        sleep(SAID_FOR).await;
+        balance.hear(1, NodeId(2), has(3, 600));
+        assert_eq!(balance.bytes(1), [(ShardId(3), 600)].into());
+        assert_eq!(balance.bytes(2), BTreeMap::new(), "another term knows nothing");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Where replicas go whose nodes are emptied or dead, where one lacks, and which go to nodes that hold fewer: said by the
 //! leader of the meta group.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lentic_engine::Portable;
@@ -36,7 +37,7 @@ pub(crate) async fn keep<S: Portable>(gateway: &Gateway<S>) {
         let mut moves = wanted(&catalog, &dead, &shy);
         // What is needed comes before what is nice.
         if moves.is_empty() && gateway.meta.is_balanced() && !gateway.options.balance_every.is_zero() {
-            moves.extend(evened_out(&catalog, &shy));
+            moves.extend(evened_out(&catalog, &bytes_of(gateway), &shy));
         }
         for (place, from, to) in moves {
             if !has_leader(gateway, place).await {
@@ -56,14 +57,23 @@ pub(crate) fn planned<S: Portable>(gateway: &Gateway<S>) -> Vec<(ShardId, Option
     let dead = gateway.meta.dead(gateway.options.replace_after);
     let alive = gateway.meta.alive();
     let shy: Vec<_> = alive.iter().filter(|(_, (alive, _))| !*alive).map(|(node, _)| *node).collect();
-    plan(Catalog::clone(&gateway.meta.catalog_after_apply()), &dead, &shy)
+    plan(Catalog::clone(&gateway.meta.catalog_after_apply()), &bytes_of(gateway), (&dead, &shy))
+}
+
+/// The bytes of a replica of each shard, as far as their leaders have said.
+fn bytes_of<S: Portable>(gateway: &Gateway<S>) -> BTreeMap<ShardId, u64> {
+    gateway.balance.bytes(gateway.meta.group.watch().borrow().term)
 }
 
 /// As if each move were done at once.
-fn plan(mut catalog: Catalog, dead: &[NodeId], shy: &[NodeId]) -> Vec<(ShardId, Option<NodeId>, NodeId)> {
+fn plan(
+    mut catalog: Catalog,
+    bytes: &BTreeMap<ShardId, u64>,
+    (dead, shy): (&[NodeId], &[NodeId]),
+) -> Vec<(ShardId, Option<NodeId>, NodeId)> {
     let mut moves = Vec::new();
     while moves.len() < PLANNED_MAX {
-        let next = wanted(&catalog, dead, shy).into_iter().next().or_else(|| evened_out(&catalog, shy));
+        let next = wanted(&catalog, dead, shy).into_iter().next().or_else(|| evened_out(&catalog, bytes, shy));
         let Some((shard, from, to)) = next.map(|(place, from, to)| (place.shard, from, to)) else { break };
         moves.push((shard, from, to));
         if let Some(place) = catalog.shards.get_mut(&shard) {
@@ -75,12 +85,16 @@ fn plan(mut catalog: Catalog, dead: &[NodeId], shy: &[NodeId]) -> Vec<(ShardId, 
 }
 
 /// The next move that spreads replicas evenly, if there is room for one.
-fn evened_out<'a>(catalog: &'a Catalog, shy: &[NodeId]) -> Option<(&'a ShardPlace, Option<NodeId>, NodeId)> {
+fn evened_out<'a>(
+    catalog: &'a Catalog,
+    bytes: &BTreeMap<ShardId, u64>,
+    shy: &[NodeId],
+) -> Option<(&'a ShardPlace, Option<NodeId>, NodeId)> {
     let moving = catalog.shards.values().filter(|place| !place.shape.leaving.is_empty());
     if moving.count() >= MOVES_MAX {
         return None;
     }
-    placement::spread(catalog, shy).map(|(place, from, to)| (place, Some(from), to))
+    placement::spread(catalog, bytes, shy).map(|(place, from, to)| (place, Some(from), to))
 }
 
 /// Which replicas should move, and to where: as many as there is room for. `dead` nodes are given up, and none of `shy` gets
@@ -172,7 +186,7 @@ mod tests {
     fn nodes_that_are_new_get_their_part_and_no_more_moves() {
         let mut meta = meta(11, &[]);
         let (before, mut moves) = (meta.catalog(), 0);
-        while let Some((place, from, to)) = evened_out(&meta.catalog(), &[NodeId(4)]) {
+        while let Some((place, from, to)) = evened_out(&meta.catalog(), &BTreeMap::new(), &[NodeId(4)]) {
             let (shard, epoch) = (place.shard, place.epoch);
             assert_ne!(to, NodeId(4), "it is not heard from");
             meta.apply(meta.applied().next(), Some(&MetaCommand::MoveReplica { shard, epoch, from, to })).unwrap();
@@ -180,15 +194,19 @@ mod tests {
             meta.apply(meta.applied().next(), Some(&MetaCommand::SettleReplicas { shard, epoch, revision })).unwrap();
             moves += 1;
         }
-        assert_eq!(plan(Catalog::clone(&before), &[], &[NodeId(4)]).len(), moves, "as was planned before the first");
+        assert_eq!(
+            plan(Catalog::clone(&before), &BTreeMap::new(), (&[], &[NodeId(4)])).len(),
+            moves,
+            "as was planned before the first"
+        );
         let held = |meta: &Meta| (1..=4).map(|node| meta.catalog().shards_on(NodeId(node)).count()).collect::<Vec<_>>();
         assert_eq!((moves, held(&meta)), (7, vec![8, 7, 7, 0]), "22 replicas, and two nodes had 11 each");
-        while let Some((place, from, to)) = evened_out(&meta.catalog(), &[]) {
+        while let Some((place, from, to)) = evened_out(&meta.catalog(), &BTreeMap::new(), &[]) {
             let (shard, epoch) = (place.shard, place.epoch);
             meta.apply(meta.applied().next(), Some(&MetaCommand::MoveReplica { shard, epoch, from, to })).unwrap();
             moves += 1;
             if moves == 7 + MOVES_MAX {
-                assert_eq!(evened_out(&meta.catalog(), &[]), None, "enough are under way");
+                assert_eq!(evened_out(&meta.catalog(), &BTreeMap::new(), &[]), None, "enough are under way");
                 break;
             }
         }
