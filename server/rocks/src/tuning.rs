@@ -93,8 +93,6 @@ pub(crate) fn database(options: &StoreOptions, shared: &Shared, create: bool) ->
 /// The options of one family; `gc` is for family data only.
 pub(crate) fn family(family: Family, options: &StoreOptions, shared: &Shared, gc: Option<FilterFactory>) -> Options {
     let mut cf = Options::default();
-    // For the files that an export writes by these options; those of the store go by the store's.
-    cf.set_bytes_per_sync(SYNC_EVERY_BYTES);
     cf.set_write_buffer_size(options.memtable_bytes);
     cf.set_max_write_buffer_number(i32::from(MEMTABLES_MAX));
 
